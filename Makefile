@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test test-fast lint type bench
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/done  ## Make .venv with the tested versions of everything (about 7 GB, 3 minutes)
+
+.venv/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup  ## Train, measure and convert on the demo data (about 10 minutes on 2 cores)
+	$(BIN)/python -m experiments.run kpn_mfi
+	$(BIN)/python -m experiments.run kpn_mfi predict
+
+test: setup  ## Run all tests
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## Run the tests that are not marked slow (under 3 minutes)
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup type  ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup  ## Check types (mypy, strict on vitm)
+	$(BIN)/mypy
+
+bench: setup  ## Measure our operators beside plain forms: time ratio and peak memory
+	$(BIN)/python -m benchmarks.ops

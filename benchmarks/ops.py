@@ -1,0 +1,208 @@
+"""The operators of `vitm.ops` beside the forms they replace: time, extra peak memory, largest difference.
+
+python -m benchmarks.ops [--only pixel_conv] [--threads 1] [--device cuda] [--save]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import datetime
+import gc
+import math
+import multiprocessing
+import platform
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitm.ops.attention import correlate, softmax_attention
+from vitm.ops.filtering import bilateral_blur
+from vitm.ops.pixel_conv import pixel_conv
+
+MIB = 2**20
+
+
+def windows(x: Tensor, kernels: Tensor) -> Tensor:
+    """Pixel convolution over copied windows, the usual form in kernel-prediction networks."""
+    B, C, H, W = x.shape
+    k = math.isqrt(kernels.shape[1] // C)
+    patches = F.pad(x, [k // 2] * 4).unfold(2, k, 1).unfold(3, k, 1).permute(0, 2, 3, 1, 4, 5).contiguous()
+    weights = kernels.permute(0, 2, 3, 1).view(B, H, W, C, k * k)
+    return (patches.view(B, H, W, C, k * k) * weights).sum(-1).permute(0, 3, 1, 2)
+
+
+def unfold(x: Tensor, kernels: Tensor) -> Tensor:
+    """Pixel convolution by `F.unfold`."""
+    B, C, H, W = x.shape
+    k = math.isqrt(kernels.shape[1] // C)
+    patches = F.unfold(x, k, padding=k // 2).view(B, C, k * k, H, W)
+    return (patches * kernels.view(B, C, k * k, H, W)).sum(2)
+
+
+def softmax_matrix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.bmm(v, torch.softmax(torch.bmm(q.transpose(1, 2), k), dim=2).transpose(1, 2))
+
+
+def correlation_matrix(p: Tensor, q: Tensor, v: Tensor) -> Tensor:
+    return torch.bmm(v, torch.bmm(p.transpose(1, 2), q).transpose(1, 2))
+
+
+def kornia_bilateral(x: Tensor) -> Tensor:
+    """kornia's window is the full square of 81 taps, ours the disc of 49: the difference shows."""
+    blurred: Tensor = kornia.filters.bilateral_blur(x, 9, 10.0, (5.0, 5.0), color_distance_type="l1")
+    return blurred
+
+
+class Case(NamedTuple):
+    shapes: tuple[tuple[int, ...], ...]
+    variants: dict[str, Callable[..., Tensor]]  # the last one is ours
+    backward: bool = False
+    scale: float = 1.0
+
+
+PIXEL_CONV = {"windows": windows, "F.unfold": unfold, "vitm": pixel_conv}
+SOFTMAX = {"m x m matrix": softmax_matrix, "vitm": softmax_attention}
+CASES = {
+    "pixel_conv 3x256x256": Case(((1, 3, 256, 256), (1, 75, 256, 256)), PIXEL_CONV),
+    "pixel_conv 3x1080x1920": Case(((1, 3, 1080, 1920), (1, 75, 1080, 1920)), PIXEL_CONV),
+    "pixel_conv 3x540x960 forward + backward": Case(((1, 3, 540, 960), (1, 75, 540, 960)), PIXEL_CONV, True),
+    "softmax_attention m=4096": Case(((1, 8, 4096), (1, 8, 4096), (1, 64, 4096)), SOFTMAX),
+    "softmax_attention m=8160": Case(((1, 8, 8160), (1, 8, 8160), (1, 64, 8160)), SOFTMAX),
+    "softmax_attention m=4096 forward + backward": Case(((1, 8, 4096), (1, 8, 4096), (1, 64, 4096)), SOFTMAX, True),
+    "softmax_attention m=8160 forward + backward": Case(((1, 8, 8160), (1, 8, 8160), (1, 64, 8160)), SOFTMAX, True),
+    "correlate m=4096": Case(((1, 64, 4096),) * 3, {"m x m matrix": correlation_matrix, "vitm": correlate}),
+    "bilateral_blur 3x512x512 forward + backward": Case(
+        ((1, 3, 512, 512),), {"kornia": kornia_bilateral, "vitm": bilateral_blur}, True, 255.0
+    ),
+}
+
+
+class Memory:
+    """Extra peak memory of what runs inside, in MiB; not a number where the system does not tell."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.mib = device, math.nan
+
+    def __enter__(self) -> Memory:
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated() / MIB
+        elif platform.system() == "Linux":
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")
+            self.before = self._status("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.device == "cuda":
+            self.mib = torch.cuda.max_memory_allocated() / MIB - self.before
+        elif platform.system() == "Linux":
+            self.mib = self._status("VmHWM") - self.before
+
+    @staticmethod
+    def _status(key: str) -> float:
+        found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        assert found
+        return int(found[1]) / 1024
+
+
+def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
+    """Table rows of one case. The variants take turns; each row has the best of its rounds."""
+    case = CASES[name]
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    inputs = [(torch.rand(s, device=device) * case.scale).requires_grad_(case.backward) for s in case.shapes]
+
+    weight = torch.randn(case.variants["vitm"](*inputs).shape, device=device)
+
+    def call(fn: Callable[..., Tensor]) -> tuple[Tensor, ...]:
+        out = fn(*inputs)
+        return (out.detach(), *torch.autograd.grad(out, inputs, weight)) if case.backward else (out,)
+
+    def seconds(fn: Callable[..., Tensor]) -> float:
+        if device == "cpu":
+            start = time.process_time()
+            call(fn)
+            return time.process_time() - start
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        call(fn)
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    best, peak, results = {}, {}, {}
+    for label, fn in case.variants.items():
+        call(fn)
+        with Memory(device) as memory:
+            call(fn)
+        best[label], peak[label] = math.inf, memory.mib
+    for _ in range(rounds):
+        for label, fn in case.variants.items():
+            best[label] = min(best[label], seconds(fn))
+    for label, fn in case.variants.items():
+        results[label] = call(fn)
+    rows = []
+    for label in case.variants:
+        difference = max(
+            float((a - b).abs().max() / a.abs().max()) for a, b in zip(results[label], results["vitm"], strict=True)
+        )
+        rows.append(
+            f"| {name} | {label} | {best[label] * 1e3:.1f} | {best[label] / best['vitm']:.1f} | {peak[label]:.1f} | "
+            f"{peak[label] / peak['vitm']:.1f} | {difference:.0e} |"
+        )
+    return rows
+
+
+def hardware(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1 gives steady ratios)")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/<date>-<hardware>.md")
+    args = parser.parse_args()
+
+    machine = hardware(args.device)
+    clock = "CPU ms" if args.device == "cpu" else "ms"
+    lines = [
+        f"{machine}, {args.threads} thread(s), torch {torch.__version__}, kornia {kornia.__version__}, fp32",
+        "",
+        f"| case | form | {clock} | time / vitm | extra peak MiB | memory / vitm | largest relative difference |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    print("\n".join(lines))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as fresh:  # no case inherits another's heap
+        for name in CASES:
+            if args.only in name:
+                rows = fresh.submit(measure, name, args.device, args.threads, args.rounds).result()
+                lines += rows
+                print("\n".join(rows), flush=True)
+    if args.save:
+        slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
+        path = Path(__file__).parent / "results" / f"{datetime.date.today()}-{slug}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(lines) + "\n")
+        print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Every experiment of the papers: one YAML file an entry, one command a run."""

@@ -1,0 +1,136 @@
+"""What a run found: `metrics.json`, and a table with the paper's numbers beside ours."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from experiments.entries import Entry
+from vitm.callbacks import AnalyticBaselines
+from vitm.nets.complexity import count_macs, count_parameters
+
+COLUMNS = {
+    "psnr": "PSNR dB",
+    "ssim": "SSIM",
+    "ssim_kpn": "SSIM (KPN)",
+    "delta_e_itp": "dE_ITP",
+    "mabd_pred": "MABD",
+    "mabd_gt": "MABD (GT)",
+}
+PACKAGES = ("torch", "lightning", "torchmetrics", "kornia", "opencv-python-headless", "av")
+
+
+def describe(console: Console, entry: Entry, task: Any, data: Any, folder: Path) -> None:
+    """Say in three lines what will run, on what, and where it goes."""
+    console.print(f"[bold]{entry.name}[/]: {entry.about['title']}")
+    console.print(f"network: {count_parameters(task.network) / 1e6:.4f} M parameters; data: {data.root}")
+    console.print(f"run folder: {folder}", soft_wrap=True)
+
+
+@dataclass
+class Results:
+    """Numbers of one run, and what is needed to read them.
+
+    Attributes:
+        entry: name of the entry.
+        about: the entry's own section: paper, table, row, the paper's numbers.
+        demo: whether the data was the demo data; such numbers do not compare with the paper's.
+        stage: `test` or `validate`, or `fit` for a run that was not measured after training.
+        values: metric name -> value of the network.
+        baselines: name of an analytic operator -> metric name -> value, on the same frames.
+        protocol: metric name -> how it was measured.
+        parameters: number of parameters.
+        macs: multiply-adds a frame at 256 x 256.
+        steps: optimiser steps of the weights that were measured or trained.
+        checkpoint: the file that was measured.
+    """
+
+    entry: str
+    about: dict[str, Any]
+    demo: bool
+    stage: str
+    values: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    protocol: dict[str, str]
+    parameters: int
+    macs: int
+    steps: int
+    checkpoint: str | None
+
+    @classmethod
+    def collect(cls, entry: Entry, trainer: Any, task: Any, demo: bool, checkpoint: Any) -> Results:
+        """Read the results off a trainer that is done."""
+        logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        stage = next((s for s in ("test", "val") if any(k.startswith(f"{s}/") for k in logged)), "fit")
+        baselines = next(c for c in trainer.callbacks if isinstance(c, AnalyticBaselines))
+        clip = torch.rand(1, 3, 3, 256, 256, device=task.device)
+        return cls(
+            entry=entry.name,
+            about=entry.about,
+            demo=demo,
+            stage=stage,
+            values={k.removeprefix(f"{stage}/"): v for k, v in logged.items() if k.startswith(f"{stage}/")},
+            baselines=baselines.results,
+            protocol={name: str(metric.protocol) for name, metric in task.test_metrics.items()},
+            parameters=count_parameters(task.network),
+            macs=count_macs(task.network, clip) // clip.shape[1],
+            steps=trainer.global_step,
+            checkpoint=str(checkpoint) if checkpoint else None,
+        )
+
+    def save(self, path: Path, fit_seconds: float, wall_seconds: float) -> None:
+        """Write `metrics.json`: the results, times, versions and hardware."""
+        device = (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+        )
+        cpu_name = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        content = asdict(self) | {
+            "fit_seconds": round(fit_seconds, 1),
+            "wall_seconds": round(wall_seconds, 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name,
+            "versions": {name: version(name) for name in PACKAGES},
+        }
+        partial = path.with_suffix(".json.part")
+        partial.write_text(json.dumps(content, indent=2))
+        partial.replace(path)
+
+    def print(self, console: Console) -> None:
+        """Print the table: ours, the analytic operators, the paper."""
+        if not self.values:
+            console.print("Trained, not measured (test measures).")
+            return
+        columns = {k: title for k, title in COLUMNS.items() if k in self.values}
+        table = Table(title=f"{self.entry}, {self.stage}", title_justify="left")
+        table.add_column("")
+        for title in columns.values():
+            table.add_column(title, justify="right")
+
+        def row(name: str, values: dict[str, float], style: str = "") -> None:
+            cells = [f"{values[k]:.4f}" if k in values else "" for k in columns]
+            table.add_row(name, *cells, style=style)
+
+        row("ours", self.values, "bold")
+        for name, values in self.baselines.items():
+            row(name, values)
+        table.add_section()
+        paper = self.about.get("results", {})
+        row(f"paper ({self.about['paper']}, Table {self.about['table']}, {self.about['row']})", paper)
+        if not self.demo:
+            row("ours - paper", {k: self.values[k] - v for k, v in paper.items() if k in self.values})
+        console.print(table)
+        for name, protocol in self.protocol.items():
+            console.print(f"{name}: {protocol}", style="dim")
+        console.print(f"{self.parameters / 1e6:.4f} M parameters, {self.macs / 1e9:.4f} GMAC a frame at 256 x 256.")
+        if self.demo:
+            console.print("Demo data: these numbers do not compare with the paper's.")

@@ -1,0 +1,304 @@
+"""Run an experiment: `python -m experiments.run ENTRY [fit|validate|test|predict] [options]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import secrets
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from experiments.entries import Entry, entry_names, find_entry
+
+COMMANDS = ("fit", "validate", "test", "predict")
+USAGE = """\
+usage: python -m experiments.run ENTRY [fit|validate|test|predict] [options]
+       python -m experiments.run --list
+
+Without a command: fit, then test. Without --data.root or --data.pairs: demo data, made on the spot.
+
+  --list                list the entries
+  --resume [RUN]        go on with a run (its folder; default: the newest run of ENTRY)
+  --checkpoint PATH     weights for validate, test and predict (default: the best of the newest run of ENTRY)
+  --input PATH          predict: an SDR video or folder of frames (default: a demo clip)
+  --output FOLDER       predict: where to write (default: the folder of the run)
+  --assume TAGS         predict: what to assume of an input without colour tags (bt709)
+  --fps RATE            predict: frames a second of a folder of frames (default: 24)
+  --device NAME         predict: cpu, cuda, ... (default: cuda where there is one)
+  --runs FOLDER         where runs are kept (default: runs)
+  --config PATH         one more YAML file; it wins over those of ENTRY
+  --model.KEY, --data.KEY, --trainer.KEY, --seed_everything
+                        anything else; `ENTRY --help` lists them all
+"""
+console = Console()
+
+
+class UsageError(Exception):
+    """A command line that cannot be run."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(args)
+    except (UsageError, ValueError, FileNotFoundError, PermissionError) as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+    except OSError as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 1
+
+
+def _run(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if args else 2
+    if args[0] == "--list":
+        _list()
+        return 0
+    entry = find_entry(args.pop(0))
+    command = args.pop(0) if args and args[0] in COMMANDS else None
+    if args and not args[0].startswith("-"):
+        raise UsageError(f"unknown command {args[0]!r}; expected one of {', '.join(COMMANDS)}, or an option")
+    options, flags = _parse(args)
+    if command == "predict":
+        from experiments.predict import predict
+
+        if flags:
+            raise UsageError(f"predict takes no {flags[0]!r}; the checkpoint knows its network")
+        return predict(entry, options)
+    return _train(entry, command, options, flags)
+
+
+def _parse(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--resume", nargs="?", const="newest")
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--input", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--assume")
+    parser.add_argument("--fps", type=Fraction, default=Fraction(24))
+    parser.add_argument("--device")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    try:
+        return parser.parse_known_args(args)
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+
+
+def _list() -> None:
+    names = entry_names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:{width}}  {find_entry(name).about['title']}")
+
+
+def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> int:
+    from experiments.results import Results, describe
+
+    if options.input or options.output:
+        raise UsageError("--input and --output belong to predict")
+    if options.resume and command not in (None, "fit"):
+        raise UsageError(f"--resume continues a fit, and does not go with {command}")
+    checkpoint = _checkpoint(entry, command, options)
+    folder, resumed = _run_folder(entry, options)
+    if resumed:
+        configs = [folder / "config.yaml"]
+        demo = "demo" in (folder / "tags").read_text().split()
+    else:
+        demo = not _names_data(flags)
+        configs = [entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]]
+    config_flags = [x for path in configs for x in ("--config", str(path))]
+    if demo and not resumed and "--help" not in flags:
+        from experiments.demo import demo_data
+
+        console.print("No data is configured (--data.root or --data.pairs): this run uses the [bold]demo data[/].")
+        config_flags += ["--data.root", str(demo_data())]
+
+    tags = ["demo"] if demo else ["data"]
+    cli = _cli(entry, command, folder, tags, resumed, checkpoint, [*config_flags, *flags])
+    if cli.trainer.is_global_zero:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        cli.parser.save(cli.config, folder / "config.yaml", overwrite=True, skip_unset=False)
+        (folder / "tags").write_text(" ".join(tags))
+    describe(console, entry, cli.model, cli.datamodule, folder)
+
+    started = time.time()
+    fit = command in (None, "fit")
+    if fit:
+        last = folder / "checkpoints" / "last.ckpt"
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=last if resumed else None)
+    fitted = time.time() - started
+    best = checkpoint or _best(cli.trainer)
+    if command == "validate":
+        cli.trainer.validate(cli.model, cli.datamodule, ckpt_path=best, verbose=False)
+    elif command != "fit":
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, verbose=False)
+    if cli.trainer.is_global_zero:
+        results = Results.collect(entry, cli.trainer, cli.model, demo=demo, checkpoint=best)
+        results.save(folder / "metrics.json", fit_seconds=fitted, wall_seconds=time.time() - started)
+        results.print(console)
+        console.print(f"Written to {folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
+    return 0
+
+
+def _names_data(flags: list[str]) -> bool:
+    """Whether the command line says where data is, itself or in a --config file."""
+    for i, flag in enumerate(flags):
+        name, _, value = flag.partition("=")
+        if name in ("--data.root", "--data.pairs", "--data"):
+            return True
+        if name == "--config":
+            path = Path(value or "".join(flags[i + 1 : i + 2]))
+            if path.is_file() and {"root", "pairs"} & set((yaml.safe_load(path.read_text()) or {}).get("data") or {}):
+                return True
+    return False
+
+
+def newest_run(entry: Entry, runs: Path, file: str) -> Path:
+    """The newest run folder of `entry` that holds `file` (a pattern).
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    folders = [p for p in (runs / entry.name).glob("*/") if any(p.glob(file))]
+    if not folders:
+        raise FileNotFoundError(f"no run of {entry.name} with {file} under {runs}; fit first, or name a checkpoint")
+    return max(folders, key=lambda p: p.stat().st_mtime)
+
+
+def _checkpoint(entry: Entry, command: str | None, options: argparse.Namespace) -> Path | None:
+    if command in (None, "fit"):
+        if options.checkpoint:
+            raise UsageError("--checkpoint belongs to validate, test and predict; a fit goes on with --resume")
+        return None
+    return options.checkpoint or best_checkpoint(newest_run(entry, options.runs, "checkpoints/*.ckpt"))
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The best checkpoint of a run folder, or the last one where none was best."""
+    return next(folder.glob("checkpoints/best*.ckpt"), folder / "checkpoints" / "last.ckpt")
+
+
+def _best(trainer: Any) -> str | None:
+    return trainer.checkpoint_callback.best_model_path or None
+
+
+def _run_folder(entry: Entry, options: argparse.Namespace) -> tuple[Path, bool]:
+    """The folder of this run, and whether it goes on with an earlier one."""
+    if options.resume:
+        pattern = "checkpoints/last.ckpt"
+        folder = newest_run(entry, options.runs, pattern) if options.resume == "newest" else Path(options.resume)
+        if not (folder / pattern).is_file():
+            raise FileNotFoundError(f"nothing to resume: {folder / pattern} does not exist")
+        return folder, True
+    job = os.environ.get("SLURM_JOB_ID")
+    unique = f"slurm-{job}" if job else f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    # processes that Lightning starts for further devices inherit the choice of the first one
+    folder = options.runs / entry.name / os.environ.setdefault("VITM_RUN_ID", unique)
+    requeued = bool(job) and (folder / "checkpoints" / "last.ckpt").is_file()
+    return folder, requeued
+
+
+def _cli(
+    entry: Entry,
+    command: str | None,
+    folder: Path,
+    tags: list[str],
+    resumed: bool,
+    checkpoint: Path | None,
+    args: list[str],
+) -> Any:
+    """The task, the data module and the trainer of an entry, built by LightningCLI from its signatures."""
+    from lightning.pytorch import callbacks as pl
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+    from lightning.pytorch.loggers import CSVLogger
+
+    from experiments.tracking import wandb_logger
+    from vitm.callbacks import AnalyticBaselines, Previews, SaveOnTermination, Throughput
+
+    class ExperimentCLI(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_argument("--entry", type=dict, default={}, help="what the experiment is; not a setting")
+
+        def instantiate_trainer(self, **kwargs: Any) -> Any:
+            # bad input is an error before a run folder exists
+            _check_network(self.model, checkpoint)
+            if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+                self.datamodule.prepare_data()
+                self.datamodule.setup(command or "fit")
+            config = self.config_init["trainer"]
+            checkpoints = folder / "checkpoints"
+            ours = [
+                pl.ModelCheckpoint(checkpoints, "best", monitor="val/psnr", mode="max", save_last=True),
+                SaveOnTermination(checkpoints),
+                pl.LearningRateMonitor("step"),
+                Throughput(),
+                AnalyticBaselines(),
+                Previews(folder / "previews"),
+                *([pl.RichProgressBar(), pl.RichModelSummary(max_depth=2)] if sys.stdout.isatty() else []),
+            ]
+            loggers = [
+                CSVLogger(folder, name="", version="csv"),
+                wandb_logger(entry, folder, command or "fit", tags, resumed, self.config),
+            ]
+            return super().instantiate_trainer(
+                callbacks=[*(config.callbacks or []), *ours],
+                logger=config.logger if config.logger not in (None, True) else loggers,
+                default_root_dir=str(folder),
+                use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates
+                **kwargs,
+            )
+
+    def load(path: str) -> Any:
+        module, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # ours is the only reader of the command line
+    return ExperimentCLI(
+        load(entry.about["task"]),
+        load(entry.about["data_module"]),
+        run=False,
+        args=args,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        parser_kwargs={"prog": f"python -m experiments.run {entry.name}", "description": entry.about["title"]},
+    )
+
+
+def _check_network(task: Any, checkpoint: Path | None) -> None:
+    """A checkpoint of another network, or with other arguments, is an error before any work."""
+    if checkpoint is None:
+        return
+    from vitm.zoo import CheckpointError, read_checkpoint
+
+    identity = read_checkpoint(checkpoint).get("vitm")
+    if identity is None:
+        raise CheckpointError(f"{checkpoint} was not written by experiments.run")
+    if identity["network"] != task.name:
+        raise CheckpointError(f"{checkpoint} is a checkpoint of {identity['network']}, not of {task.name}")
+    theirs, ours = identity["arguments"], task.arguments
+    different = [f"{k}: {theirs.get(k)} there, {ours.get(k)} here" for k in ours if theirs.get(k) != ours.get(k)]
+    if different:
+        raise CheckpointError(
+            f"{checkpoint} was trained with other network arguments ({'; '.join(different)}); "
+            "give the same --model options"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

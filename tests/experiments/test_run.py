@@ -1,0 +1,242 @@
+"""The command line, as a user types it, on tiny data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from experiments.entries import entry_names, find_entry
+from experiments.run import main
+from tests.experiments.conftest import TINY
+
+
+def only_run(tmp_path, entry):
+    """The folder of the one run of `entry`."""
+    (folder,) = (tmp_path / "runs" / entry).glob("*-*/")
+    return folder
+
+
+def losses(folder):
+    """Step -> training loss, from the CSV log."""
+    with (folder / "csv/metrics.csv").open() as file:
+        return {int(r["step"]): float(r["train/loss"]) for r in csv.DictReader(file) if r.get("train/loss")}
+
+
+def weights(path):
+    return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("entry", entry_names())
+def test_every_entry_trains_a_step_and_is_measured(entry, tiny, tmp_path):
+    assert main([entry, *tiny, "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
+    folder = only_run(tmp_path, entry)
+    results = json.loads((folder / "metrics.json").read_text())
+    assert results["stage"] == "test"
+    assert results["steps"] == 1
+    assert not results["demo"]
+    assert {"psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd_pred"} <= results["values"].keys()
+    assert {"bt2446a", "bt2446c", "hable", "reinhard"} < results["baselines"].keys()
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    assert cv2.imread(str(folder / "previews/test_0.png")).shape == (48 + 24, 4 * 64, 3)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["data"]["crop_size"] == 40
+
+
+@pytest.mark.parametrize("entry", [e for e in entry_names() if "/table" in e])
+def test_rows_differ_from_their_base_in_the_model_alone(entry):
+    """A row changes what it is about, and nothing of data or trainer."""
+    row = yaml.safe_load(find_entry(entry).configs[-1].read_text())
+    assert row.keys() <= {"entry", "model"}
+    base = yaml.safe_load(find_entry(entry).configs[0].read_text())["model"]
+    assert all(base.get(k) != v for k, v in row.get("model", {}).items())
+
+
+def test_the_command_line_wins_over_the_files(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1", "--model.alpha", "0.125"]) == 0
+    config = yaml.safe_load((only_run(tmp_path, "kpn_mfi") / "config.yaml").read_text())
+    assert config["model"]["alpha"] == 0.125
+
+
+def test_list_and_help(capsys):
+    assert main(["--list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in entry_names())
+    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main(["kpn_mfi", "--help"])
+    assert stop.value.code == 0
+    assert "--model.alpha" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["kpn_mfy"], "did you mean kpn_mfi"),
+        (["kpn_mfi", "fitt"], "unknown command 'fitt'"),
+        (["kpn_mfi", "test"], "fit first"),
+        (["kpn_mfi", "--resume"], "fit first"),
+        (["kpn_mfi", "fit", "--checkpoint", "x.ckpt"], "--checkpoint belongs to"),
+        (["kpn_mfi", "test", "--checkpoint", "x.ckpt"], "no checkpoint at x.ckpt"),
+        (["kpn_mfi", "predict", "--model.alpha", "1", "--checkpoint", "x"], "predict takes no"),
+        (["kpn_mfi", "--data.root", "does/not/exist"], "does/not/exist"),
+    ],
+)
+def test_wrong_command_lines_are_explained(args, message, capsys, tmp_path):
+    runs = tmp_path / "runs"
+    assert main([*args, "--runs", str(runs)]) == 2
+    assert message in capsys.readouterr().out.replace("\n", "")
+    assert not list(runs.rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--model.alhpa", "1"], ["--model.alpha", "much"], ["--model.flow", "psychic"], ["--data.crop_size", "0.5"]],
+)
+def test_wrong_options_stop_before_any_work(flags, tiny, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["kpn_mfi", *tiny, *flags])
+    assert stop.value.code == 2
+    assert flags[0].rpartition(".")[2] in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_value_in_yaml_stops_before_any_work(tiny, tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text("model: {alpha: [1, 2]}")
+    with pytest.raises(SystemExit):
+        main(["kpn_mfi", *tiny, "--config", str(config)])
+    assert "alpha" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_checkpoints_of_other_networks_are_refused(tiny, tmp_path, capsys):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"
+    assert main(["kpn_mfi", "test", *tiny, "--model.width", "16", "--checkpoint", str(checkpoint)]) == 2
+    assert "width: 8 there, 16 here" in capsys.readouterr().out.replace("\n", " ")
+
+    content = torch.load(checkpoint, weights_only=True)
+    content["vitm"]["network"] = "dslnet"
+    other = tmp_path / "other.ckpt"
+    torch.save(content, other)
+    assert main(["kpn_mfi", "test", *tiny, "--checkpoint", str(other)]) == 2
+    assert "checkpoint of dslnet, not of kpn_mfi" in capsys.readouterr().out.replace("\n", " ")
+
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(checkpoint.read_bytes()[:1000])
+    assert main(["kpn_mfi", "test", *tiny, "--checkpoint", str(broken)]) == 2
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_no_permission_to_write(tiny, tmp_path, capsys, monkeypatch):
+    """The superuser may write anywhere, so the refusal is played."""
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(["kpn_mfi", "fit", *tiny]) == 2
+    assert "Permission denied" in capsys.readouterr().out
+
+
+def test_predict_writes_video_and_frames(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        cv2.imwrite(str(frames / f"{i:03d}.png"), rng.integers(0, 256, (36, 50, 3), np.uint8))
+    out = tmp_path / "out"
+    predict = ["kpn_mfi", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    assert main([*predict, "--input", str(frames), "--output", str(out)]) == 0
+    written = sorted((out / "clip").glob("*.png"))
+    assert len(written) == 4
+    picture = cv2.imread(str(written[0]), cv2.IMREAD_UNCHANGED)
+    assert picture.dtype == np.uint16
+    assert picture.shape == (36, 50, 3)
+
+    import av
+
+    with av.open(str(out / "clip.mp4")) as video:
+        stream = video.streams.video[0]
+        assert (stream.width, stream.height, stream.format.name) == (50, 36, "yuv420p10le")
+        assert len(list(video.decode(stream))) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16-mixed"])
+def test_mixed_precision_keeps_the_loss(precision, tiny, tmp_path):
+    """The first loss, before any update, is that of fp32 to bf16's accuracy."""
+    for name, value in (("full", "32-true"), ("mixed", precision)):
+        args = [*tiny[:-1], str(tmp_path / name), "--trainer.precision", value, "--trainer.max_steps", "1"]
+        assert main(["kpn_mfi", "fit", *args]) == 0
+    full, mixed = (
+        losses(next((tmp_path / name / "kpn_mfi").glob("*-*/"))) for name in ("full", "mixed")
+    )
+    assert mixed[0] == pytest.approx(full[0], rel=2e-2)
+
+
+def command(tiny, *flags):
+    return [sys.executable, "-m", "experiments.run", "kpn_mfi", "fit", *tiny, *flags]
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_weights(fake_data, tmp_path):
+    """SIGTERM in the middle of an epoch, then --resume: the weights of an undisturbed run, bit for bit."""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    steps = ["--trainer.max_steps", "40", "--trainer.max_epochs", "-1", "--data.root", str(fake_data)]
+    undisturbed = [*TINY, *steps, "--runs", str(tmp_path / "undisturbed")]
+    killed = [*TINY, *steps, "--runs", str(tmp_path / "killed")]
+    subprocess.run(command(undisturbed), check=True, env=env, capture_output=True)
+
+    process = subprocess.Popen(command(killed), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "killed/kpn_mfi"
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None:
+        if any(len(p.read_text().splitlines()) > 8 for p in log.glob("*/csv/metrics.csv")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    (folder,) = log.glob("*-*/")
+    stopped = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert 0 < stopped < 40
+
+    subprocess.run(command(killed, "--resume", str(folder)), check=True, env=env, capture_output=True)
+    (reference,) = (tmp_path / "undisturbed/kpn_mfi").glob("*-*/")
+    ours, theirs = (weights(f / "checkpoints/last.ckpt") for f in (folder, reference))
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+    assert len(list(log.iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_curve_of_one(fake_data, tmp_path):
+    """DDP with two processes of batch 1 against one process of batch 2: the same losses and metrics."""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    env.pop("VITM_RUN_ID", None)
+    common = [*TINY, "--data.root", str(fake_data), "--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
+    one = [*common, "--runs", str(tmp_path / "one")]
+    two = [*common, "--runs", str(tmp_path / "two"), "--data.batch_size", "1", "--trainer.devices", "2"]
+    two += ["--trainer.strategy", "ddp"]
+    for args in (one, two):
+        full_run = [a for a in command(args) if a != "fit"]
+        done = subprocess.run(full_run, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (a,), (b,) = ((tmp_path / name / "kpn_mfi").glob("*-*/") for name in ("one", "two"))
+    assert losses(b) == pytest.approx(losses(a), rel=1e-4)
+    ours, theirs = weights(b / "checkpoints/last.ckpt"), weights(a / "checkpoints/last.ckpt")
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-4)
+    values = [json.loads((f / "metrics.json").read_text())["values"] for f in (a, b)]
+    assert values[1] == pytest.approx(values[0], rel=1e-4)

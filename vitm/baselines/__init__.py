@@ -1,0 +1,1 @@
+"""Networks and analytic operators that the papers compare with."""

@@ -1,0 +1,42 @@
+"""Analytic inverse tone mapping: what a user has without any training."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vitm.color import bt1886_eotf, bt709_to_bt2020, inverse_tone_map, pq_inverse_eotf
+
+DIFFUSE_WHITE_NITS = 203.0  # Report ITU-R BT.2408: HDR reference white
+
+
+class Analytic(nn.Module):
+    """An operator of `vitm.color.inverse_tone_map` with the calling convention of the networks.
+
+    Args:
+        method: one of `vitm.color.METHODS`.
+        peak_nits: display peak that the operator expands to, cd/m2.
+    """
+
+    def __init__(self, method: str, peak_nits: float = 1000.0) -> None:
+        super().__init__()
+        self.method, self.peak_nits = method, peak_nits
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Sdr (..., 3, H, W), BT.709 gamma code in [0, 1] -> hdr_pq of the same shape, BT.2020 PQ code."""
+        return inverse_tone_map(sdr, method=self.method, peak_nits=self.peak_nits)
+
+
+class Gain(nn.Module):
+    """BT.1886 light times one gain, BT.2020 primaries, PQ: no expansion, only a level.
+
+    Args:
+        white_nits: luminance of SDR white, cd/m2.
+    """
+
+    def __init__(self, white_nits: float = DIFFUSE_WHITE_NITS) -> None:
+        super().__init__()
+        self.white_nits = white_nits
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Sdr (..., 3, H, W), BT.709 gamma code in [0, 1] -> hdr_pq of the same shape, BT.2020 PQ code."""
+        return pq_inverse_eotf(self.white_nits * bt709_to_bt2020(bt1886_eotf(sdr)))

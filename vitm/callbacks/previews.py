@@ -1,0 +1,97 @@
+"""Pictures of what the network does: SDR, prediction, target, and where they differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitm.color import tone_map
+from vitm.metrics.functional import delta_e_itp
+
+ERROR_SCALE = 20.0  # delta E_ITP shown as the last colour of the map
+
+
+def preview(sdr: Tensor, hdr_pq: Tensor, target: Tensor) -> NDArray[np.uint8]:
+    """SDR, prediction and target (tone-mapped by BT.2446 A) and the error in delta E_ITP, side by side with captions.
+
+    Args:
+        sdr: (3, H, W), BT.709 gamma code in [0, 1].
+        hdr_pq: prediction (3, H, W), BT.2020 PQ code.
+        target: ground truth, likewise.
+
+    Returns:
+        (H + 24, 4 W, 3), RGB, 8 bit.
+    """
+    sdr, hdr_pq, target = (x.detach().float().cpu() for x in (sdr, hdr_pq, target))
+    error = delta_e_itp(hdr_pq[None], target[None], reduction="none")[0]
+    colours = cv2.applyColorMap(_to_uint8(error / ERROR_SCALE), cv2.COLORMAP_TURBO)[..., ::-1]
+    shown = [sdr, tone_map(hdr_pq), tone_map(target)]
+    panels = [_to_uint8(x.permute(1, 2, 0)) for x in shown] + [colours]
+    titles = ("SDR", "prediction", "target", f"dE_ITP {float(error.mean()):.1f} (0..{ERROR_SCALE:.0f})")
+    return np.concatenate([_caption(p, t) for p, t in zip(panels, titles, strict=True)], axis=1)
+
+
+def _to_uint8(x: Tensor) -> NDArray[np.uint8]:
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def _caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    bar = np.zeros((24, picture.shape[1], 3), np.uint8)
+    cv2.putText(bar, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([bar, picture])
+
+
+class Previews(Callback):
+    """Write the middle frame of the first batches of validation and test as PNG, and to W&B.
+
+    Args:
+        folder: where the PNG files go.
+        samples: how many.
+    """
+
+    def __init__(self, folder: Path, samples: int = 4) -> None:
+        self.folder, self.samples = folder, samples
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write `val_<i>.png`, overwritten by the next validation."""
+        if not trainer.sanity_checking:
+            self._write("val", trainer, outputs, batch, batch_idx)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write `test_<i>.png`."""
+        self._write("test", trainer, outputs, batch, batch_idx)
+
+    def _write(self, stage: str, trainer: Trainer, outputs: Tensor, batch: Any, batch_idx: int) -> None:
+        if batch_idx >= self.samples or not trainer.is_global_zero:
+            return
+        frames = [x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
+        picture = preview(*frames)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(self.folder / f"{stage}_{batch_idx}.png"), picture[..., ::-1])
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(f"{stage}/preview_{batch_idx}", [picture], caption=[batch["name"][0]])

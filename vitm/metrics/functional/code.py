@@ -1,0 +1,52 @@
+"""What every metric asks of its input, and the rounding to stored codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def as_codes(x: Tensor, name: str) -> Tensor:
+    """PQ codes in fp64, in which all metrics are computed.
+
+    Raises:
+        TypeError: for integers, whose scale is unknown, and for half precision, which cannot hold 16-bit codes.
+        ValueError: unless the shape is (B, 3, H, W) or (B, T, 3, H, W).
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"{name} is {x.dtype}: expected PQ codes in [0, 1]; divide 16-bit codes by 65535")
+    if x.dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(
+            f"{name} is {x.dtype}, which cannot hold 16-bit PQ codes: make the output fp32 where it is born"
+        )
+    if x.ndim not in (4, 5) or x.shape[-3] != 3:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: expected (B, 3, H, W) or (B, T, 3, H, W)")
+    return x.double()
+
+
+def code_pair(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both inputs as fp64 codes of one shape.
+
+    Raises:
+        TypeError: as `as_codes`.
+        ValueError: as `as_codes`, and if the shapes differ.
+    """
+    if pred.shape != target.shape:
+        raise ValueError(f"pred has shape {tuple(pred.shape)}, target {tuple(target.shape)}: expected the same")
+    return as_codes(pred, "pred"), as_codes(target, "target")
+
+
+def quantize_16bit(code: Tensor) -> Tensor:
+    """Codes as a 16-bit file would hold them: clipped to [0, 1], rounded to k / 65535.
+
+    Args:
+        code: (B, 3, H, W) or (B, T, 3, H, W), PQ codes, fp32 or fp64.
+
+    Returns:
+        The same shape in fp64 (fp32 does not hold k / 65535 exactly); the gradient is 0.
+
+    Raises:
+        TypeError: for integers and half precision.
+        ValueError: for other shapes.
+    """
+    return (as_codes(code, "code").clamp(0.0, 1.0) * 65535).round() / 65535

@@ -1,0 +1,58 @@
+"""Colour difference in ICtCp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vitm.color import pq_eotf, rgb2020_to_ictcp
+from vitm.metrics.functional.code import code_pair
+
+DeltaEReduction = Literal["mean", "p95", "none"]
+
+
+def _mean(pixels: Tensor) -> Tensor:
+    return pixels.mean(dim=(-2, -1))
+
+
+def _p95(pixels: Tensor) -> Tensor:
+    """The 95th percentile, linear between order statistics. `torch.quantile` refuses more than 2^24 values."""
+    flat = pixels.flatten(-2)
+    position = 0.95 * (flat.shape[-1] - 1)
+    low = flat.kthvalue(math.floor(position) + 1, dim=-1).values
+    high = flat.kthvalue(math.ceil(position) + 1, dim=-1).values
+    return low + (position - math.floor(position)) * (high - low)
+
+
+def _none(pixels: Tensor) -> Tensor:
+    return pixels
+
+
+_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"mean": _mean, "p95": _p95, "none": _none}
+
+
+def delta_e_itp(pred: Tensor, target: Tensor, reduction: DeltaEReduction = "mean") -> Tensor:
+    """Delta E ITP (ITU-R BT.2124-0): 720 sqrt(dI^2 + dT^2 + dP^2) with T = Ct / 2; 1 is a just noticeable difference.
+
+    Args:
+        pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes, clamped to [0, 1], fp32 or fp64.
+        target: the same shape.
+        reduction: over the pixels of a frame: "mean", "p95" (95th percentile), or "none" for the map.
+
+    Returns:
+        (B,) or (B, T) in fp64; with "none" (B, H, W) or (B, T, H, W). Lower is better, 0 for identical frames, where
+        the gradient is 0 too.
+
+    Raises:
+        TypeError: for integers and half precision.
+        ValueError: for an unknown reduction, and for shapes that differ or are not of that form.
+    """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"unknown reduction {reduction!r}: expected one of {', '.join(_REDUCTIONS)}")
+    pred, target = code_pair(pred, target)
+    i, ct, cp = (rgb2020_to_ictcp(pq_eotf(pred)) - rgb2020_to_ictcp(pq_eotf(target))).unbind(dim=-3)
+    return _REDUCTIONS[reduction](720 * torch.linalg.vector_norm(torch.stack((i, ct / 2, cp)), dim=0))

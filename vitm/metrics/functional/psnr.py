@@ -1,0 +1,25 @@
+"""Peak signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vitm.metrics.functional.code import code_pair
+
+
+def psnr(pred: Tensor, target: Tensor) -> Tensor:
+    """PSNR of each frame: 10 log10(1 / MSE), the MSE over all pixels and the three PQ channels.
+
+    Args:
+        pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64.
+        target: the same shape.
+
+    Returns:
+        (B,) or (B, T) in dB, fp64; inf where the frames are identical.
+
+    Raises:
+        TypeError: for integers and half precision.
+        ValueError: for shapes that differ or are not of that form.
+    """
+    pred, target = code_pair(pred, target)
+    return -10 * (pred - target).square().mean(dim=(-3, -2, -1)).log10()

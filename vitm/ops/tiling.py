@@ -1,0 +1,94 @@
+"""Local functions in bands of rows, so that their inner tensors stay small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+def row_bands(height: int, band: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """Split rows into bands of nearly equal height.
+
+    Args:
+        height: Rows, a multiple of `multiple`.
+        band: Largest band (at least one `multiple`).
+        multiple: Every band starts at a multiple of this.
+
+    Returns:
+        `(start, stop)` of each band, in order, covering `range(height)`.
+
+    Raises:
+        ValueError: `height` is not a positive multiple of `multiple`.
+    """
+    if height < 1 or multiple < 1 or height % multiple:
+        raise ValueError(f"rows are split at multiples of {multiple}, got {height} rows: pad the input")
+    units = height // multiple
+    count = -(-units // max(1, band // multiple))
+    edges = [units * i // count * multiple for i in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def map_rows(
+    fn: Callable[..., Tensor], inputs: Sequence[Tensor], *, halo: int, band: int = 128, multiple: int = 1
+) -> Tensor:
+    """Run a local function band by band into one output. Exact up to rounding.
+
+    Every band reaches `halo` rows into its neighbours, and these rows of the result are thrown away. Bands at the
+    image's border end there, so `fn` pads the real border as it always does. Call it under no_grad: with gradients
+    every band's inner tensors are kept, and nothing is gained.
+
+    Example:
+        The tail of a decoder, features at half resolution, one of its inputs and its output at full resolution. Two 3x3
+        convolutions after the upsampling reach 2 full rows (1 half row), the one before it 1 half row:
+
+            map_rows(lambda f, skip: head(up(f) + skip), (f, skip), halo=2, band=64)
+
+        The head of an encoder with one stride-2 convolution starts its bands at even rows:
+
+            map_rows(lambda x: down(relu(first(x))), (x,), halo=2, multiple=2)
+
+    Args:
+        fn: Takes bands `(..., rows, W)` of the inputs, returns a tensor whose height is a fixed ratio of theirs.
+        inputs: Tensors `(..., H_i, W_i)`; every height is a multiple of the smallest.
+        halo: Rows of the smallest input that a row of the output can depend on, on either side.
+        band: Rows of the smallest input in one band, without halo.
+        multiple: Bands start at multiples of this many rows of the smallest input (the total stride of `fn`).
+
+    Returns:
+        What `fn(*inputs)` returns, in one tensor of its memory format.
+
+    Raises:
+        ValueError: The heights do not divide, or the output's height is no fixed ratio of the input's.
+    """
+    heights = [t.shape[-2] for t in inputs]
+    height = min(heights)
+    if any(h % height for h in heights):
+        raise ValueError(f"map_rows needs heights that are multiples of the smallest, got {heights}")
+    scales = [h // height for h in heights]
+    reach = -(-halo // multiple) * multiple
+    out: Tensor | None = None
+    for start, stop in row_bands(height, band, multiple):
+        low, high = max(0, start - reach), min(height, stop + reach)
+        part = fn(*(t[..., low * s : high * s, :] for t, s in zip(inputs, scales, strict=True)))
+        scale = Fraction(part.shape[-2], high - low)
+        if out is None:
+            channels_last = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last)
+            out = torch.empty(
+                *(*part.shape[:-2], int(height * scale), part.shape[-1]),
+                dtype=part.dtype,
+                device=part.device,
+                memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+            )
+        if height * scale != out.shape[-2] or (multiple * scale).denominator != 1:
+            raise ValueError(
+                f"map_rows got {part.shape[-2]} output rows from a band of {high - low} rows, no fixed ratio at "
+                f"multiples of {multiple}: give the total stride of the function as `multiple`"
+            )
+        kept = slice(int((start - low) * scale), int((stop - low) * scale))
+        out[..., int(start * scale) : int(stop * scale), :] = part[..., kept, :]
+    assert out is not None
+    return out

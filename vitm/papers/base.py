@@ -1,0 +1,99 @@
+"""What every task shares: optimiser and schedule, evaluation, and what a checkpoint says about its network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from vitm.metrics import frame_metrics
+
+
+def adam(
+    parameters: Any,
+    lr: float,
+    betas: tuple[float, float],
+    schedule: Literal["constant", "cosine"],
+    steps: float,
+) -> dict[str, Any]:
+    """Adam with a schedule over `steps` optimiser steps, as Lightning's `configure_optimizers` returns it.
+
+    `"constant"` keeps `lr`; `"cosine"` rises to it over the first 2 % of the steps and falls to zero at the last one.
+    """
+    optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas)
+    if schedule == "constant":
+        return {"optimizer": optimizer}
+    if not math.isfinite(steps):
+        raise ValueError("schedule=cosine needs an end: set trainer.max_steps or trainer.max_epochs")
+    warmup = max(1, round(0.02 * steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class InverseToneMappingTask(LightningModule):
+    """A network that maps SDR to HDR10, its training and its evaluation by the field's metrics.
+
+    A task sets `name` and `metrics`, builds `self.network` and `self.arguments` (those of the network's constructor),
+    and defines `training_step` and `configure_optimizers`.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    network: nn.Module
+    arguments: dict[str, Any]
+
+    def __init__(self, compile: bool = False) -> None:
+        super().__init__()
+        self.compile_network = compile
+        self.val_metrics = frame_metrics(self.metrics)
+        self.test_metrics = frame_metrics(self.metrics)
+
+    def setup(self, stage: str) -> None:
+        """Channels-last weights, and a compiled network where asked for."""
+        self.network.to(memory_format=torch.channels_last)
+        if self.compile_network:
+            self.network.compile()
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """The network's prediction in [0, 1]: what is measured, shown and written."""
+        hdr_pq: Tensor = self.network(sdr).float().clamp(0, 1)
+        return hdr_pq
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Measure and return the prediction."""
+        return self._evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Measure and return the prediction."""
+        return self._evaluate(batch, self.test_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/<metric>`."""
+        self._log_metrics("val", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log `test/<metric>`."""
+        self._log_metrics("test", self.test_metrics)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write which network this is, so that `vitm.zoo.load_network` rebuilds it from the file alone."""
+        checkpoint["vitm"] = {"network": self.name, "arguments": self.arguments}
+
+    def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
+        self.log_dict({f"{stage}/{name}": value.float() for name, value in metrics.compute().items()})
+        metrics.reset()
+
+    def _evaluate(self, batch: Any, metrics: MetricCollection) -> Tensor:
+        hdr_pq: Tensor = self(batch["sdr"])
+        metrics.update(hdr_pq, batch["hdr_pq"])
+        return hdr_pq

@@ -1,0 +1,122 @@
+"""KPN-MFI's content and brightness consistency losses (section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitm.nets.flow import FlowEstimator
+from vitm.ops.filtering import bilateral_blur, guided_filter
+from vitm.ops.pyramid import gaussian_pyramid
+from vitm.ops.warp import warp
+
+LEVEL_WEIGHTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # gamma_j of equation 9, from fine to coarse
+
+
+def content_loss(hdr_pq: Tensor, target: Tensor) -> Tensor:
+    """L_C of equation 8: the mean of |tanh(H) - tanh(H')| over pixels, channels and frames.
+
+    The paper prints a sum of L1 norms; the mean only rescales it.
+
+    Args:
+        hdr_pq: prediction, any shape, PQ code (not clamped).
+        target: ground truth, the same shape.
+
+    Returns:
+        A scalar in fp32.
+    """
+    return F.l1_loss(hdr_pq.float().tanh(), target.float().tanh())  # eq. 8
+
+
+def illumination(hdr_pq: Tensor, log_first: bool = False) -> Tensor:
+    """Retinex illumination B of section 3.3: the log of the bilateral base (d = 9, sigmas 10 and 5) of the frame.
+
+    Assumption: the paper's sigma of 10 is in 8-bit units, so the base is that of 255 times the frame.
+
+    Args:
+        hdr_pq: (B, 3, H, W), PQ code; clipped to [0, 1].
+        log_first: filter log(1 + I) instead, where sigma 10 exceeds the whole range and the filter is a plain Gaussian.
+
+    Returns:
+        (B, 3, H, W), log units.
+    """
+    image = 255 * hdr_pq.float().clamp(0, 1)
+    return bilateral_blur(image.log1p()) if log_first else bilateral_blur(image).log1p()
+
+
+class BrightnessConsistencyLoss:
+    """L_T of equation 9: aligned neighbours and the middle frame have the same illumination at all scales.
+
+    Flows are estimated between the SDR frames, without gradient (the paper does not say between which frames); the
+    predictions are warped and no occlusion mask is used, since coarse levels forgive what is misaligned.
+
+    Args:
+        flow: an estimator of `vitm.nets.flow`.
+        log_first: see `illumination`.
+    """
+
+    def __init__(self, flow: FlowEstimator, log_first: bool = False) -> None:
+        self.flow = flow
+        self.log_first = log_first
+
+    def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+        """Compare the neighbours with the middle frame.
+
+        Args:
+            hdr_pq: prediction (B, 3, 3, H, W), PQ code; gradients reach all three frames.
+            sdr: (B, 3, 3, H, W), BT.709 gamma code in [0, 1].
+
+        Returns:
+            A scalar in fp32.
+
+        Raises:
+            ValueError: if there are not three frames.
+        """
+        if hdr_pq.shape[1] != 3:
+            raise ValueError(f"the consistency loss needs three frames, got {tuple(hdr_pq.shape)}")
+        with torch.autocast(hdr_pq.device.type, enabled=False):
+            before, current, after = hdr_pq.float().unbind(1)
+            middle = gaussian_pyramid(illumination(current, self.log_first))
+            loss = hdr_pq.new_zeros((), dtype=torch.float32)
+            for t, neighbour in ((0, before), (2, after)):
+                aligned = warp(neighbour, self.flow(sdr[:, 1], sdr[:, t]))
+                levels = gaussian_pyramid(illumination(aligned, self.log_first))
+                for gamma, b, b_t in zip(LEVEL_WEIGHTS, levels, middle, strict=True):
+                    loss = loss + gamma * F.l1_loss(b, b_t)  # eq. 9
+            return loss
+
+
+class OfficialConsistencyLoss:
+    """The consistency loss of the released code: no alignment, no logarithm, a guided filter for the bilateral one.
+
+    Its level weights are indexed by the frame, so all levels of the first frame weigh 1/16, and those of the last 1/4;
+    its pyramid uses the 5 x 5 binomial kernel with zero padding.
+    """
+
+    def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+        """Prediction (B, 3, 3, H, W), PQ code -> a scalar in fp32; `sdr` is not used."""
+        with torch.autocast(hdr_pq.device.type, enabled=False):
+            pyramids = [_binomial_pyramid(guided_filter(frame)) for frame in hdr_pq.float().unbind(1)]
+            loss = hdr_pq.new_zeros((), dtype=torch.float32)
+            for t in (0, 2):
+                for level, middle in zip(pyramids[t], pyramids[1], strict=True):
+                    loss = loss + LEVEL_WEIGHTS[t] * F.l1_loss(level, middle)
+            return loss
+
+
+def _binomial_pyramid(x: Tensor, levels: int = 5) -> list[Tensor]:
+    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=x.device, dtype=x.dtype) / 16
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 5, 5)
+    pyramid = [x]
+    while len(pyramid) < levels:
+        pyramid.append(F.conv2d(pyramid[-1], kernel, stride=2, padding=2, groups=x.shape[1]))
+    return pyramid
+
+
+def consistency_loss(kind: Literal["paper", "official"], flow: FlowEstimator) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss by name: `"paper"` (equation 9) or `"official"` (the released code)."""
+    return BrightnessConsistencyLoss(flow) if kind == "paper" else OfficialConsistencyLoss()

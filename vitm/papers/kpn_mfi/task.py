@@ -1,0 +1,68 @@
+"""Training and evaluation of KPN-MFI."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from vitm.data.batch import TripletBatch
+from vitm.nets.flow import FlowName, flow_estimator
+from vitm.papers.base import InverseToneMappingTask, adam
+from vitm.papers.kpn_mfi.losses import consistency_loss, content_loss
+from vitm.papers.kpn_mfi.network import KPNMFI
+
+
+class KPNMFITask(InverseToneMappingTask):
+    """KPN-MFI with its content and brightness consistency losses.
+
+    Args:
+        alpha: weight of the consistency loss (section 3.3: 0.05; the released code: 0.01); 0 leaves it out.
+        consistency: `"paper"`: equation 9; `"official"`: the released code's form.
+        flow: optical flow that aligns the frames for equation 9.
+        flow_weights: file of the flow network's weights, for all but `"dis"` and `"zero"`.
+        lr: learning rate of Adam (released code).
+        betas: betas of Adam (released code).
+        schedule: of the learning rate (released code: constant).
+        compile: run the network through torch.compile.
+        **network: arguments of `KPNMFI`.
+    """
+
+    name: ClassVar[str] = "kpn_mfi"
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
+
+    def __init__(
+        self,
+        alpha: float = 0.05,
+        consistency: Literal["paper", "official"] = "paper",
+        flow: FlowName = "dis",
+        flow_weights: str | None = None,
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Literal["constant", "cosine"] = "constant",
+        compile: bool = False,
+        **network: Any,
+    ) -> None:
+        super().__init__(compile=compile)
+        self.network = KPNMFI(**network)
+        self.arguments = network
+        self.alpha = alpha
+        self.consistency = consistency_loss(consistency, flow_estimator(flow, flow_weights)) if alpha else None
+        self.lr, self.betas, self.schedule = lr, betas, schedule
+
+    def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
+        """L = L_C + alpha L_T (section 3.3)."""
+        hdr_pq = self.network(batch["sdr"])
+        loss = content = content_loss(hdr_pq, batch["hdr_pq"])
+        if self.consistency is not None:
+            consistency = self.consistency(hdr_pq, batch["sdr"])
+            loss = content + self.alpha * consistency
+            self.log("train/consistency", consistency, sync_dist=True)
+        self.log("train/content", content, sync_dist=True)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam, at a constant rate by default (released code)."""
+        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, steps)

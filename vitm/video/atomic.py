@@ -1,0 +1,71 @@
+"""Outputs appear when they are whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vitm.video.errors import VideoWriteError
+
+
+def check_writable(path: Path) -> None:
+    """Raise before any work if `path` can be no output file: its folder is missing or read-only, or it is a folder."""
+    if path.is_dir():
+        raise VideoWriteError(f"{path} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise VideoWriteError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise VideoWriteError(f"cannot write {path}: no permission to write in {path.parent}")
+
+
+def write_error(error: OSError | Exception, path: Path) -> VideoWriteError:
+    """The error to raise for a failed write, with its number, in words."""
+    code = getattr(error, "errno", None)
+    reason = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "the file would be larger than the system allows",
+        errno.EACCES: "no permission",
+        errno.EROFS: "the file system is read-only",
+    }.get(code or 0, str(error))
+    result = VideoWriteError(f"cannot write {path}: {reason}; nothing was left behind")
+    result.errno = code
+    return result
+
+
+def temporary_beside(path: Path, suffix: str | None = None) -> Path:
+    """A new empty file in the folder of `path`, hidden, with its suffix: one rename away from it."""
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=f".partial{suffix or path.suffix}", dir=path.parent
+        )
+    except OSError as error:
+        raise write_error(error, path) from error
+    umask = os.umask(0)
+    os.umask(umask)
+    os.fchmod(handle, 0o666 & ~umask)
+    os.close(handle)
+    return Path(name)
+
+
+@contextmanager
+def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+
+    Raises:
+        VideoWriteError: if the folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    check_writable(path)
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise error if isinstance(error, VideoWriteError) else write_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)

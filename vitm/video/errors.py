@@ -1,0 +1,15 @@
+"""What can be wrong with a video file."""
+
+from __future__ import annotations
+
+
+class VideoTagError(ValueError):
+    """A colour tag is missing, unsupported, or contradicts the role that the file was given."""
+
+
+class VideoDecodeError(ValueError):
+    """A file cannot be read, is cut short or damaged, or holds values that no picture has."""
+
+
+class VideoWriteError(OSError):
+    """An output cannot be written: no space, no permission, or a container that refuses a stream."""

@@ -1,0 +1,96 @@
+"""The content light level of an H.265 stream, rewritten after encoding: MaxCLL and MaxFALL are known only at its end.
+
+ITU-T H.265 (V9): 7.3.1.1 NAL units, 7.3.5 SEI messages, D.2.35 content light level information;
+ISO/IEC 14496-15, 8.3.3.1 for the decoder configuration record (hvcC).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+
+_PREFIX_SEI = 39  # nal_unit_type, table 7-1
+_CONTENT_LIGHT = 144  # payloadType
+_RECORD_HEADER = 22  # bytes of hvcC before the number of its arrays
+
+
+def nal_length_size(record: bytes) -> int:
+    """Bytes of the length before each NAL unit of a packet, from hvcC."""
+    if len(record) <= _RECORD_HEADER or record[0] != 1:
+        raise ValueError("not an H.265 decoder configuration record (hvcC)")
+    return (record[21] & 3) + 1
+
+
+def patch_record(record: bytes, max_cll: int, max_fall: int) -> bytes:
+    """The decoder configuration record with these values in its SEI messages, if it has any."""
+    out = bytearray(record[: _RECORD_HEADER + 1])
+    position = _RECORD_HEADER + 1
+    for _ in range(record[_RECORD_HEADER]):
+        (count,) = struct.unpack_from(">H", record, position + 1)
+        out += record[position : position + 3]
+        position += 3
+        for _ in range(count):
+            (length,) = struct.unpack_from(">H", record, position)
+            unit = patch_unit(record[position + 2 : position + 2 + length], max_cll, max_fall)
+            out += struct.pack(">H", len(unit)) + unit
+            position += 2 + length
+    return bytes(out + record[position:])
+
+
+def patch_packet(packet: bytes, length_size: int, max_cll: int, max_fall: int) -> bytes:
+    """A packet of length-prefixed NAL units (MP4, Matroska) with these values in its SEI messages, if it has any."""
+    out = bytearray()
+    position = 0
+    while position < len(packet):
+        start = position + length_size
+        length = int.from_bytes(packet[position:start], "big")
+        unit = patch_unit(packet[start : start + length], max_cll, max_fall)
+        out += len(unit).to_bytes(length_size, "big") + unit
+        position = start + length
+    return bytes(out)
+
+
+def patch_unit(unit: bytes, max_cll: int, max_fall: int) -> bytes:
+    """One NAL unit; all but prefix SEI units with a content light level message come back as they are."""
+    if unit[0] >> 1 & 0x3F != _PREFIX_SEI:
+        return unit
+    values = struct.pack(">HH", max_cll, max_fall)
+    body = _map_messages(_unescape(unit[2:]), lambda kind: values if kind == _CONTENT_LIGHT else None)
+    return unit[:2] + _escape(body)
+
+
+def _map_messages(body: bytes, replacement: Callable[[int], bytes | None]) -> bytes:
+    """sei_rbsp() with the payloads replaced for which there is a replacement (7.3.5)."""
+    out, position = bytearray(), 0
+    while position < len(body) - 1:  # the last byte holds the trailing bits
+        kind, position = _number(body, position)
+        size, position = _number(body, position)
+        payload = body[position : position + size]
+        position += size
+        new = replacement(kind)
+        payload = payload if new is None else new
+        out += _coded(kind) + _coded(len(payload)) + payload
+    return bytes(out) + body[position:]
+
+
+def _number(body: bytes, position: int) -> tuple[int, int]:
+    """A payload type or size: bytes of 255, then the rest."""
+    value = 0
+    while body[position] == 0xFF:
+        value, position = value + 255, position + 1
+    return value + body[position], position + 1
+
+
+def _coded(value: int) -> bytes:
+    return b"\xff" * (value // 255) + bytes((value % 255,))
+
+
+def _unescape(data: bytes) -> bytes:
+    """Without emulation prevention bytes (7.4.2)."""
+    return data.replace(b"\x00\x00\x03", b"\x00\x00")
+
+
+def _escape(body: bytes) -> bytes:
+    """With emulation prevention bytes: no 00 00 0x, x <= 3, may remain."""
+    return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", body)

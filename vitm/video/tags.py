@@ -1,0 +1,174 @@
+"""What a stream says of itself (`StreamInfo`), and whether that fits the role it was given."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+from vitm.color.ycbcr import YCBCR_TO_RGB
+from vitm.video.errors import VideoTagError
+
+Role = Literal["sdr", "hdr10", "hlg", "linear"]
+Assume = Literal["bt709", "bt2020-pq", "bt2020-hlg"]
+
+# ITU-T H.273 (and the same numbers in FFmpeg): tables 2, 3 and 4. Code 2, "unspecified", is None here.
+PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "bt601", 7: "smpte240m", 9: "bt2020", 11: "p3-dci", 12: "p3-d65"}
+TRANSFERS = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "bt601",
+    7: "smpte240m",
+    8: "linear",
+    13: "srgb",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "pq",
+    18: "hlg",
+}
+MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020-cl", 14: "ictcp"}
+RANGES = {1: False, 2: True}
+
+# H.273 gives codes 1, 6, 14 and 15 the same function.
+_SDR_TRANSFERS = ("bt709", "bt601", "bt2020-10", "bt2020-12")
+_HDR_TRANSFERS = {"pq": "PQ", "hlg": "HLG"}
+_ASSUMED: dict[str, dict[str, str | bool]] = {
+    "bt709": {"matrix": "bt709", "transfer": "bt709", "primaries": "bt709", "full_range": False},
+    "bt2020-pq": {"matrix": "bt2020", "transfer": "pq", "primaries": "bt2020", "full_range": False},
+    "bt2020-hlg": {"matrix": "bt2020", "transfer": "hlg", "primaries": "bt2020", "full_range": False},
+}
+
+
+def tag_name(table: dict[int, str], code: int) -> str | None:
+    """The name of an H.273 code; None for reserved and unspecified (0, where it is no value, 2 and 3)."""
+    return table.get(code) or (None if code in (0, 2, 3) else f"H.273 code {code}")
+
+
+@dataclass(frozen=True)
+class MasteringDisplay:
+    """The display of a film's grading (ST 2086): CIE xy of its primaries and white, and its luminance in cd/m2."""
+
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+    white: tuple[float, float]
+    min_nits: float
+    max_nits: float
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """One video stream, or one folder of frames.
+
+    Attributes:
+        path: the file or folder.
+        kind: "video" or "frames".
+        width: of the upright picture, in pixels (a phone's rotation is undone).
+        height: of the upright picture, in pixels.
+        n_frames: exact: from a complete container index, or counted.
+        fps: average frame rate; None for a folder whose rate was not given.
+        bit_depth: bits a sample (16 or 32 for floating point).
+        pixel_format: FFmpeg's name, or the type of a frame file, as "png-uint16".
+        chroma: "4:2:0", "4:2:2", "4:4:4" or "rgb".
+        chroma_location: "left", "topleft", "center", ...; None where the chroma is not subsampled.
+        matrix: "bt709", "bt2020", "rgb" or the name of an unsupported one; None: not tagged.
+        full_range: None: not tagged.
+        transfer: "bt709", "pq", "hlg", "linear", ...; None: not tagged.
+        primaries: "bt709", "bt2020", ...; None: not tagged.
+        sample_aspect_ratio: of the upright picture; 1 for square pixels.
+        rotation: degrees clockwise by which stored frames are turned to be upright: 0, 90, 180 or 270.
+        has_audio: whether the file has an audio stream.
+        mastering_display: ST 2086 metadata.
+        max_cll: MaxCLL in cd/m2.
+        max_fall: MaxFALL in cd/m2.
+    """
+
+    path: Path
+    kind: Literal["video", "frames"]
+    width: int
+    height: int
+    n_frames: int
+    fps: Fraction | None
+    bit_depth: int
+    pixel_format: str
+    chroma: str
+    chroma_location: str | None
+    matrix: str | None
+    full_range: bool | None
+    transfer: str | None
+    primaries: str | None
+    sample_aspect_ratio: Fraction = Fraction(1)
+    rotation: int = 0
+    has_audio: bool = False
+    mastering_display: MasteringDisplay | None = None
+    max_cll: int | None = None
+    max_fall: int | None = None
+
+    @property
+    def duration(self) -> Fraction | None:
+        """Seconds: n_frames / fps; None without a rate."""
+        return None if self.fps is None else self.n_frames / self.fps
+
+
+def check_choice(name: str, value: str | None, choices: object) -> None:
+    """Raise ValueError unless `value` is None or one of a Literal's words."""
+    if value is not None and value not in get_args(choices):
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(get_args(choices))}")
+
+
+def fill_missing(info: StreamInfo, assume: Assume | None) -> StreamInfo:
+    """The same information with every missing tag taken from `assume`. Tags that are there are never changed."""
+    check_choice("assume", assume, Assume)
+    if assume is None:
+        return info
+    missing = {tag: value for tag, value in _ASSUMED[assume].items() if getattr(info, tag) is None}
+    return dataclasses.replace(info, **missing)  # type: ignore[arg-type]
+
+
+def require_tags(info: StreamInfo) -> None:
+    """Every tag that the conversion to R'G'B' needs must be there, and be one that this package can convert.
+
+    Raises:
+        VideoTagError: naming the file and the tag.
+    """
+    for tag in ("matrix", "transfer", "primaries", "full_range"):
+        if getattr(info, tag) is None:
+            label = "range" if tag == "full_range" else tag
+            raise VideoTagError(
+                f"{info.path}: no {label} tag. If you know what the file holds, pass "
+                f"assume={' or assume='.join(repr(a) for a in get_args(Assume))} (it fills in missing tags only)."
+            )
+    if info.matrix != "rgb" and info.matrix not in YCBCR_TO_RGB:
+        raise VideoTagError(
+            f"{info.path}: matrix {info.matrix!r} is not supported (supported: {', '.join(YCBCR_TO_RGB)}, rgb). "
+            "Convert the file to BT.709 first, for example with FFmpeg's zscale filter."
+        )
+
+
+def check_role(info: StreamInfo, expect: Role | None) -> None:
+    """The tags of a video must fit the role that the caller gives it.
+
+    Raises:
+        VideoTagError: naming the file, what it is and what was expected.
+    """
+    check_choice("expect", expect, Role)
+    if expect is None:
+        return
+    transfer = str(info.transfer)
+    is_now = f"{info.path}: tagged {_HDR_TRANSFERS.get(transfer, transfer)} with {info.primaries} primaries"
+    if expect == "linear":
+        raise VideoTagError(f"{is_now}, but linear frames were expected: give a folder of EXR files.")
+    if expect == "sdr":
+        if transfer in _HDR_TRANSFERS:
+            raise VideoTagError(f"{is_now}, but an SDR video was expected: this is HDR already.")
+        if transfer not in _SDR_TRANSFERS or info.primaries != "bt709":
+            raise VideoTagError(f"{is_now}, but SDR (bt709 transfer and primaries) was expected.")
+        return
+    wanted = "pq" if expect == "hdr10" else "hlg"
+    if transfer != wanted or info.primaries != "bt2020":
+        raise VideoTagError(f"{is_now}, but {expect} ({_HDR_TRANSFERS[wanted]} with bt2020 primaries) was expected.")
+    if info.bit_depth < 10:
+        raise VideoTagError(f"{info.path}: {info.bit_depth}-bit HDR: {expect} needs at least 10 bits a sample.")

@@ -1,0 +1,119 @@
+"""Networks by name, with weights from our checkpoints or published files, told apart by their keys."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitm.baselines.analytic import Analytic
+from vitm.color import METHODS
+from vitm.papers.kpn_mfi import KPNMFI
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"kpn_mfi": KPNMFI}
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint, or one of another network."""
+
+
+def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
+    """A network in eval mode.
+
+    Args:
+        name: `"kpn_mfi"`, or an analytic operator of `vitm.color.METHODS`, which needs no checkpoint.
+        checkpoint: a local file: a checkpoint of `experiments.run` (its constructor arguments are in the file), or the
+            authors' state dict. None gives an untrained network with the paper's arguments.
+
+    Returns:
+        The network. `kpn_mfi`: sdr (B, T, 3, H, W) -> hdr_pq of the same shape; operators: any number of leading
+        dimensions. BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
+
+    Raises:
+        ValueError: unknown name, or a checkpoint for an operator.
+        FileNotFoundError: no such file.
+        CheckpointError: the file is damaged, or holds another network.
+    """
+    if name in METHODS:
+        if checkpoint is not None:
+            raise ValueError(f"{name} is an analytic operator and takes no checkpoint, got {checkpoint}")
+        return Analytic(name).eval()
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}; known: {', '.join([*NETWORKS, *METHODS])}")
+    if checkpoint is None:
+        return NETWORKS[name]().eval()
+    file = read_checkpoint(checkpoint)
+    if "vitm" in file:
+        found = file["vitm"]["network"]
+        if found != name:
+            raise CheckpointError(f"{checkpoint} is a checkpoint of {found}, not of {name}")
+        network = NETWORKS[name](**file["vitm"]["arguments"])
+        network.load_state_dict(network_state(file))
+    elif name == "kpn_mfi" and "mfi.t_fus.weight" in file:
+        network = KPNMFI.official()
+        network.load_state_dict(_from_official_kpn_mfi(file))
+    else:
+        keys = ", ".join(list(file)[:5])
+        raise CheckpointError(f"{checkpoint} holds no {name} that is known here; its first keys are: {keys}")
+    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint file on the CPU, without running code from it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: the file is truncated or no checkpoint.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        file = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from error
+    if not isinstance(file, dict):
+        raise CheckpointError(f"{path} is no checkpoint: it holds a {type(file).__name__}")
+    return file
+
+
+def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state dict of the network inside one of our checkpoints."""
+    prefix = "network."
+    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+
+
+# The released KPN-MFI code counts its modules from 1 and its decoder trunks from 3.
+_OFFICIAL_KPN_MFI: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    (r"^enc\.conv_first", "encoder.first"),
+    (r"^enc\.HR_conv1", "encoder.second"),
+    (r"^enc\.down_conv(\d)", lambda m: f"encoder.down.{int(m[1]) - 1}"),
+    (r"^enc\.recon_trunk(\d)", lambda m: f"encoder.trunks.{int(m[1]) - 1}"),
+    (r"^enc\.SA", "encoder.attention"),
+    (r"^dec\.recon_trunk(\d)", lambda m: f"decoder.trunks.{int(m[1]) - 3}"),
+    (r"^dec\.up_conv(\d)\.0", lambda m: f"decoder.ups.{int(m[1]) - 1}.conv"),
+    (r"^dec\.HR_conv2", "decoder.tail"),
+    (r"^dec\.conv_last\.0", "decoder.kernels"),
+    (r"^mfi\.SA_(\d)", lambda m: f"mfi.slots.{int(m[1]) - 1}"),
+    (r"^mfi\.GA_(\d)", lambda m: f"mfi.guides.{int(m[1]) - 1}"),
+    (r"^mfi\.t_fus", "mfi.fuse"),
+    (r"(query|key|value)_conv", r"\1"),
+]
+
+
+def _from_official_kpn_mfi(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for key, value in state.items():
+        if key.startswith("mfi.fusion."):
+            continue  # never executed by the released code
+        for pattern, name in _OFFICIAL_KPN_MFI:
+            key = re.sub(pattern, name, key)
+        value = value.float()
+        if key.startswith("decoder.kernels."):  # taps are stored column by column there, row by row here
+            value = value.view(3, 5, 5, *value.shape[1:]).transpose(1, 2).reshape(value.shape)
+        renamed[key] = value
+    return renamed
