@@ -41,6 +41,7 @@ Without a command: fit, then test. Without --data.root or --data.pairs: demo dat
   --model.KEY, --data.KEY, --trainer.KEY, --seed_everything
                         anything else; `ENTRY --help` lists them all
 """
+DEMO = "No data is configured (--data.root or --data.pairs): this run uses the [bold]demo data[/] and demo.yaml."
 console = Console()
 
 
@@ -106,7 +107,9 @@ def _list() -> None:
 
 
 def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> int:
-    from experiments.results import Results, describe
+    import wandb
+
+    from experiments.results import describe
 
     if options.input or options.output:
         raise UsageError("--input and --output belong to predict")
@@ -124,7 +127,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     if demo and not resumed and "--help" not in flags:
         from experiments.demo import demo_data
 
-        console.print("No data is configured (--data.root or --data.pairs): this run uses the [bold]demo data[/].")
+        console.print(DEMO, soft_wrap=True)
         config_flags += ["--data.root", str(demo_data())]
 
     tags = ["demo"] if demo else ["data"]
@@ -134,6 +137,18 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
         cli.parser.save(cli.config, folder / "config.yaml", overwrite=True, skip_unset=False)
         (folder / "tags").write_text(" ".join(tags))
     describe(console, entry, cli.model, cli.datamodule, folder)
+    try:
+        _work(cli, entry, command, folder, checkpoint, resumed=resumed, demo=demo)
+    finally:
+        wandb.finish()
+    return 0
+
+
+def _work(
+    cli: Any, entry: Entry, command: str | None, folder: Path, checkpoint: Path | None, *, resumed: bool, demo: bool
+) -> None:
+    """Fit, measure, write `metrics.json` and print the table."""
+    from experiments.results import Results
 
     started = time.time()
     fit = command in (None, "fit")
@@ -151,7 +166,6 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
         results.save(folder / "metrics.json", fit_seconds=fitted, wall_seconds=time.time() - started)
         results.print(console)
         console.print(f"Written to {folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
-    return 0
 
 
 def _names_data(flags: list[str]) -> bool:
@@ -184,7 +198,10 @@ def _checkpoint(entry: Entry, command: str | None, options: argparse.Namespace) 
         if options.checkpoint:
             raise UsageError("--checkpoint belongs to validate, test and predict; a fit goes on with --resume")
         return None
-    return options.checkpoint or best_checkpoint(newest_run(entry, options.runs, "checkpoints/*.ckpt"))
+    checkpoint = options.checkpoint or best_checkpoint(newest_run(entry, options.runs, "checkpoints/*.ckpt"))
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+    return checkpoint
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -206,8 +223,10 @@ def _run_folder(entry: Entry, options: argparse.Namespace) -> tuple[Path, bool]:
         return folder, True
     job = os.environ.get("SLURM_JOB_ID")
     unique = f"slurm-{job}" if job else f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    # processes that Lightning starts for further devices inherit the choice of the first one
-    folder = options.runs / entry.name / os.environ.setdefault("VITM_RUN_ID", unique)
+    if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
+        unique = os.environ.get("VITM_RUN_ID", unique)
+    os.environ["VITM_RUN_ID"] = unique
+    folder = options.runs / entry.name / unique
     requeued = bool(job) and (folder / "checkpoints" / "last.ckpt").is_file()
     return folder, requeued
 
@@ -248,10 +267,9 @@ def _cli(
                 Throughput(),
                 AnalyticBaselines(),
                 Previews(folder / "previews"),
-                *([pl.RichProgressBar(), pl.RichModelSummary(max_depth=2)] if sys.stdout.isatty() else []),
             ]
             loggers = [
-                CSVLogger(folder, name="", version="csv"),
+                CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=1),
                 wandb_logger(entry, folder, command or "fit", tags, resumed, self.config),
             ]
             return super().instantiate_trainer(
@@ -267,7 +285,8 @@ def _cli(
         return getattr(importlib.import_module(module), name)
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # ours is the only reader of the command line
+    for message in ("LightningCLI's args parameter", ".*isinstance.treespec", "The number of training batches"):
+        warnings.filterwarnings("ignore", message)  # known, and nothing that a user can act on
     return ExperimentCLI(
         load(entry.about["task"]),
         load(entry.about["data_module"]),

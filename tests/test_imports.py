@@ -26,7 +26,9 @@ def imports(path):
 
 
 def loaded_by(code):
-    out = subprocess.run([sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, check=True
+    )
     return {name.split(".")[0] for name in out.stdout.decode().split()}
 
 

@@ -60,7 +60,7 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     else:
         keys = ", ".join(list(file)[:5])
         raise CheckpointError(f"{checkpoint} holds no {name} that is known here; its first keys are: {keys}")
-    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last).eval()
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

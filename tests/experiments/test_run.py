@@ -181,9 +181,7 @@ def test_mixed_precision_keeps_the_loss(precision, tiny, tmp_path):
     for name, value in (("full", "32-true"), ("mixed", precision)):
         args = [*tiny[:-1], str(tmp_path / name), "--trainer.precision", value, "--trainer.max_steps", "1"]
         assert main(["kpn_mfi", "fit", *args]) == 0
-    full, mixed = (
-        losses(next((tmp_path / name / "kpn_mfi").glob("*-*/"))) for name in ("full", "mixed")
-    )
+    full, mixed = (losses(next((tmp_path / name / "kpn_mfi").glob("*-*/"))) for name in ("full", "mixed"))
     assert mixed[0] == pytest.approx(full[0], rel=2e-2)
 
 

@@ -70,8 +70,9 @@ def ffmpeg() -> Callable[..., bytes]:
 def zscale_rgb(ffmpeg: Callable[..., bytes]) -> Callable[..., np.ndarray]:
     """Frames of a video as non-linear float RGB (T, H, W, 3), by zscale with bilinear chroma."""
 
-    def decode(path: Path, width: int, height: int, frames: int) -> np.ndarray:
+    def decode(path: Path, width: int, height: int, frames: int, *options: str) -> np.ndarray:
         raw = ffmpeg(
+            *options,
             *("-i", str(path), "-frames:v", str(frames)),
             *("-vf", "zscale=matrix=gbr:range=full:filter=bilinear:dither=none,format=gbrpf32le"),
             *("-f", "rawvideo", "-"),
@@ -90,7 +91,7 @@ def sine(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=48_000)
-            stream.layout = "stereo"
+            stream.layout, stream.bit_rate = "stereo", 128_000
             t = np.arange(round(seconds * 48_000)) / 48_000
             samples = np.float32([np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * 660 * t)]) * 0.5
             resampler = av.AudioResampler(format=stream.codec_context.format, layout="stereo", rate=48_000)

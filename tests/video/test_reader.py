@@ -64,15 +64,31 @@ def test_real_phone_clip_agrees_with_zscale(shared: Path, zscale_rgb: Callable[.
 
 
 def test_rotated_phone_video_is_upright(shared: Path, zscale_rgb: Callable[..., np.ndarray]) -> None:
-    """FFmpeg turns the picture too, before its zscale interpolates the chroma: so compare where the chroma is flat."""
     path = shared / "data" / "clips" / "hlg_dolby_vision.mov"
     reader = FrameReader(path, expect="hlg")
     assert (reader.info.width, reader.info.height, reader.info.rotation) == (720, 1280, 90)
     frames = list(reader)
     assert len(frames) == len(reader) == 4  # the edit list leaves out one of the five stored frames
-    error = np.abs(frames[0].rgb - zscale_rgb(path, 720, 1280, 1)[0]) * TEN_BIT
-    assert np.median(error) < 0.5
-    assert np.abs(frames[0].rgb[::-1, ::-1] - zscale_rgb(path, 720, 1280, 1)[0]).mean() * TEN_BIT > 20
+    stored = zscale_rgb(path, 1280, 720, 1, "-noautorotate")[0]
+    assert np.abs(frames[0].rgb - stored.transpose(1, 0, 2)[:, ::-1]).max() * TEN_BIT < 0.01
+    turned = zscale_rgb(path, 720, 1280, 1)[0]  # FFmpeg turns it before it interpolates the chroma: about the same
+    assert np.median(np.abs(frames[0].rgb - turned)) * TEN_BIT < 0.5
+
+
+@pytest.mark.parametrize("location", ["left", "topleft", "center", "top"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_chroma_siting_is_read(
+    location: str, codec: str, ffmpeg: Callable[..., bytes], zscale_rgb: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mp4"
+    tags = f"chroma_location={location}:colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=size=64x48:duration=0.1", "-vf", f"format=yuv420p,setparams={tags}"),
+        *("-c:v", codec, "-x265-params", "log-level=none", str(path)),
+    )
+    reader = FrameReader(path, expect="sdr")
+    assert reader.info.chroma_location == location
+    assert np.abs(next(iter(reader)).rgb - zscale_rgb(path, 64, 48, 1)[0]).max() * TEN_BIT < 0.01
 
 
 def test_probe_of_the_pairs(shared: Path) -> None:

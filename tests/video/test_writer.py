@@ -125,7 +125,7 @@ def test_light_levels_are_those_of_the_frames(suffix: str, tmp_path: Path) -> No
     writer = write(path, frames, mastering=P3_D65_1000_NITS, x265_params={"keyint": "2"})
     brightest = [pq_nits(f.max(axis=2)) for f in frames]
     max_cll, max_fall = max(b.max() for b in brightest), max(b.mean() for b in brightest)
-    assert writer.max_cll == pytest.approx(max_cll, rel=2e-4)
+    assert writer.max_cll == pytest.approx(max_cll, rel=1e-5)
     assert writer.max_fall == pytest.approx(max_fall, rel=2e-4)
     info = probe(path)
     assert (info.max_cll, info.max_fall) == (round(max_cll), round(max_fall))
@@ -259,18 +259,20 @@ def test_a_variable_frame_rate_is_kept(tmp_path: Path) -> None:
         for frame, time in zip(random_frames(6), times, strict=True):
             writer.write(frame, pts=time)
     assert [f.pts_seconds for f in FrameReader(tmp_path / "a.mp4")] == times
-    with (
-        pytest.raises(ValueError, match=r"frame 1: time 0\.040000 s does not come after 0\.040000"),
-        HDR10Writer(tmp_path / "b.mp4", 64, 48, 25, preset="ultrafast") as writer,
-    ):
+
+
+def test_times_must_ascend(tmp_path: Path) -> None:
+    writer = HDR10Writer(tmp_path / "a.mp4", 64, 48, 25, preset="ultrafast")
+    writer.write(random_frames(1)[0], pts=0.04)
+    with pytest.raises(ValueError, match=r"frame 1: time 0\.040000 s does not come after 0\.040000"):
         writer.write(random_frames(1)[0], pts=0.04)
-        writer.write(random_frames(1)[0], pts=0.04)
-    assert not (tmp_path / "b.mp4").exists()
+    writer.abort()
+    assert not list(tmp_path.iterdir())
 
 
 def test_sound_that_the_container_cannot_hold(tmp_path: Path, sine: Callable[..., Path]) -> None:
-    tone = sine("tone.mka", codec="wavpack")
-    with pytest.raises(VideoWriteError, match=r"\.mp4 cannot hold the audio of .*tone\.mka \(wmav2\): write an \.mkv"):
+    tone = sine("tone.wav", codec="pcm_u8")
+    with pytest.raises(VideoWriteError, match=r"\.mp4 cannot hold the audio of .*tone\.wav \(pcm_u8\): write an \.mkv"):
         HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, audio_from=tone)
     write(tmp_path / "a.mkv", random_frames(2), audio_from=tone)
     with pytest.raises(FileNotFoundError, match=r"none\.wav"):
@@ -278,7 +280,7 @@ def test_sound_that_the_container_cannot_hold(tmp_path: Path, sine: Callable[...
     (tmp_path / "text.wav").write_text("no sound " * 50)
     with pytest.raises(VideoDecodeError, match=r"text\.wav: cannot be read"):
         HDR10Writer(tmp_path / "b.mp4", 64, 48, 24, audio_from=tmp_path / "text.wav")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "text.wav", "tone.mka"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "text.wav", "tone.wav"]
 
 
 def test_a_source_without_sound_gives_none(tmp_path: Path, make_video: Callable[..., Path]) -> None:
@@ -342,8 +344,9 @@ def test_an_exception_keeps_the_older_file(tmp_path: Path) -> None:
 
 
 def test_no_frames_no_file(tmp_path: Path) -> None:
-    with pytest.raises(VideoWriteError, match="no frame was written"), HDR10Writer(tmp_path / "a.mp4", 64, 48, 24):
-        pass
+    writer = HDR10Writer(tmp_path / "a.mp4", 64, 48, 24)
+    with pytest.raises(VideoWriteError, match="no frame was written"):
+        writer.close()
     assert not list(tmp_path.iterdir())
 
 

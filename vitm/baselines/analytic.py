@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vitm.color import bt1886_eotf, bt709_to_bt2020, inverse_tone_map, pq_inverse_eotf
+from vitm.color import bt709_to_bt2020, bt1886_eotf, inverse_tone_map, pq_inverse_eotf
 
 DIFFUSE_WHITE_NITS = 203.0  # Report ITU-R BT.2408: HDR reference white
 

@@ -26,7 +26,7 @@ class Pose:
     Attributes:
         yaw: to the right of -z.
         pitch: upwards.
-        roll: clockwise as the camera stands behind the picture.
+        roll: clockwise, as seen from behind the camera.
         field_of_view: horizontal.
     """
 
@@ -43,7 +43,7 @@ class Pose:
         about_y = np.array([[c[0], 0, s[0]], [0, 1, 0], [-s[0], 0, c[0]]])
         about_x = np.array([[1, 0, 0], [0, c[1], -s[1]], [0, s[1], c[1]]])
         about_z = np.array([[c[2], -s[2], 0], [s[2], c[2], 0], [0, 0, 1]])
-        return about_y @ about_x @ about_z
+        return np.asarray(about_y @ about_x @ about_z)
 
     def focal(self, width: int) -> float:
         """Focal length in pixels."""
@@ -169,4 +169,4 @@ def _frame(world: Panorama, pose: Pose, size: tuple[int, int]) -> Floats:
     h, w = size
     finer = world.pixels_per_degree / (pose.focal(w) * np.pi / 180)
     n = int(np.clip(round(finer), 1, 8))
-    return cv2.resize(world.look(pose.rays((n * h, n * w))), (w, h), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(world.look(pose.rays((n * h, n * w))), (w, h), interpolation=cv2.INTER_AREA))

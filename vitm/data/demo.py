@@ -49,7 +49,7 @@ class Scene:
     surface: str | None
     seed: int
 
-    def world(self, height: int = 1024) -> Panorama:
+    def world(self, height: int = 896) -> Panorama:
         """The scene's panorama of `height` rows, graded for a 4000 cd/m2 display."""
         room = STAGES[self.stage](np.random.default_rng(self.seed), list(self.photos), self.surface)
         return Panorama(glare(exposed(render(room, height), _GREY_NITS[self.stage])), PEAK_NITS)
@@ -98,7 +98,7 @@ def demo_scenes(split: Split, seed: int = 0) -> list[Scene]:
 
 
 def demo_clip(
-    n_frames: int = 24, size: tuple[int, int] = (216, 384), scene: int = 0, seed: int = 0, panorama_height: int = 1024
+    n_frames: int = 24, size: tuple[int, int] = (216, 384), scene: int = 0, seed: int = 0, panorama_height: int = 896
 ) -> Clip:
     """A clip of a test scene, for previews and for the converter.
 
@@ -117,7 +117,7 @@ def write_demo(
     root: Path,
     size: tuple[int, int] = (216, 384),
     seed: int = 0,
-    panorama_height: int = 1024,
+    panorama_height: int = 896,
     workers: int = 2,
     triplets: dict[Split, int] | None = None,
 ) -> Path:

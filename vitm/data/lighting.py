@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -60,7 +59,10 @@ class Lamps:
 
 def lamps_of(room: Room) -> Lamps:
     """Every light of the room as small lamps: panels in cells, balls and spots as points."""
-    place, axis, power, focus = [], [], [], []
+    place: list[Floats] = []
+    axis: list[Floats] = []
+    power: list[Floats] = []
+    focus: list[float] = []
     for panel in room.panels:
         if not panel.nits:
             continue
@@ -123,7 +125,8 @@ class LightMaps:
 
     def _direct(self, face: int) -> Floats:
         points, normal = grid_of(self.room, face, _DIFFUSE), normal_of(face)
-        light = _widened(self._lamps.irradiance(points, np.broadcast_to(normal, points.shape), self.room), _SIDE)
+        light = self._lamps.irradiance(points, np.broadcast_to(normal, points.shape), self.room)
+        light = _widened(cv2.GaussianBlur(light.reshape(_DIFFUSE, _DIFFUSE, 3), None, 1.0), _SIDE)
         if self.room.sun is not None:
             points = grid_of(self.room, face, _SIDE)
             sun = self._sunlight(self.room.sun, points, np.broadcast_to(normal, points.shape))
@@ -148,7 +151,7 @@ class LightMaps:
         points = grid_of(self.room, face, _INDIRECT)
         normals = np.broadcast_to(normal_of(face), points.shape)
         soft = self._bounced.irradiance(points, normals) + np.asarray(self.room.ambient, np.float32)
-        return soft * self._openness(points, normals)[:, None]
+        return (soft * self._openness(points, normals)[:, None]).reshape(_INDIRECT, _INDIRECT, 3)
 
     def _openness(self, points: Floats, normals: Floats) -> Floats:
         """The share of the bounced light that balls and blocks, taken as balls, leave to a point."""
@@ -180,7 +183,7 @@ class LightMaps:
                 lit[facing[there[at]]] = seen.max(-1) > _BARS
         (at,) = np.nonzero(lit)
         lit[at] = ~blocked(self.room, points[at], rays[at], np.full(len(at), np.inf, np.float32))
-        return (gain * lit)[:, None] * (np.asarray(sun[1], np.float32) / np.float32(np.pi))
+        return np.asarray((gain * lit)[:, None] * (np.asarray(sun[1], np.float32) / np.float32(np.pi)))
 
     def _free(self, points: Floats, normals: Floats) -> Floats:
         light = self._lamps.irradiance(points, normals) + self._bounced.irradiance(points, normals)
@@ -202,7 +205,6 @@ class LightMaps:
 
 
 def _widened(square: Floats, size: int) -> Floats:
-    """A flat square map (n n, 3) as (size, size, 3), never negative."""
-    n = math.isqrt(len(square))
-    wide = cv2.resize(square.reshape(n, n, 3), (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.maximum(wide, 0)
+    """A square map (n, n, 3) as (size, size, 3), never negative."""
+    wide = cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.maximum(wide, 0))

@@ -64,7 +64,7 @@ class Panorama:
         """Read a linear BT.709 panorama (.exr or .hdr).
 
         Args:
-            path: file with R, G and B channels; a few negative pixels are raised to a floor.
+            path: file with R, G and B channels; what resampling spoiled is repaired (`mended`).
             grey_nits: the log-average luminance around its horizon (`exposed`): 30 is a normal exposure with diffuse
                 white near 203 cd/m2 (BT.2408).
             peak_nits: see the class.
@@ -73,13 +73,11 @@ class Panorama:
             FileNotFoundError: if there is no such file.
             ValueError: if it is not a panorama of a format that can be read.
         """
-        relative = read_radiance(path)
-        rgb = torch.from_numpy(relative).permute(2, 0, 1)
-        y = luminance(rgb, "bt709")[0].numpy()
-        floor = 0.002 * float(np.median(y))
+        rgb = torch.from_numpy(mended(read_radiance(path))).permute(2, 0, 1)
+        floor = 0.002 * float(luminance(rgb, "bt709").median())
         if floor <= 0:
             raise ValueError(f"{path}: more than half of the panorama is black")
-        wide = np.ascontiguousarray(bt709_to_bt2020(rgb.clamp_min(floor)).permute(1, 2, 0).numpy())
+        wide = np.asarray(bt709_to_bt2020(rgb.clamp_min(floor)).permute(1, 2, 0).contiguous())
         return cls(exposed(wide, grey_nits), peak_nits)
 
     @property
@@ -101,7 +99,7 @@ class Panorama:
         column = (np.arctan2(x, -z) / (2 * np.pi) + 0.5) * (2 * h) - 0.5 + 2
         row = (0.5 - np.arctan2(y, np.hypot(x, z)) / np.pi) * h - 0.5 + 2
         seen = cv2.remap(self._code, column.astype(np.float32), row.astype(np.float32), cv2.INTER_CUBIC)
-        return np.clip(seen, 0, self._code.max())
+        return np.asarray(np.clip(seen, 0, self._code.max()))
 
 
 def glare(nits: Floats) -> Floats:
@@ -121,6 +119,27 @@ def glare(nits: Floats) -> Floats:
         soft = cv2.GaussianBlur(wide, None, sigma)[:, margin:-margin]
         out += np.float32(share) * cv2.resize(soft, (2 * h, h), interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def mended(linear: Floats) -> Floats:
+    """Negative pixels, and the dark rings that resampling left around lamps, take the median of the 5x5 around them.
+
+    A pixel lies in a ring if a channel is eight times darker than that median, within three pixels of one that is a
+    hundred times brighter than the panorama's median. All its channels are replaced, so that it gets no false colour.
+
+    Args:
+        linear: (H, W, 3) linear light.
+
+    Returns:
+        The same shape.
+    """
+    around = linear
+    for _ in range(2):  # wider than one median reaches
+        around = np.where(linear > 0, around, cv2.medianBlur(np.asarray(around, np.float32), 5))
+    median = cv2.medianBlur(np.asarray(around, np.float32), 5)
+    lamps = cv2.dilate(np.asarray(linear, np.float32), np.ones((7, 7))) > 100 * np.median(linear)
+    spoiled = ((linear <= 0) | (lamps & (linear < median / 8))).any(-1, keepdims=True)
+    return np.asarray(np.where(spoiled, median, linear), np.float32)
 
 
 def exposed(linear: Floats, grey_nits: float = 30.0) -> Floats:

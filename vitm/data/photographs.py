@@ -58,11 +58,11 @@ def photograph(name: str) -> Floats:
     file = resources.files("skimage") / "data" / PHOTOGRAPHS[name].file
     if not file.is_file():
         raise FileNotFoundError(f"scikit-image carries no {PHOTOGRAPHS[name].file}: install scikit-image >= 0.25")
-    code = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    code = np.asarray(cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
     if max(code.shape) > 1000:  # the demo frames never show more
         code = cv2.resize(code, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     linear = srgb_eotf(torch.from_numpy(np.ascontiguousarray(code)).permute(2, 0, 1).float() / 255)
-    return np.ascontiguousarray(bt709_to_bt2020(linear).permute(1, 2, 0).numpy())
+    return np.asarray(bt709_to_bt2020(linear).permute(1, 2, 0).contiguous())
 
 
 def fractal(rng: np.random.Generator, size: int = 256, octaves: int = 6, roughness: float = 0.55) -> Floats:
@@ -72,7 +72,7 @@ def fractal(rng: np.random.Generator, size: int = 256, octaves: int = 6, roughne
         cells = rng.standard_normal((2 ** (octave + 2),) * 2).astype(np.float32)
         total += roughness**octave * cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC)
     low, high = np.percentile(total, (1, 99))
-    return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((total - low) / (high - low), 0, 1), np.float32)
 
 
 class Texture:
@@ -121,5 +121,5 @@ def scatter_remap(image: Floats, x: Floats, y: Floats) -> Floats:
     padded = np.zeros((2, -(-len(x) // width) * width), np.float32)
     padded[:, : len(x)] = x, y
     maps = padded.reshape(2, -1, width)
-    out = cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    out = np.asarray(cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     return out.reshape(-1, 3)[: len(x)]

@@ -15,7 +15,8 @@ Bools = NDArray[np.bool_]
 
 def dot(a: Floats, b: Floats) -> Floats:
     """Products of the rows of two (N, 3)."""
-    return np.einsum("ni,ni->n", a, b)
+    product: Floats = np.einsum("ni,ni->n", a, b)
+    return product
 
 
 def _towards(centre: Triple, radius: float, origin: Floats, rays: Floats) -> tuple[Ints, Floats, Floats]:
@@ -29,7 +30,7 @@ def _towards(centre: Triple, radius: float, origin: Floats, rays: Floats) -> tup
 
 def in_sight(rays: Floats, centre: NDArray[Any], radius: float) -> bool:
     """Whether a pencil of unit rays from the origin can meet a sphere."""
-    middle = rays.mean(0)
+    middle = np.ones(len(rays), rays.dtype) @ rays
     middle /= np.linalg.norm(middle)
     spread = np.arccos(np.clip((rays @ middle).min(), -1, 1))
     away = np.asarray(centre)

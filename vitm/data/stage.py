@@ -134,12 +134,13 @@ def _pedestals(
 ) -> tuple[list[Block], list[Ball]]:
     """Balls on blocks: some mirrors, some coloured, some with a photograph around them."""
     blocks, balls = [], []
+    first = int(rng.integers(3))
     for k, (x, z) in enumerate(spots):
         half, top = float(rng.uniform(0.22, 0.3)), float(rng.uniform(-0.8, -0.5))
         blocks.append(Block((x - half, floor, z - half), (x + half, top, z + half), surface))
         radius = float(rng.uniform(0.24, 0.34))
-        kind = (k + int(rng.integers(3))) % 3
-        colour = tuple(float(c) for c in rng.permutation((0.8, 0.1, 0.015)))
+        kind = (k + first) % 3
+        colour = tuple(float(c) for c in rng.permutation((0.8, 0.06, 0.004)))
         texture = (
             Texture(photograph(photos[k % len(photos)]))
             if kind == 0

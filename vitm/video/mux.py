@@ -39,8 +39,9 @@ def check_audio(audio: Path, output: Path) -> None:
                         trial.add_stream_from_template(stream)
                     trial.start_encoding()
             except (av.FFmpegError, ValueError) as error:
+                way_out = "convert the audio to AAC" if output.suffix.lower() == ".mkv" else "write an .mkv"
                 raise VideoWriteError(
-                    f"{output.suffix} cannot hold the audio of {audio} ({codecs}): write an .mkv"
+                    f"{output.suffix} cannot hold the audio of {audio} ({codecs}): {way_out}"
                 ) from error
     except av.FFmpegError as error:
         raise VideoDecodeError(f"audio_from={audio}: cannot be read ({error.strerror})") from error

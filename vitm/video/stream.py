@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import Type as SideDataType
@@ -21,7 +21,7 @@ from vitm.video.errors import VideoDecodeError
 from vitm.video.planes import pixel_layout
 from vitm.video.tags import MATRICES, PRIMARIES, RANGES, TRANSFERS, MasteringDisplay, StreamInfo, tag_name
 
-_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
+_LOCATIONS = {(1, 1): "topleft", (1, 2): "left", (2, 1): "top", (2, 2): "center"}
 _SLACK_SECONDS = 0.5  # by so much a container's duration may exceed the end of its last frame
 
 
@@ -108,7 +108,6 @@ def probe_video(path: Path) -> StreamInfo:
         VideoDecodeError: if it is no video, cut short, interlaced, or of an unsupported pixel format.
     """
     with open_video(path) as (container, stream):
-        location = _chroma_location(container)  # before decoding: see there
         frame = next(decode(container, stream, path), None)
         if frame is None:
             raise VideoDecodeError(f"{path}: the video stream holds no frame")
@@ -138,7 +137,7 @@ def probe_video(path: Path) -> StreamInfo:
             bit_depth=layout.bits,
             pixel_format=frame.format.name,
             chroma=layout.chroma,
-            chroma_location=location if layout.subsampling != (1, 1) else None,
+            chroma_location=_chroma_location(stream) if layout.subsampling != (1, 1) else None,
             matrix="rgb" if rgb else tag_name(MATRICES, int(frame.colorspace)),
             full_range=layout.always_full or RANGES.get(int(frame.color_range), True if rgb else None),
             transfer=tag_name(TRANSFERS, int(frame.color_trc)),
@@ -212,25 +211,21 @@ def _declared_end(container: Any, stream: Any) -> float | None:
     return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
 
 
-def _chroma_location(container: Any) -> str:
-    """Where the chroma samples sit; "left" where nothing is signalled (H.264, H.265: the inferred value).
+def _chroma_location(stream: Any) -> str:
+    """Where the chroma samples sit; "left" where nothing is signalled (in H.264 and H.265, the inferred value).
 
-    PyAV has no attribute for it, but FFmpeg's own description of the stream names it at its detailed log level. Call
-    this before the decoder's threads start: they would wait for Python's lock to write their own messages.
+    PyAV has no attribute for it, but FFmpeg writes it into the header of a Matroska file: write one to memory, and read
+    ChromaSitingHorz and ChromaSitingVert (RFC 9559, 5.1.4.1.28.23 and .24; 1: on the luma sample, 2: half way).
     """
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    av.logging.set_libav_level(av.logging.DEBUG)
+    header = io.BytesIO()
     try:
-        lines = container.dumps_format().splitlines()
-    finally:
-        av.logging.set_libav_level(av.logging.INFO)
-        av.logging.set_level(level)
-    for line in lines:
-        if "Video:" in line:
-            words = {w for inside in re.findall(r"\(([^()]*)\)", line) for w in re.split(r"[,/ ]+", inside)}
-            return next((location for location in _LOCATIONS if location in words), "left")
-    return "left"
+        with av.open(header, "w", format="matroska") as container:
+            container.add_stream_from_template(stream, opaque=True)
+            container.start_encoding()
+    except (av.FFmpegError, ValueError):  # a codec that Matroska does not hold
+        return "left"
+    siting = re.search(rb"\x55\xb7\x81([\x01\x02])\x55\xb8\x81([\x01\x02])", header.getvalue())
+    return _LOCATIONS[siting[1][0], siting[2][0]] if siting else "left"
 
 
 def _side_data(frame: Any, kind: Any) -> bytes | None:

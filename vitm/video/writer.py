@@ -50,7 +50,7 @@ _TAGS = {
     "color_range": 1,
 }  # H.273: BT.2020, PQ, BT.2020 NCL; narrow
 _OWN_PARAMS = ("master-display", "max-cll", "hdr10", "repeat-headers", "chromaloc", "lossless", "crf", "preset", "info")
-_LEVELS = 65535  # steps of the histogram from which the light levels are computed
+_LEVELS = 65535  # steps of the histogram from which averages of light are computed
 
 
 class HDR10Writer:
@@ -274,9 +274,9 @@ class HDR10Writer:
         """CTA-861.3: MaxCLL is the largest max(R, G, B) of all pixels, MaxFALL the largest mean of it over a frame."""
         brightest = cv2.max(cv2.max(image[..., 0], image[..., 1]), image[..., 2])
         histogram = np.bincount((brightest * _LEVELS + 0.5).astype(np.uint16).ravel(), minlength=_LEVELS + 1)
-        nits = _nits_of_levels()
-        self.max_cll = max(self.max_cll, float(nits[np.flatnonzero(histogram)[-1]]))
-        self.max_fall = max(self.max_fall, float(histogram @ nits) / brightest.size)
+        peak = pq_eotf(torch.tensor(float(brightest.max()), dtype=torch.float64))
+        self.max_cll = max(self.max_cll, float(peak))
+        self.max_fall = max(self.max_fall, float(histogram @ _nits_of_levels()) / brightest.size)
 
 
 @cache

@@ -89,7 +89,8 @@ class MFI(nn.Module):
         z_t = self.fuse(torch.cat(z, dim=1))
         omega = self.fc(current.mean(dim=(2, 3)))[..., None, None]
         modulation = omega * z_t  # eq. 6
-        return (1 + modulation) * current  # eq. 7
+        interacted: Tensor = (1 + modulation) * current  # eq. 7
+        return interacted
 
     def _relate(self, slot: int, current: Tensor, neighbour: Tensor) -> Tensor:
         p = F.normalize(self.p[slot](neighbour).flatten(2).float(), dim=1)
@@ -134,4 +135,5 @@ class OfficialMFI(nn.Module):
         """The fused feature of one frame."""
         earlier, current, later = (slot(y) for slot, y in zip(self.slots, (earlier, current, later), strict=True))
         guided = [guide(y, current) for guide, y in zip(self.guides, (earlier, later), strict=True)]
-        return self.fuse(torch.cat(guided, dim=1)) * current + current
+        fused: Tensor = self.fuse(torch.cat(guided, dim=1)) * current + current
+        return fused

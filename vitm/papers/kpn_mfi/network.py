@@ -111,8 +111,8 @@ class Decoder(nn.Module):
         """The decoder up to half resolution: (B, C, H/8, W/8) -> (B, C, H/2, W/2)."""
         x = interacted + self.trunks[0](interacted)
         x = self.trunks[1](self.ups[0](x) + features.quarter)
-        x = self.trunks[2](self.ups[1](x) + features.half)
-        return x
+        half: Tensor = self.trunks[2](self.ups[1](x) + features.half)
+        return half
 
     def fine(self, half: Tensor, full: Tensor) -> Tensor:
         """The rest, local in space: (B, C, H/2, W/2) and the skip (B, C, H, W) -> kernels (B, 3 k k, H, W)."""

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vitm.color import METHODS, inverse_tone_map
+from vitm.convert import convert_clip
+from vitm.papers.kpn_mfi import KPNMFI
+from vitm.zoo import CheckpointError, load_network
+
+SMALL = {"width": 8, "trunk": (1, 1, 1, 1, 1), "corr_norm": "sum"}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """One of our checkpoints, with arguments that shapes alone would not tell."""
+    torch.manual_seed(0)
+    network = KPNMFI(**SMALL)
+    state = {f"network.{k}": v for k, v in network.state_dict().items()}
+    path = tmp_path / "best.ckpt"
+    torch.save({"vitm": {"network": "kpn_mfi", "arguments": SMALL}, "state_dict": state}, path)
+    return path, network
+
+
+def test_checkpoint_rebuilds_its_network(checkpoint):
+    path, network = checkpoint
+    clip = torch.rand(1, 3, 3, 16, 16)
+    loaded = load_network("kpn_mfi", path)
+    assert not loaded.training
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(clip), network(clip), atol=1e-6, rtol=0)
+
+
+def test_a_clip_is_converted_frame_by_frame(checkpoint):
+    """Streamed, clamped, on the CPU, in order."""
+    _, network = checkpoint
+    clip = torch.rand(5, 3, 16, 24)
+    with torch.no_grad():
+        expected = network(clip[None])[0].clamp(0, 1)
+    torch.testing.assert_close(torch.stack(list(convert_clip(network.eval(), clip))), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_analytic_operators_need_no_checkpoint(method):
+    sdr = torch.rand(2, 3, 8, 8)
+    network = load_network(method)
+    assert torch.equal(network(sdr), inverse_tone_map(sdr, method))
+    assert len(list(convert_clip(network, sdr))) == 2
+
+
+def test_errors(checkpoint, tmp_path):
+    path, _ = checkpoint
+    with pytest.raises(ValueError, match="unknown network 'kpn'"):
+        load_network("kpn")
+    with pytest.raises(ValueError, match="takes no checkpoint"):
+        load_network("hable", path)
+    with pytest.raises(FileNotFoundError, match=r"missing\.ckpt"):
+        load_network("kpn_mfi", tmp_path / "missing.ckpt")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_network("kpn_mfi", tmp_path / "text.ckpt")
+    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"conv\.weight"):
+        load_network("kpn_mfi", tmp_path / "other.pth")
+
+
+def test_checkpoints_cannot_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    torch.save({"vitm": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(CheckpointError):
+        load_network("kpn_mfi", tmp_path / "evil.ckpt")
