@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from vitm.data.demo import Split, demo_clip, demo_scenes, is_whole, write_demo
+from vitm.data.demo import Scene, Split, demo_clip, demo_scenes, is_whole, write_demo
 from vitm.data.layouts import find_triplets
 from vitm.data.photographs import PHOTOGRAPHS
 
-SMALL = {"size": (24, 40), "panorama_height": 36, "triplets": {"train": 1, "val": 1, "test": 1}}
+FEW: dict[str, Any] = {"size": (24, 40), "panorama_height": 36, "triplets": {"train": 0, "val": 1, "test": 0}}
 TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])  # BT.2087
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_demo(tmp_path_factory.mktemp("demo") / "set", **SMALL)  # type: ignore[arg-type]
+    """Two scenes, one triplet each."""
+    return write_demo(tmp_path_factory.mktemp("demo") / "set", **FEW)
 
 
 def stamps(root: Path) -> dict[str, int]:
@@ -43,47 +46,56 @@ def test_the_splits_share_no_photograph() -> None:
         demo_scenes("dev")  # type: ignore[arg-type]
 
 
-def test_the_layout_is_that_of_the_triplets_module(small: Path) -> None:
-    assert [len(find_triplets(small, split)) for split in ("train", "val", "test")] == [8, 2, 3]
-    assert (small / "train" / "sdr" / "train0_day_00_1.png").is_file()
+@pytest.mark.slow
+def test_the_layout_is_that_of_the_triplets_module(tmp_path: Path) -> None:
+    root = write_demo(tmp_path / "a" / "b", **FEW | {"triplets": {"train": 1, "val": 1, "test": 1}})
+    assert [len(find_triplets(root, split)) for split in ("train", "val", "test")] == [8, 2, 3]
     for kind, dtype, top in (("sdr", np.uint8, 255), ("hdr", np.uint16, 65535)):
-        assert len(list((small / "test_clip" / kind).iterdir())) == 24
-        image = cv2.imread(str(small / "train" / kind / "train0_day_00_2.png"), cv2.IMREAD_UNCHANGED)
+        assert len(list((root / "test_clip" / kind).iterdir())) == 24
+        image = cv2.imread(str(root / "train" / kind / "train0_day_00_2.png"), cv2.IMREAD_UNCHANGED)
         assert image.shape == (24, 40, 3)
         assert image.dtype == dtype
         assert 0.2 * top < image.max() <= top
     codes = image.astype(np.float64) * 1023 / 65535  # the last one is HDR: 10-bit codes
     assert np.abs(codes - codes.round()).max() < 0.01
+    assert len(json.loads((root / "manifest.json").read_text())["files"]) == 2 * (3 * 13 + 24)
 
 
 def test_the_manifest_names_photographs_and_licences(small: Path) -> None:
     manifest = json.loads((small / "manifest.json").read_text())
     assert manifest["generator"] == "vitm.data.demo"
     assert manifest["size"] == [24, 40]
+    assert manifest["photographs"]["astronaut"] == {
+        "file": "astronaut.png",
+        "licence": "public domain",
+        "credit": "NASA Great Images",
+    }
     assert {p["licence"] for p in manifest["photographs"].values()} == {"CC0-1.0", "public domain"}
-    assert len(manifest["files"]) == len(contents(small)) == 2 * (3 * 13 + 24)
+    assert manifest["files"].keys() == contents(small).keys()
 
 
 def test_a_second_call_makes_nothing(small: Path) -> None:
     before = stamps(small)
-    assert write_demo(small, **SMALL) == small  # type: ignore[arg-type]
+    assert write_demo(small, **FEW) == small  # type: ignore[arg-type]
     assert stamps(small) == before
 
 
 def test_the_same_seed_gives_the_same_bytes(small: Path, tmp_path: Path) -> None:
-    again = write_demo(tmp_path / "again", workers=1, **SMALL)  # type: ignore[arg-type]
+    again = write_demo(tmp_path / "again", workers=1, **FEW)
     assert contents(again) == contents(small)
-    other = write_demo(tmp_path / "again", seed=1, **SMALL)  # type: ignore[arg-type]
+    other = write_demo(tmp_path / "again", seed=1, **FEW)
     assert contents(other).keys() == contents(small).keys()
     assert contents(other) != contents(small)
     assert [f.name for f in tmp_path.iterdir()] == ["again"]  # no scratch folder is left
 
 
 def test_what_is_not_whole_is_made_again(small: Path, tmp_path: Path) -> None:
-    root = write_demo(tmp_path / "set", **SMALL)  # type: ignore[arg-type]
+    root = tmp_path / "set"
+    shutil.copytree(small, root)
+    assert is_whole(root)
     (root / "val" / "hdr" / "val0_day_00_3.png").write_bytes(b"cut short")
     assert not is_whole(root)
-    write_demo(root, **SMALL)  # type: ignore[arg-type]
+    write_demo(root, **FEW)
     assert is_whole(root)
     assert contents(root) == contents(small)
     (root / "val" / "hdr" / "val0_day_00_3.png").unlink()
@@ -96,7 +108,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "train" / "mine.png").write_bytes(b"x")
     assert not is_whole(tmp_path)
     with pytest.raises(FileExistsError, match="empty folder"):
-        write_demo(tmp_path, **SMALL)  # type: ignore[arg-type]
+        write_demo(tmp_path, **FEW)
     assert (tmp_path / "train" / "mine.png").read_bytes() == b"x"
 
 
@@ -106,23 +118,21 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("vitm.data.demo.cv2.imwrite", fail)
     with pytest.raises(OSError, match="cannot write"):
-        write_demo(tmp_path / "set", **SMALL)  # type: ignore[arg-type]
+        write_demo(tmp_path / "set", **FEW)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "scene", demo_scenes("train")[:3] + demo_scenes("val") + demo_scenes("test"), ids=lambda s: s.name
-)
-def test_every_world_is_high_dynamic_range_and_wide_gamut(scene) -> None:  # type: ignore[no-untyped-def]
-    nits = scene.world(192).nits.astype(np.float64)
+@pytest.mark.parametrize("scene", [*demo_scenes("test"), demo_scenes("val")[1]], ids=lambda scene: scene.name)
+def test_every_world_is_high_dynamic_range_and_wide_gamut(scene: Scene) -> None:
+    nits = scene.world().nits.astype(np.float64)
     y = nits @ np.array([0.2627, 0.6780, 0.0593])
     assert 1000 < y.max() <= 4000
     assert np.log2(y.max() / np.percentile(y, 0.1)) >= 12
-    ahead = y[60:132]  # around the horizon
-    assert 5 < np.exp(np.log(ahead).mean()) < 100
+    horizon = y[len(y) // 3 : -len(y) // 3]
+    assert 5 < np.exp(np.log(horizon).mean()) < 100
     in_bt709 = nits @ TO_BT709.T
-    assert (in_bt709.min(-1) < -0.01 * nits.max(-1)).mean() > 5e-4
+    assert (in_bt709.min(-1) < -0.01 * nits.max(-1)).mean() > 1e-3
 
 
 @pytest.mark.slow
@@ -133,7 +143,7 @@ def test_the_demo_clip_moves_and_clips_highlights() -> None:
     white = (clip.sdr > 0.998).all(1).float().mean()
     assert 0.005 < float(white) < 0.4
     lost = clip.nits.amax(1)[(clip.sdr > 0.998).all(1)]
-    assert float(lost.max() / lost.min()) > 3  # what SDR shows as white differs in HDR
+    assert float(lost.max() / lost.min()) > 2  # what SDR shows as white spans more than a stop in HDR
     assert 0.2 < float(clip.flow_forward.abs().amax()) < 8
     assert float((clip.gain.log2().diff().abs()).max()) < 0.02
     assert torch.isfinite(clip.flow_backward).all()

@@ -331,7 +331,7 @@ def test_pictures_are_not_mirrored(face: int, yaw: float) -> None:
 
 
 def test_a_mirror_ball_shows_the_lamp_behind_the_camera() -> None:
-    lamp = Panel(5, (0.0, 0.0), (0.6, 0.6), Texture(np.ones((8, 8, 3), np.float32)), nits=1000.0)
+    lamp = Panel(5, (0.0, 0.0), (2.0, 2.0), Texture(np.ones((8, 8, 3), np.float32)), nits=1000.0)
     black = Texture(np.zeros((8, 8, 3), np.float32))
     ball = Ball((0.0, 0.0, -1.5), 0.3, black, mirror=0.5)
     seen = render(plain_room(0.0, panels=(lamp,), balls=(ball,)), 180)[90, 180]

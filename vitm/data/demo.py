@@ -110,7 +110,7 @@ def demo_clip(
         panorama_height: rows of the world's panorama.
     """
     chosen = demo_scenes("test", seed)[scene]
-    return film(chosen.world(panorama_height), chosen.path(0, 1), n_frames, size)
+    return film(chosen.world(panorama_height), chosen.path(1, 4), n_frames, size)
 
 
 def write_demo(
@@ -207,8 +207,10 @@ def _checksum(file: Path) -> str:
 
 def _write_scene(root: Path, scene: Scene, plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Write a scene's frames; yields their names and checksums."""
-    world = scene.world(plan["panorama_height"])
     takes = plan["triplets"][scene.split]
+    if not takes:
+        return
+    world = scene.world(plan["panorama_height"])
     size = tuple(plan["size"])
     for take in range(takes):
         first = 40 * take
@@ -216,7 +218,7 @@ def _write_scene(root: Path, scene: Scene, plan: dict[str, Any]) -> Iterator[tup
         for k in range(3):
             yield from _write_frame(root / scene.split, f"{scene.name}_{take:02d}_{k + 1}.png", clip, k)
     if scene.split == "test" and scene.stage == "day":
-        clip = film(world, scene.path(0, 1), 24, size)
+        clip = film(world, scene.path(1, 4), 24, size)
         for k in range(24):
             yield from _write_frame(root / "test_clip", f"{scene.name}_{k:06d}.png", clip, k)
 

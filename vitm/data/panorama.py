@@ -25,7 +25,7 @@ def soft_knee(nits: Floats, peak_nits: float) -> Floats:
     knee = peak_nits / 2
     top = np.maximum(nits.max(-1, keepdims=True), 1e-6)
     bent = knee + (peak_nits - knee) * np.tanh(np.maximum(top - knee, 0) / (peak_nits - knee))
-    return (nits * np.where(top > knee, bent / top, 1)).astype(np.float32)
+    return np.minimum(nits * np.where(top > knee, bent / top, 1), peak_nits).astype(np.float32)
 
 
 class Panorama:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vitm.data.photographs import Texture, fractal, photograph
+from vitm.data.photographs import Floats, Texture, fractal, photograph
 from vitm.data.room import Ball, Block, Panel, Room, Spot
 
 # Saturated light, BT.2020 primaries: neon and LED colours that BT.709 cannot show.
@@ -55,9 +55,9 @@ def _planks(rng: np.random.Generator) -> Texture:
     return Texture(np.concatenate(rows, axis=1).clip(0, 1), (0.34, 0.22, 0.13))
 
 
-def _framed(name: str, mat: float = 0.8, wood: float = 0.01) -> Texture:
-    """A photograph behind a mat in a dark frame."""
-    image = photograph(name) * 0.9 + 0.003
+def _framed(image: Floats, wood: float, mat: float = 0.8) -> Texture:
+    """A picture behind a mat in a wooden frame."""
+    image = image * np.float32(0.9) + np.float32(0.001)
     h = len(image)
     border, frame = round(0.09 * h), round(0.03 * h)
     image = cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_CONSTANT, value=(mat, mat, 0.96 * mat))
@@ -102,17 +102,19 @@ def _tube(colour: tuple[float, float, float], upright: bool) -> Texture:
 def _hang(
     rng: np.random.Generator, faces: list[int], photos: list[str], room: tuple[np.ndarray, np.ndarray], width: float
 ) -> list[Panel]:
-    """Pictures along the walls, two or three a wall."""
+    """Photographs along the walls, two or three a wall; the third picture is a canvas of one pure pigment."""
     low, high = room
-    panels = []
-    k = 0
+    panels: list[Panel] = []
+    pigment = rng.permutation((0.5, 0.03, 0.0)).astype(np.float32)
+    canvas = pigment * (0.4 + 0.6 * fractal(rng, 256, 8, 0.8)[..., None])
     for face in faces:
         across = 2 if face < 2 else 0
         length = high[across] - low[across]
         n = max(1, int(length / (width * 1.2)))
         for i in range(n):
-            texture = _framed(photos[k % len(photos)], wood=float(rng.choice((0.006, 0.25))))
-            k += 1
+            k = len(panels)
+            picture = canvas if k == 2 else photograph(photos[k % len(photos)])
+            texture = _framed(picture, wood=(0.003, 0.25)[k % 2])
             height = min(width / texture.aspect, 1.9)
             at = low[across] + (i + 0.5) * length / n
             panels.append(Panel(face, (float(at), 0.1), (height * texture.aspect, height), texture))
@@ -151,7 +153,7 @@ def _pedestals(
 
 
 def day_gallery(rng: np.random.Generator, photos: list[str], surface: str | None) -> Room:
-    """A gallery with windows, sun on the floor, and coloured neon."""
+    """A gallery with windows, sun on its walls, and coloured neon."""
     low = np.array((-rng.uniform(2.8, 3.4), -1.6, -rng.uniform(2.8, 3.4)))
     high = np.array((rng.uniform(2.6, 3.2), 1.7, rng.uniform(3, 3.6)))
     wall = _plaster(rng, _paint(rng, 0.35, 0.75))
@@ -233,8 +235,7 @@ def courtyard(rng: np.random.Generator, photos: list[str], surface: str | None) 
     wall = _plaster(rng, (0.6, 0.5, 0.4), 0.25)
     side = _plaster(rng, _paint(rng, 0.3, 0.7), 0.2)
     direction = (float(rng.uniform(-1, 1)), float(rng.uniform(0.55, 0.9)), -0.8)
-    up = np.linspace(-1, 1, 512, dtype=np.float32)
-    x, z = np.meshgrid(up * low[0], -up * high[2])
+    x, z = np.meshgrid(np.linspace(low[0], high[0], 512), np.linspace(high[2], low[2], 512))
     clouds = np.clip(2.2 * fractal(rng, 512) - 1.0, 0, 1)[..., None]
     sky = np.array((0.2, 0.36, 0.7), np.float32) * (1 - clouds) + clouds * np.float32(1.4)
     place = np.array(direction) / direction[1] * high[1]
@@ -244,8 +245,8 @@ def courtyard(rng: np.random.Generator, photos: list[str], surface: str | None) 
     panels.append(
         Panel(
             3,
-            tuple((low + high)[[0, 2]] / 2),
-            tuple((high - low)[[0, 2]]),
+            tuple(((low + high)[[0, 2]] / 2).tolist()),
+            tuple((high - low)[[0, 2]].tolist()),
             Texture(sky.astype(np.float32)),
             nits=13_000,
             sky=True,

@@ -43,12 +43,8 @@ P3_D65_1000_NITS = MasteringDisplay(
 )
 
 _SUFFIXES = (".mp4", ".mov", ".mkv")
-_TAGS = {
-    "color_primaries": 9,
-    "color_trc": 16,
-    "colorspace": 9,
-    "color_range": 1,
-}  # H.273: BT.2020, PQ, BT.2020 NCL; narrow
+# H.273: BT.2020, PQ, BT.2020 non-constant luminance; narrow range
+_TAGS = {"color_primaries": 9, "color_trc": 16, "colorspace": 9, "color_range": 1}
 _OWN_PARAMS = ("master-display", "max-cll", "hdr10", "repeat-headers", "chromaloc", "lossless", "crf", "preset", "info")
 _LEVELS = 65535  # steps of the histogram from which averages of light are computed
 
@@ -58,7 +54,8 @@ class HDR10Writer:
 
     MaxCLL and MaxFALL (CTA-861.3) are measured on the frames as given, clipped to [0, 1], before 10-bit rounding and
     compression; they are written into the stream when the last frame is known. Use it as a context manager: the output
-    appears only when it is whole, in place of any older file; after an error nothing is left behind.
+    appears only when it is whole, in place of any older file; after an error nothing is left behind. While the file is
+    finished, the disk holds it twice.
 
         with HDR10Writer("out.mp4", 1920, 1080, Fraction(24000, 1001), audio_from="in.mp4") as writer:
             for frame in frames:
@@ -272,8 +269,10 @@ class HDR10Writer:
 
     def _measure(self, image: Float) -> None:
         """CTA-861.3: MaxCLL is the largest max(R, G, B) of all pixels, MaxFALL the largest mean of it over a frame."""
-        brightest = cv2.max(cv2.max(image[..., 0], image[..., 1]), image[..., 2])
-        histogram = np.bincount((brightest * _LEVELS + 0.5).astype(np.uint16).ravel(), minlength=_LEVELS + 1)
+        red, green, blue = cv2.split(image)
+        brightest = cv2.max(cv2.max(red, green), blue)
+        levels = (brightest * _LEVELS + 0.5).astype(np.uint16)
+        histogram = cv2.calcHist([levels], [0], None, [_LEVELS + 1], [0, _LEVELS + 1]).ravel().astype(np.float64)
         peak = pq_eotf(torch.tensor(float(brightest.max()), dtype=torch.float64))
         self.max_cll = max(self.max_cll, float(peak))
         self.max_fall = max(self.max_fall, float(histogram @ _nits_of_levels()) / brightest.size)
