@@ -44,7 +44,9 @@ def measure(form: str, size: tuple[int, int], output: Path) -> None:
         out = net(clip)
         cpu, wall = (time.process_time() - cpu) / 3, (time.perf_counter() - wall) / 3
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{form:6} {size[0]}x{size[1]}  {cpu:8.2f} CPU s/frame  {wall:8.2f} s/frame  peak {peak:6.2f} GiB", flush=True)
+    print(
+        f"{form:6} {size[0]}x{size[1]}  {cpu:8.2f} CPU s/frame  {wall:8.2f} s/frame  peak {peak:6.2f} GiB", flush=True
+    )
     torch.save(out, output)
 
 

@@ -44,7 +44,7 @@ class Results:
         entry: name of the entry.
         about: the entry's own section: paper, table, row, the paper's numbers.
         demo: whether the data was the demo data; such numbers do not compare with the paper's.
-        stage: `test` or `validate`, or `fit` for a run that was not measured after training.
+        stage: `test` or `val`, or `fit` for a run that was not measured after training.
         values: metric name -> value of the network.
         baselines: name of an analytic operator -> metric name -> value, on the same frames.
         protocol: metric name -> how it was measured.
@@ -89,9 +89,6 @@ class Results:
 
     def save(self, path: Path, fit_seconds: float, wall_seconds: float) -> None:
         """Write `metrics.json`: the results, times, versions and hardware."""
-        device = (
-            torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-        )
         cpu_name = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
         content = asdict(self) | {
             "fit_seconds": round(fit_seconds, 1),
@@ -112,7 +109,7 @@ class Results:
             return
         columns = {k: title for k, title in COLUMNS.items() if k in self.values}
         table = Table(title=f"{self.entry}, {self.stage}", title_justify="left")
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for title in columns.values():
             table.add_column(title, justify="right")
 
@@ -120,12 +117,12 @@ class Results:
             cells = [f"{values[k]:.4f}" if k in values else "" for k in columns]
             table.add_row(name, *cells, style=style)
 
-        row("ours", self.values, "bold")
+        row(f"ours, {self.steps} steps", self.values, "bold")
         for name, values in self.baselines.items():
             row(name, values)
         table.add_section()
         paper = self.about.get("results", {})
-        row(f"paper ({self.about['paper']}, Table {self.about['table']}, {self.about['row']})", paper)
+        row(f"paper, Table {self.about['table']}, {self.about['row']}", paper)
         if not self.demo:
             row("ours - paper", {k: self.values[k] - v for k, v in paper.items() if k in self.values})
         console.print(table)

@@ -42,7 +42,7 @@ Without a command: fit, then test. Without --data.root or --data.pairs: demo dat
                         anything else; `ENTRY --help` lists them all
 """
 DEMO = "No data is configured (--data.root or --data.pairs): this run uses the [bold]demo data[/] and demo.yaml."
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 class UsageError(Exception):

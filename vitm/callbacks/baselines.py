@@ -58,8 +58,8 @@ class AnalyticBaselines(Callback):
         for batch in trainer.test_dataloaders:  # type: ignore[union-attr]
             sdr, hdr_pq = (batch[k].to(pl_module.device) for k in ("sdr", "hdr_pq"))
             metrics.update(gain(sdr), hdr_pq)
-        self._operators[f"best single gain ({best:+.2f} stops, oracle)"] = gain, metrics
+        self._operators[f"best gain ({best:+.2f} stops, oracle)"] = gain, metrics
         self.results = {
             name: {k: float(v) for k, v in metrics.compute().items()} for name, (_, metrics) in self._operators.items()
         }
-        self.results["gamut + PQ, white at 203 cd/m2"] = self.results.pop("clip")
+        self.results["gamut + PQ, 203 cd/m2"] = self.results.pop("clip")

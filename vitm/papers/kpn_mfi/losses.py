@@ -80,13 +80,14 @@ class BrightnessConsistencyLoss:
             raise ValueError(f"the consistency loss needs three frames, got {tuple(hdr_pq.shape)}")
         with torch.autocast(hdr_pq.device.type, enabled=False):
             before, current, after = hdr_pq.float().unbind(1)
-            middle = gaussian_pyramid(illumination(current, self.log_first))
+            before = warp(before, self.flow(sdr[:, 1], sdr[:, 0]))
+            after = warp(after, self.flow(sdr[:, 1], sdr[:, 2]))
+            aligned = torch.cat([before, current, after])  # one filter for all three
+            levels = gaussian_pyramid(illumination(aligned, self.log_first))
             loss = hdr_pq.new_zeros((), dtype=torch.float32)
-            for t, neighbour in ((0, before), (2, after)):
-                aligned = warp(neighbour, self.flow(sdr[:, 1], sdr[:, t]))
-                levels = gaussian_pyramid(illumination(aligned, self.log_first))
-                for gamma, b, b_t in zip(LEVEL_WEIGHTS, levels, middle, strict=True):
-                    loss = loss + gamma * F.l1_loss(b, b_t)  # eq. 9
+            for gamma, level in zip(LEVEL_WEIGHTS, levels, strict=True):
+                b_before, b, b_after = level.chunk(3)
+                loss = loss + gamma * (F.l1_loss(b_before, b) + F.l1_loss(b_after, b))  # eq. 9
             return loss
 
 
