@@ -3,8 +3,8 @@
 python -m benchmarks.kpn_mfi [--size 544 960] [--form ours|plain]
 
 The plain form is the network as it is usually written: explicit attention and correlation maps, copied windows for
-the pixel-wise convolution, whole frames at once. Same weights; prints CPU seconds a frame, wall seconds a frame, the peak
-of the whole process, and the largest difference of the outputs.
+the pixel-wise convolution, whole frames at once, with the same weights. Prints CPU seconds a frame, wall seconds a
+frame, the peak of the whole process, and the largest difference of the outputs.
 """
 
 from __future__ import annotations
