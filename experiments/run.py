@@ -246,7 +246,7 @@ def _cli(
     from lightning.pytorch.loggers import CSVLogger
 
     from experiments.tracking import wandb_logger
-    from vitm.callbacks import AnalyticBaselines, Previews, SaveOnTermination, Throughput
+    from vitm.callbacks import AnalyticBaselines, Previews, SaveOnTermination, Throughput, WholeCheckpointIO
 
     class ExperimentCLI(LightningCLI):
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -274,6 +274,7 @@ def _cli(
             ]
             return super().instantiate_trainer(
                 callbacks=[*(config.callbacks or []), *ours],
+                plugins=[*(config.plugins or []), WholeCheckpointIO()],
                 logger=config.logger if config.logger not in (None, True) else loggers,
                 default_root_dir=str(folder),
                 use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates

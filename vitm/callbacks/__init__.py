@@ -1,8 +1,9 @@
-"""Lightning callbacks: previews, baselines, throughput, and a checkpoint when the run is told to stop."""
+"""What rides along with a run: previews, baselines, throughput, and checkpoints that are whole."""
 
 from vitm.callbacks.baselines import AnalyticBaselines
+from vitm.callbacks.checkpoints import WholeCheckpointIO
 from vitm.callbacks.previews import Previews
 from vitm.callbacks.termination import SaveOnTermination
 from vitm.callbacks.throughput import Throughput
 
-__all__ = ["AnalyticBaselines", "Previews", "SaveOnTermination", "Throughput"]
+__all__ = ["AnalyticBaselines", "Previews", "SaveOnTermination", "Throughput", "WholeCheckpointIO"]
