@@ -51,7 +51,8 @@ class Results:
         parameters: number of parameters.
         macs: multiply-adds a frame at 256 x 256.
         steps: optimiser steps of the weights that were measured or trained.
-        checkpoint: the file that was measured.
+        checkpoint: the file that was measured; None: the weights as training left them.
+        device: what it was measured on.
     """
 
     entry: str
@@ -65,6 +66,7 @@ class Results:
     macs: int
     steps: int
     checkpoint: str | None
+    device: str
 
     @classmethod
     def collect(cls, entry: Entry, trainer: Any, task: Any, demo: bool, checkpoint: Any) -> Results:
@@ -72,7 +74,9 @@ class Results:
         logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
         stage = next((s for s in ("test", "val") if any(k.startswith(f"{s}/") for k in logged)), "fit")
         baselines = next(c for c in trainer.callbacks if isinstance(c, AnalyticBaselines))
-        clip = torch.rand(1, 3, 3, 256, 256, device=task.device)
+        cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        clip = torch.rand(1, 3, 3, 64, 64, device=task.device)  # a sixteenth of 256 x 256, and of its multiply-adds
+        measured = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint else None
         return cls(
             entry=entry.name,
             about=entry.about,
@@ -82,20 +86,19 @@ class Results:
             baselines=baselines.results,
             protocol={name: str(metric.protocol) for name, metric in task.test_metrics.items()},
             parameters=count_parameters(task.network),
-            macs=count_macs(task.network, clip) // clip.shape[1],
-            steps=trainer.global_step,
+            macs=count_macs(task.network, clip) * 16 // clip.shape[1],
+            steps=measured["global_step"] if measured else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
+            device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
         )
 
     def save(self, path: Path, fit_seconds: float, wall_seconds: float) -> None:
         """Write `metrics.json`: the results, times, versions and hardware."""
-        cpu_name = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
         content = asdict(self) | {
             "fit_seconds": round(fit_seconds, 1),
             "wall_seconds": round(wall_seconds, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name,
             "versions": {name: version(name) for name in PACKAGES},
         }
         partial = path.with_suffix(".json.part")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import os
 import secrets
@@ -16,8 +17,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
+from rich.markup import escape
 
 from experiments.entries import Entry, entry_names, find_entry
 
@@ -54,12 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(args)
-    except (UsageError, ValueError, FileNotFoundError, PermissionError) as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
-        return 2
+    except (UsageError, ValueError, yaml.YAMLError, FileNotFoundError, PermissionError) as error:
+        return _explain(error, status=2)
     except OSError as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
-        return 1
+        return _explain(error, status=1)
+
+
+def _explain(error: Exception, status: int) -> int:
+    console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
+    return status
 
 
 def _run(args: list[str]) -> int:
@@ -73,30 +79,59 @@ def _run(args: list[str]) -> int:
     command = args.pop(0) if args and args[0] in COMMANDS else None
     if args and not args[0].startswith("-"):
         raise UsageError(f"unknown command {args[0]!r}; expected one of {', '.join(COMMANDS)}, or an option")
-    options, flags = _parse(args)
+    if "--help" in args or "-h" in args:
+        print(USAGE)
+    options, flags = _parse(args, predicting=command == "predict")
     if command == "predict":
         from experiments.predict import predict
 
+        if "--help" in flags:
+            return 0
         if flags:
             raise UsageError(f"predict takes no {flags[0]!r}; the checkpoint knows its network")
         return predict(entry, options)
     return _train(entry, command, options, flags)
 
 
-def _parse(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def _parse(args: list[str], predicting: bool) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and the rest, which belongs to LightningCLI."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--resume", nargs="?", const="newest")
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--input", type=Path)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--assume")
-    parser.add_argument("--fps", type=Fraction, default=Fraction(24))
-    parser.add_argument("--device")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    if predicting:
+        parser.add_argument("--input", type=Path)
+        parser.add_argument("--output", type=Path)
+        parser.add_argument("--assume")
+        parser.add_argument("--fps", type=_rate, default=Fraction(24))
+        parser.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu")
+    else:
+        parser.add_argument("--resume", nargs="?", const="newest")
     try:
-        return parser.parse_known_args(args)
+        options, rest = parser.parse_known_args(args)
     except argparse.ArgumentError as error:
         raise UsageError(str(error)) from error
+    if not predicting and (misplaced := {"--input", "--output", "--assume", "--fps", "--device"} & set(rest)):
+        raise UsageError(f"{sorted(misplaced)[0]} belongs to predict (a device for training: --trainer.accelerator)")
+    return options, rest
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of frames a second, such as 24 or 24000/1001")
+    return rate
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
 
 
 def _list() -> None:
@@ -111,12 +146,10 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
 
     from experiments.results import describe
 
-    if options.input or options.output:
-        raise UsageError("--input and --output belong to predict")
     if options.resume and command not in (None, "fit"):
         raise UsageError(f"--resume continues a fit, and does not go with {command}")
     checkpoint = _checkpoint(entry, command, options)
-    folder, resumed = _run_folder(entry, options)
+    folder, resumed = _run_folder(entry, command, options)
     if resumed:
         configs = [folder / "config.yaml"]
         demo = "demo" in (folder / "tags").read_text().split()
@@ -127,16 +160,19 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     if demo and not resumed and "--help" not in flags:
         from experiments.demo import demo_data
 
-        console.print(DEMO, soft_wrap=True)
+        if "LOCAL_RANK" not in os.environ:
+            console.print(DEMO, soft_wrap=True)
         config_flags += ["--data.root", str(demo_data())]
 
+    if checkpoint:
+        config_flags += _network_flags(checkpoint)
     tags = ["demo"] if demo else ["data"]
     cli = _cli(entry, command, folder, tags, resumed, checkpoint, [*config_flags, *flags])
     if cli.trainer.is_global_zero:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         cli.parser.save(cli.config, folder / "config.yaml", overwrite=True, skip_unset=False)
         (folder / "tags").write_text(" ".join(tags))
-    describe(console, entry, cli.model, cli.datamodule, folder)
+        describe(console, entry, cli.model, cli.datamodule, folder)
     try:
         _work(cli, entry, command, folder, checkpoint, resumed=resumed, demo=demo)
     finally:
@@ -162,7 +198,8 @@ def _work(
     elif command != "fit":
         cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, verbose=False)
     if cli.trainer.is_global_zero:
-        results = Results.collect(entry, cli.trainer, cli.model, demo=demo, checkpoint=best)
+        measured = None if command == "fit" else best
+        results = Results.collect(entry, cli.trainer, cli.model, demo=demo, checkpoint=measured)
         results.save(folder / "metrics.json", fit_seconds=fitted, wall_seconds=time.time() - started)
         results.print(console)
         console.print(f"Written to {folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
@@ -182,15 +219,15 @@ def _names_data(flags: list[str]) -> bool:
 
 
 def newest_run(entry: Entry, runs: Path, file: str) -> Path:
-    """The newest run folder of `entry` that holds `file` (a pattern).
+    """The run folder of `entry` with the newest file of a pattern.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    folders = [p for p in (runs / entry.name).glob("*/") if any(p.glob(file))]
-    if not folders:
+    found = {path.stat().st_mtime: folder for folder in (runs / entry.name).glob("*/") for path in folder.glob(file)}
+    if not found:
         raise FileNotFoundError(f"no run of {entry.name} with {file} under {runs}; fit first, or name a checkpoint")
-    return max(folders, key=lambda p: p.stat().st_mtime)
+    return found[max(found)]
 
 
 def _checkpoint(entry: Entry, command: str | None, options: argparse.Namespace) -> Path | None:
@@ -213,7 +250,7 @@ def _best(trainer: Any) -> str | None:
     return trainer.checkpoint_callback.best_model_path or None
 
 
-def _run_folder(entry: Entry, options: argparse.Namespace) -> tuple[Path, bool]:
+def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace) -> tuple[Path, bool]:
     """The folder of this run, and whether it goes on with an earlier one."""
     if options.resume:
         pattern = "checkpoints/last.ckpt"
@@ -222,13 +259,13 @@ def _run_folder(entry: Entry, options: argparse.Namespace) -> tuple[Path, bool]:
             raise FileNotFoundError(f"nothing to resume: {folder / pattern} does not exist")
         return folder, True
     job = os.environ.get("SLURM_JOB_ID")
-    unique = f"slurm-{job}" if job else f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    unique = f"slurm-{job}-{command or 'run'}" if job else f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
         unique = os.environ.get("VITM_RUN_ID", unique)
     os.environ["VITM_RUN_ID"] = unique
     folder = options.runs / entry.name / unique
-    requeued = bool(job) and (folder / "checkpoints" / "last.ckpt").is_file()
-    return folder, requeued
+    requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and command in (None, "fit")
+    return folder, requeued and (folder / "checkpoints" / "last.ckpt").is_file()
 
 
 def _cli(
@@ -244,6 +281,7 @@ def _cli(
     from lightning.pytorch import callbacks as pl
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
     from lightning.pytorch.loggers import CSVLogger
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from experiments.tracking import wandb_logger
     from vitm.callbacks import AnalyticBaselines, Previews, SaveOnTermination, Throughput, WholeCheckpointIO
@@ -254,10 +292,11 @@ def _cli(
 
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             # bad input is an error before a run folder exists
-            _check_network(self.model, checkpoint)
+            _check_network(self.model, folder / "checkpoints" / "last.ckpt" if resumed else checkpoint)
             if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
                 self.datamodule.prepare_data()
-                self.datamodule.setup(command or "fit")
+                for stage in (command,) if command else ("fit", "test"):
+                    self.datamodule.setup(stage)
             config = self.config_init["trainer"]
             checkpoints = folder / "checkpoints"
             ours = [
@@ -272,14 +311,17 @@ def _cli(
                 CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=1),
                 wandb_logger(entry, folder, command or "fit", tags, resumed, self.config),
             ]
-            return super().instantiate_trainer(
-                callbacks=[*(config.callbacks or []), *ours],
-                plugins=[*(config.plugins or []), WholeCheckpointIO()],
-                logger=config.logger if config.logger not in (None, True) else loggers,
-                default_root_dir=str(folder),
-                use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates
-                **kwargs,
-            )
+            try:
+                return super().instantiate_trainer(
+                    callbacks=[*(config.callbacks or []), *ours],
+                    plugins=[*(config.plugins or []), WholeCheckpointIO()],
+                    logger=config.logger if config.logger not in (None, True) else loggers,
+                    default_root_dir=str(folder),
+                    use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates
+                    **kwargs,
+                )
+            except MisconfigurationException as error:
+                raise UsageError(str(error)) from error
 
     def load(path: str) -> Any:
         module, _, name = path.rpartition(".")
@@ -300,6 +342,14 @@ def _cli(
     )
 
 
+def _network_flags(checkpoint: Path) -> list[str]:
+    """The network's arguments as options, from the file to be measured; what the user types comes later and wins."""
+    from vitm.zoo import read_checkpoint
+
+    arguments = read_checkpoint(checkpoint).get("vitm", {}).get("arguments", {})
+    return [x for k, v in arguments.items() for x in (f"--model.{k}", v if isinstance(v, str) else json.dumps(v))]
+
+
 def _check_network(task: Any, checkpoint: Path | None) -> None:
     """A checkpoint of another network, or with other arguments, is an error before any work."""
     if checkpoint is None:
@@ -312,7 +362,9 @@ def _check_network(task: Any, checkpoint: Path | None) -> None:
     if identity["network"] != task.name:
         raise CheckpointError(f"{checkpoint} is a checkpoint of {identity['network']}, not of {task.name}")
     theirs, ours = identity["arguments"], task.arguments
-    different = [f"{k}: {theirs.get(k)} there, {ours.get(k)} here" for k in ours if theirs.get(k) != ours.get(k)]
+    different = [
+        f"{k}: {theirs.get(k)} there, {v} here" for k, v in ours.items() if json.dumps(theirs.get(k)) != json.dumps(v)
+    ]
     if different:
         raise CheckpointError(
             f"{checkpoint} was trained with other network arguments ({'; '.join(different)}); "

@@ -20,7 +20,6 @@ def wandb_logger(entry: Entry, folder: Path, job_type: str, tags: list[str], res
     os.environ.setdefault("WANDB_SILENT", "true")
     logged_in = wandb.login(prompt=False, verify=False)
     mode = os.environ.get("WANDB_MODE", "online" if logged_in else "offline")
-    folder.mkdir(parents=True, exist_ok=True)
     return WandbLogger(
         project="vitm",
         name=f"{entry.name} {folder.name}",

@@ -48,6 +48,14 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     if checkpoint is None:
         return NETWORKS[name]().eval()
     file = read_checkpoint(checkpoint)
+    try:
+        network = _rebuild(name, file, checkpoint)
+    except (RuntimeError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint} does not fit {name}: {error}") from error
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def _rebuild(name: str, file: dict[str, Any], checkpoint: str | Path) -> nn.Module:
     if "vitm" in file:
         found = file["vitm"]["network"]
         if found != name:
@@ -60,7 +68,7 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     else:
         keys = ", ".join(list(file)[:5])
         raise CheckpointError(f"{checkpoint} holds no {name} that is known here; its first keys are: {keys}")
-    return network.to(memory_format=torch.channels_last).eval()
+    return network
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,9 @@ def test_list_and_help(capsys):
         (["kpn_mfi", "test", "--checkpoint", "x.ckpt"], "no checkpoint at x.ckpt"),
         (["kpn_mfi", "predict", "--model.alpha", "1", "--checkpoint", "x"], "predict takes no"),
         (["kpn_mfi", "--data.root", "does/not/exist"], "does/not/exist"),
+        (["kpn_mfi", "--device", "cpu"], "--device belongs to predict"),
+        (["kpn_mfi", "predict", "--fps", "1/0"], "no positive number of frames"),
+        (["kpn_mfi", "predict", "--device", "abacus"], "cannot be used here"),
     ],
 )
 def test_wrong_command_lines_are_explained(args, message, capsys, tmp_path):
@@ -118,6 +122,54 @@ def test_a_wrong_value_in_yaml_stops_before_any_work(tiny, tmp_path, capsys):
         main(["kpn_mfi", *tiny, "--config", str(config)])
     assert "alpha" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_broken_yaml_is_explained(tiny, tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text("model: {alpha: [1, 2")
+    with pytest.raises(SystemExit):
+        raise SystemExit(main(["kpn_mfi", *tiny, "--config", str(config)]))
+    assert "line 1, column 16" in "".join(capsys.readouterr())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_impossible_trainers_are_explained(tiny, tmp_path, capsys):
+    assert main(["kpn_mfi", *tiny, "--trainer.strategy", "ddp", "--trainer.devices", "0"]) == 2
+    assert "error:" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_test_split_is_noticed_before_training(fake_data, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(fake_data, data, ignore=shutil.ignore_patterns("test"))
+    assert main(["kpn_mfi", *TINY, "--data.root", str(data), "--runs", str(tmp_path / "runs")]) == 2
+    assert "test" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_brings_its_network_s_arguments(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"
+    without_model = tiny[tiny.index("--data.crop_size") :]
+    runs = tmp_path / "measured"
+    assert main(["kpn_mfi", "test", *without_model, "--runs", str(runs), "--checkpoint", str(checkpoint)]) == 0
+    (metrics,) = runs.rglob("metrics.json")
+    results = json.loads(metrics.read_text())
+    assert results["steps"] == 1
+    assert results["parameters"] < 1e5
+
+
+def test_predict_never_touches_its_input(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(frames / f"{i}.png"), np.full((32, 64, 3), 80 + i, np.uint8))
+    before = [p.read_bytes() for p in sorted(frames.iterdir())]
+    predict = ["kpn_mfi", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu", "--output", str(tmp_path)]
+    assert main([*predict, "--input", str(frames)]) == 0
+    assert [p.read_bytes() for p in sorted(frames.iterdir())] == before
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 def test_checkpoints_of_other_networks_are_refused(tiny, tmp_path, capsys):
@@ -156,21 +208,21 @@ def test_predict_writes_video_and_frames(tiny, tmp_path):
     frames.mkdir()
     rng = np.random.default_rng(0)
     for i in range(4):
-        cv2.imwrite(str(frames / f"{i:03d}.png"), rng.integers(0, 256, (36, 50, 3), np.uint8))
+        cv2.imwrite(str(frames / f"{i:03d}.png"), rng.integers(0, 256, (37, 65, 3), np.uint8))
     out = tmp_path / "out"
     predict = ["kpn_mfi", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     assert main([*predict, "--input", str(frames), "--output", str(out)]) == 0
-    written = sorted((out / "clip").glob("*.png"))
+    written = sorted((out / "clip_hdr").glob("*.png"))
     assert len(written) == 4
     picture = cv2.imread(str(written[0]), cv2.IMREAD_UNCHANGED)
     assert picture.dtype == np.uint16
-    assert picture.shape == (36, 50, 3)
+    assert picture.shape == (37, 65, 3)
 
     import av
 
-    with av.open(str(out / "clip.mp4")) as video:
+    with av.open(str(out / "clip_hdr.mp4")) as video:
         stream = video.streams.video[0]
-        assert (stream.width, stream.height, stream.format.name) == (50, 36, "yuv420p10le")
+        assert (stream.width, stream.height, stream.format.name) == (66, 38, "yuv420p10le")
         assert len(list(video.decode(stream))) == 4
 
 

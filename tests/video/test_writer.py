@@ -77,7 +77,7 @@ def test_lossless_writing_keeps_every_code(suffix: str, n: int, tmp_path: Path) 
 
 def test_all_codes_of_white_to_black_survive(tmp_path: Path) -> None:
     """877 grey steps, one a 2x2 block: lossless writing and reading gives each its own code back."""
-    codes = np.resize(np.arange(64, 941), (30, 30)).repeat(2, axis=0).repeat(2, axis=1)
+    codes = np.resize(np.arange(64, 941), (32, 32)).repeat(2, axis=0).repeat(2, axis=1)
     grey = ((codes - 64) / 876).astype(np.float32)[..., None].repeat(3, axis=2)
     write(tmp_path / "a.mp4", [grey], lossless=True)
     (planes,) = stored_planes(tmp_path / "a.mp4")
@@ -298,7 +298,7 @@ def test_a_source_without_sound_gives_none(tmp_path: Path, make_video: Callable[
         ({"path": "a.avi"}, r"cannot write '\.avi'"),
         ({"width": 65}, "even width and height"),
         ({"height": 47}, "even width and height"),
-        ({"width": 0}, "at least 16"),
+        ({"width": 0}, "at least 64x32"),
         ({"fps": 0}, "positive"),
         ({"crf": 52}, "crf=52"),
         ({"preset": "quick"}, "superfast"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -55,7 +56,9 @@ class AnalyticBaselines(Callback):
         psnr = {stops: float(metrics.compute()["psnr"]) for stops, (_, metrics) in self._gains.items()}
         best = max(psnr, key=lambda stops: psnr[stops])
         gain, metrics = self._gains[best][0], frame_metrics(self._names).to(pl_module.device)
-        for batch in trainer.test_dataloaders:  # type: ignore[union-attr]
+        count = trainer.num_test_batches[0]
+        loader: Any = trainer.test_dataloaders
+        for batch in islice(loader, None if count == float("inf") else int(count)):
             sdr, hdr_pq = (batch[k].to(pl_module.device) for k in ("sdr", "hdr_pq"))
             metrics.update(gain(sdr), hdr_pq)
         self._operators[f"best gain ({best:+.2f} stops, oracle)"] = gain, metrics

@@ -202,9 +202,7 @@ class HDR10Triplets(LightningDataModule):
         val: list[Split] = [self.val_split] if self.val_split else []
         by_stage: dict[str, set[Split]] = {"fit": {"train", *val}, "validate": {*val}, "test": {"test"}}
         if stage not in by_stage:
-            raise ValueError(
-                f"stage is '{stage}'; expected one of {', '.join(by_stage)} (to convert a video: vitm convert)"
-            )
+            raise ValueError(f"stage is '{stage}'; expected one of {', '.join(by_stage)}")
         return by_stage[stage]
 
     def _extracted(self, *, write: bool) -> dict[Split, list[Path]]:

@@ -23,7 +23,8 @@ def count_macs(network: nn.Module, x: Tensor) -> int:
 
     Args:
         network: any module.
-        x: its input; a 3-frame clip counts three frames.
+        x: its input; a 3-frame clip counts three frames. Networks that infer in overlapping bands of rows count the
+            overlap too, so give a size that is one band.
 
     Returns:
         The number of multiply-adds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, ClassVar, Literal
 
@@ -38,6 +39,13 @@ def adam(
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def constructor_arguments(network: type[nn.Module], given: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a network's constructor, those that are not `given` by their defaults."""
+    bound = inspect.signature(network).bind(**given)
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
 class InverseToneMappingTask(LightningModule):

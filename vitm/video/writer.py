@@ -63,8 +63,8 @@ class HDR10Writer:
 
     Args:
         path: output; the suffix (.mp4, .mov or .mkv) chooses the container.
-        width: of the frames, in pixels; even, since 4:2:0 has half the chroma samples.
-        height: of the frames, in pixels; even.
+        width: of the frames, in pixels; even, since 4:2:0 has half the chroma samples, and at least 64.
+        height: of the frames, in pixels; even and at least 32.
         fps: frames a second; exact fractions are kept (24000/1001).
         crf: x265's constant rate factor, 0 (best) to 51; about 50 dB in PQ codes at 10.
         preset: x265's speed preset.
@@ -109,9 +109,9 @@ class HDR10Writer:
             raise ValueError(
                 f"{path}: cannot write {self.path.suffix!r}: name the output {', '.join('*' + s for s in _SUFFIXES)}"
             )
-        if width < 16 or height < 16 or width % 2 or height % 2:
+        if width < 64 or height < 32 or width % 2 or height % 2:  # x265 corrupts its heap below 64 pixels
             raise ValueError(
-                f"{width}x{height}: HDR10 (4:2:0) needs an even width and height of at least 16: crop or pad"
+                f"{width}x{height}: HDR10 (4:2:0) needs an even width and height of at least 64x32: crop or pad"
             )
         if self.fps <= 0:
             raise ValueError(f"fps={fps}: expected a positive number")

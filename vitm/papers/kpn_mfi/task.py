@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitm.data.batch import TripletBatch
 from vitm.nets.flow import FlowName, flow_estimator
-from vitm.papers.base import InverseToneMappingTask, adam
+from vitm.papers.base import InverseToneMappingTask, adam, constructor_arguments
 from vitm.papers.kpn_mfi.losses import consistency_loss, content_loss
 from vitm.papers.kpn_mfi.network import KPNMFI
 
@@ -45,7 +45,7 @@ class KPNMFITask(InverseToneMappingTask):
     ) -> None:
         super().__init__(compile=compile)
         self.network = KPNMFI(**network)
-        self.arguments = network
+        self.arguments = constructor_arguments(KPNMFI, network)
         self.alpha = alpha
         self.consistency = consistency_loss(consistency, flow_estimator(flow, flow_weights)) if alpha else None
         self.lr, self.betas, self.schedule = lr, betas, schedule
