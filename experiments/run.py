@@ -43,6 +43,8 @@ Without a command: fit, then test. Without --data.root or --data.pairs: demo dat
   --config PATH         one more YAML file; it wins over those of ENTRY
   --model.KEY, --data.KEY, --trainer.KEY, --seed_everything
                         anything else; `ENTRY --help` lists them all
+
+Errors are one line; VITM_TRACEBACK=1 shows where they come from.
 """
 DEMO = "No data is configured (--data.root or --data.pairs): this run uses the [bold]demo data[/] and demo.yaml."
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -64,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: Exception, status: int) -> int:
+    if os.environ.get("VITM_TRACEBACK"):
+        raise error
     console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
     return status
 
@@ -302,7 +306,7 @@ def _cli(
             ours = [
                 pl.ModelCheckpoint(checkpoints, "best", monitor="val/psnr", mode="max", save_last=True),
                 SaveOnTermination(checkpoints),
-                pl.LearningRateMonitor("step"),
+                *([] if config.logger is False else [pl.LearningRateMonitor("step")]),
                 Throughput(),
                 AnalyticBaselines(),
                 Previews(folder / "previews"),
