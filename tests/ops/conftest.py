@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import torch
-
-
-def _status(key: str) -> float:
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 1024
+from torch.profiler import ProfilerActivity, profile
 
 
 @pytest.fixture(autouse=True)
@@ -29,22 +21,22 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def extra_peak() -> Callable[[Callable[[], object]], float]:
-    """MiB of resident memory that a call needs beyond what is held before it, its result included (Linux)."""
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        pytest.skip("peak memory is read from Linux's /proc")
+    """MiB of tensors that a call holds at most beyond those before it, its result included.
+
+    Counted from torch's own allocator: resident memory also holds what other tests and libraries left behind.
+    """
 
     def measure(fn: Callable[[], object]) -> float:
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        try:
-            reset.write_text("5")
-        except PermissionError:
-            pytest.skip("this machine does not let a process reset its peak memory")
-        before = _status("VmRSS")
-        result = fn()
-        peak = _status("VmHWM") - before
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            result = fn()
         del result
-        return peak
+        held = peak = 0
+        for event in recorded.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                peak = max(peak, held)
+        assert peak > 0
+        return peak / 2**20
 
     return measure
