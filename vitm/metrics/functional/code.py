@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-def as_codes(x: Tensor, name: str) -> Tensor:
-    """PQ codes in fp64, in which all metrics are computed.
+def as_codes(x: Tensor, name: str, keep_dtype: bool = False) -> Tensor:
+    """PQ codes in fp64; with `keep_dtype` in the given precision, for metrics that fp32 is exact enough for.
 
     Raises:
         TypeError: for integers, whose scale is unknown, and for half precision, which cannot hold 16-bit codes.
@@ -21,11 +21,11 @@ def as_codes(x: Tensor, name: str) -> Tensor:
         )
     if x.ndim not in (4, 5) or x.shape[-3] != 3:
         raise ValueError(f"{name} has shape {tuple(x.shape)}: expected (B, 3, H, W) or (B, T, 3, H, W)")
-    return x.double()
+    return x if keep_dtype else x.double()
 
 
-def code_pair(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both inputs as fp64 codes of one shape.
+def code_pair(pred: Tensor, target: Tensor, keep_dtype: bool = False) -> tuple[Tensor, Tensor]:
+    """Both inputs as codes of one shape, in fp64 unless `keep_dtype`.
 
     Raises:
         TypeError: as `as_codes`.
@@ -33,7 +33,7 @@ def code_pair(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """
     if pred.shape != target.shape:
         raise ValueError(f"pred has shape {tuple(pred.shape)}, target {tuple(target.shape)}: expected the same")
-    return as_codes(pred, "pred"), as_codes(target, "target")
+    return as_codes(pred, "pred", keep_dtype), as_codes(target, "target", keep_dtype)
 
 
 def quantize_16bit(code: Tensor) -> Tensor:
