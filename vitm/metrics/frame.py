@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class FrameMetric(Metric, ABC):
 
     full_state_update = False
     is_differentiable = False
+    context: ClassVar[int] = 0
+    """As in `ClipMetric`: a frame is measured by itself."""
     total: Tensor
     count: Tensor
 
@@ -42,6 +44,14 @@ class FrameMetric(Metric, ABC):
     @abstractmethod
     def values(self, pred: Tensor, target: Tensor) -> Tensor:
         """One value a frame: (B, 3, H, W) -> (B,), (B, T, 3, H, W) -> (B, T)."""
+
+    def measure(self, pred: Tensor, target: Tensor) -> Tensor:
+        """As in `ClipMetric`: 2 x (T, 3, H, W), rounded already -> (T, 1), fp64."""
+        return self.values(pred, target).double()[:, None]
+
+    def pool(self, values: Tensor) -> Tensor:
+        """What `compute` gives for these values of frames, (N,), alone."""
+        return values.mean()
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         """Adds frames.
@@ -87,6 +97,11 @@ class PSNR(FrameMetric):
         identical = values.isposinf()
         self.n_identical += identical.sum()
         super().add(values[~identical])
+
+    def pool(self, values: Tensor) -> Tensor:
+        """The mean of the finite values."""
+        finite = values[~values.isposinf()]
+        return finite.mean() if len(finite) else values.mean()
 
     def compute(self) -> Tensor:
         """The mean over frames that differ from their target."""

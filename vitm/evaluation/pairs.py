@@ -1,0 +1,159 @@
+"""Pairs of a prediction and its target, which must agree in everything but their pixels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitm.color import pq_inverse_eotf
+from vitm.video import FrameReader, StreamInfo, VideoTagError, probe
+from vitm.video.images import SUFFIXES
+from vitm.video.tags import Assume, fill_missing
+
+
+class MismatchError(ValueError):
+    """A prediction and its target are no pair."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two readers of the same role, size and length.
+
+    Attributes:
+        name: of the clip in tables.
+        pred: the prediction.
+        target: the truth.
+        fps: frame rate.
+        unit_nits: what 1.0 of linear frames is in cd/m2; None for PQ codes.
+    """
+
+    name: str
+    pred: FrameReader
+    target: FrameReader
+    fps: Fraction
+    unit_nits: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def frames(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Both sides of each frame from number `first` on, (3, H, W) in PQ codes."""
+        rest = range(first, len(self))
+        for pred, target in zip(self.pred.read(rest), self.target.read(rest), strict=True):
+            yield self._codes(pred.rgb), self._codes(target.rgb)
+
+    def _codes(self, rgb: object) -> Tensor:
+        frame = torch.as_tensor(rgb).permute(2, 0, 1)
+        return frame if self.unit_nits is None else pq_inverse_eotf(frame.clamp_min(0) * self.unit_nits)
+
+
+def read_pairs(path: Path) -> list[tuple[str, Path, Path]]:
+    """The rows of a list of pairs: a CSV file with the columns pred and target, and name if you like.
+
+    Paths are relative to the list.
+
+    Returns:
+        (name, pred, target) of each row; the name is the prediction's where the list gives none.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: a column is missing, the list is empty, or names are not unique.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    if not {"pred", "target"} <= set(reader.fieldnames or ()):
+        raise ValueError(f"{path}: a list of pairs needs the columns pred,target; found {reader.fieldnames}")
+    if not rows:
+        raise ValueError(f"{path}: the list is empty")
+    pairs = []
+    for number, row in enumerate(rows, start=2):
+        if not row["pred"] or not row["target"]:
+            raise ValueError(f"{path}, line {number}: pred or target is missing")
+        pred = path.parent / row["pred"]
+        pairs.append((row.get("name") or pred.stem, pred, path.parent / row["target"]))
+    names = [name for name, _, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"{path}: clips must have different names, but {', '.join(twice)} is there twice; add a column name"
+        )
+    return pairs
+
+
+def open_pair(
+    name: str,
+    pred: Path,
+    target: Path,
+    *,
+    assume: Assume | None = None,
+    fps: Fraction | None = None,
+    unit_nits: float | None = None,
+    mixed_depths: bool = False,
+) -> Pair:
+    """Open a prediction and its target, and check that they are a pair.
+
+    Args:
+        name: of the clip.
+        pred: HDR10 video, or folder of 16-bit PNG or TIFF frames with PQ BT.2020 codes, or of linear EXR frames.
+        target: the same kind of thing.
+        assume: what a video's missing tags are, as in `FrameReader`.
+        fps: frame rate of folders (24 where neither this nor a video says it).
+        unit_nits: what 1.0 is in cd/m2, for linear frames, which are then measured as PQ codes.
+        mixed_depths: whether samples of different depth may meet (a 10-bit video and a 16-bit master).
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+        MismatchError: transfer tags, sizes, frame counts, rates or bit depths differ; names both files.
+        VideoTagError: both are no HDR10, or tags are missing.
+        VideoDecodeError: a file is damaged.
+    """
+    both = f"{pred} and {target}"
+    kinds = [_transfer(path, assume) for path in (pred, target)]
+    if kinds[0] != kinds[1]:
+        raise MismatchError(f"{both} differ in transfer: {kinds[0]} against {kinds[1]}")
+    linear = kinds[0] == "linear"
+    if linear and unit_nits is None:
+        raise MismatchError(f"{both} hold linear light: say what 1.0 is in cd/m2 (--unit-nits)")
+    if not linear and unit_nits is not None:
+        raise MismatchError(f"--unit-nits is for linear frames, but {both} hold {kinds[0]} codes")
+    pred_reader, target_reader = (
+        FrameReader(
+            path,
+            expect="linear" if linear else "hdr10",
+            assume=None if path.is_dir() else assume,
+            fps=fps if path.is_dir() else None,
+        )
+        for path in (pred, target)
+    )
+    a, b = pred_reader.info, target_reader.info
+    if (a.width, a.height) != (b.width, b.height):
+        raise MismatchError(f"{both} differ in size: {a.width}x{a.height} against {b.width}x{b.height}")
+    if a.n_frames != b.n_frames:
+        raise MismatchError(f"{both} differ in length: {a.n_frames} against {b.n_frames} frames")
+    if a.fps and b.fps and abs(a.fps / b.fps - 1) > 1e-3:
+        raise MismatchError(f"{both} differ in frame rate: {float(a.fps):.3f} against {float(b.fps):.3f}")
+    if a.bit_depth != b.bit_depth and not mixed_depths:
+        raise MismatchError(
+            f"{both} differ in bit depth: {a.bit_depth} against {b.bit_depth}; --mixed-depths compares them anyway"
+        )
+    return Pair(name, pred_reader, target_reader, b.fps or a.fps or Fraction(24), unit_nits)
+
+
+def _transfer(path: Path, assume: Assume | None) -> str:
+    """What a file says, or what frames of its kind hold here: PNG and TIFF HDR10, EXR and Radiance linear light."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    if path.is_dir():
+        suffixes = {file.suffix.lower() for file in path.iterdir()}
+        return "linear" if suffixes & {".exr", ".hdr"} else "pq"
+    if path.suffix.lower() in SUFFIXES:
+        raise VideoTagError(f"{path}: a single image: put it into a folder by itself")
+    info: StreamInfo = fill_missing(probe(path), assume)
+    return str(info.transfer)
