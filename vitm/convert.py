@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 
 
 @torch.inference_mode()
-def convert_clip(network: nn.Module, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+def convert_clip(
+    network: nn.Module, frames: Iterable[Tensor], is_cut: Callable[[Tensor], bool] | None = None
+) -> Iterator[Tensor]:
     """Convert the frames of a clip one after another, on the device of the network.
 
     Networks that look at several frames have a method `stream`; the others convert each frame by itself.
@@ -17,13 +21,36 @@ def convert_clip(network: nn.Module, frames: Iterable[Tensor]) -> Iterator[Tenso
     Args:
         network: from `vitm.zoo.load_network`, in eval mode.
         frames: sdr (3, H, W), BT.709 gamma code in [0, 1], in order and of one size.
+        is_cut: says of each frame in turn whether a new scene begins with it, where the network's memory ends; None:
+            one scene.
 
     Yields:
         hdr_pq (3, H, W), BT.2020 PQ code in [0, 1], on the CPU, one for each frame.
     """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    inputs = (frame[None].to(device) for frame in frames)
     stream = getattr(network, "stream", None)
-    outputs = stream(inputs) if stream is not None else (network(x) for x in inputs)
-    for hdr_pq in outputs:
-        yield hdr_pq[0].float().clamp(0, 1).cpu()
+    for scene in _scenes(frames, is_cut):
+        inputs = (frame[None].to(device) for frame in scene)
+        for hdr_pq in stream(inputs) if stream is not None else (network(x) for x in inputs):
+            yield hdr_pq[0].float().clamp(0, 1).cpu()
+
+
+def context(network: nn.Module) -> int:
+    """How many frames before a frame its result depends on: a conversion that goes on there must begin so early."""
+    frames: int = getattr(network, "context", 0)
+    return frames
+
+
+def _scenes(frames: Iterable[Tensor], is_cut: Callable[[Tensor], bool] | None) -> Iterator[Iterator[Tensor]]:
+    if is_cut is None:
+        yield iter(frames)
+        return
+
+    def numbered() -> Iterator[tuple[int, Tensor]]:
+        scene = 0
+        for frame in frames:
+            scene += is_cut(frame)
+            yield scene, frame
+
+    for _, scene in groupby(numbered(), key=itemgetter(0)):
+        yield map(itemgetter(1), scene)

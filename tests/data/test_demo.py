@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vitm.data.demo import Scene, Split, demo_clip, demo_scenes, is_whole, write_demo
-from vitm.data.layouts import find_triplets
+from vitm.data.layouts import find_windows
 from vitm.data.photographs import PHOTOGRAPHS
 
 FEW: dict[str, Any] = {"size": (24, 40), "panorama_height": 36, "triplets": {"train": 0, "val": 1, "test": 0}}
@@ -49,7 +49,7 @@ def test_the_splits_share_no_photograph() -> None:
 @pytest.mark.slow
 def test_the_layout_is_that_of_the_triplets_module(tmp_path: Path) -> None:
     root = write_demo(tmp_path / "a" / "b", **FEW | {"triplets": {"train": 1, "val": 1, "test": 1}})
-    assert [len(find_triplets(root, split)) for split in ("train", "val", "test")] == [8, 2, 3]
+    assert [len(find_windows(root, split)) for split in ("train", "val", "test")] == [8, 2, 3]
     for kind, dtype, top in (("sdr", np.uint8, 255), ("hdr", np.uint16, 65535)):
         assert len(list((root / "test_clip" / kind).iterdir())) == 24
         image = cv2.imread(str(root / "train" / kind / "train0_day_00_2.png"), cv2.IMREAD_UNCHANGED)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vitm.data.fake import write_fake_triplets
-from vitm.data.layouts import find_triplets, png_header
+from vitm.data.layouts import find_windows, png_header
 
 
 def write(path: Path, bits: int, height: int = 8, width: int = 12, channels: int = 3) -> None:
@@ -24,12 +24,12 @@ def write_both(root: Path, split: str, names: list[str]) -> None:
 
 
 def files(root: Path) -> list[tuple[str, list[str]]]:
-    return [(t.name, [p.name for p in t.sdr]) for t in find_triplets(root, "train")]
+    return [(t.name, [p.name for p in t.sdr]) for t in find_windows(root, "train")]
 
 
 def test_triplets_in_temporal_order(tmp_path: Path) -> None:
     write_both(tmp_path, "train", ["b_2.png", "b_1.png", "a_3.png", "b_3.png", "a_1.png", "a_2.png"])
-    found = find_triplets(tmp_path, "train")
+    found = find_windows(tmp_path, "train")
     assert [t.name for t in found] == ["a", "b"]
     assert [p.relative_to(tmp_path).as_posix() for p in found[1].sdr] == [f"train/sdr/b_{i}.png" for i in (1, 2, 3)]
     assert [p.relative_to(tmp_path).as_posix() for p in found[1].hdr] == [f"train/hdr/b_{i}.png" for i in (1, 2, 3)]
@@ -50,7 +50,7 @@ def test_folder_names(tmp_path: Path, split: str, sdr: str, hdr: str) -> None:
     for i in (1, 2, 3):
         write(tmp_path / sdr / f"x_{i}.png", 8)
         write(tmp_path / hdr / f"x_{i}.png", 16)
-    (found,) = find_triplets(tmp_path, split)  # type: ignore[arg-type]
+    (found,) = find_windows(tmp_path, split)  # type: ignore[arg-type]
     assert found.hdr[0].parent == tmp_path / hdr
 
 
@@ -64,9 +64,9 @@ def test_numbered_scenes_break_at_gaps_and_at_new_scenes(tmp_path: Path) -> None
 
 def test_clips_slide_by_stride(tmp_path: Path) -> None:
     write_both(tmp_path, "train", [f"{clip}/{i:06d}.png" for clip in "ab" for i in range(5)])
-    names = [t.name for t in find_triplets(tmp_path, "train", clip_stride=1)]
+    names = [t.name for t in find_windows(tmp_path, "train", clip_stride=1)]
     assert names == [f"{clip}_{i:06d}" for clip in "ab" for i in range(3)]
-    (first, *_) = find_triplets(tmp_path, "train", clip_stride=3)
+    (first, *_) = find_windows(tmp_path, "train", clip_stride=3)
     assert [p.relative_to(tmp_path / "train").as_posix() for p in first.hdr] == [f"hdr/a/{i:06d}.png" for i in range(3)]
 
 
@@ -74,15 +74,15 @@ def test_clips_slide_by_stride(tmp_path: Path) -> None:
 def test_fake_layouts_are_read(tmp_path: Path, layout: str) -> None:
     write_fake_triplets(tmp_path, n=2, size=(16, 24), layout=layout)  # type: ignore[arg-type]
     for split in ("train", "val", "test"):
-        found = find_triplets(tmp_path, split)  # type: ignore[arg-type]
+        found = find_windows(tmp_path, split)  # type: ignore[arg-type]
         assert [(t.height, t.width) for t in found] == [(16, 24)] * 2
 
 
 def test_single_frames_are_refused_or_repeated(tmp_path: Path) -> None:
     write_fake_triplets(tmp_path, n=4, layout="stills", splits=("train", "test"))
     with pytest.raises(ValueError, match=r"single frames.*still='repeat'"):
-        find_triplets(tmp_path, "train")
-    found = find_triplets(tmp_path, "train", still="repeat")
+        find_windows(tmp_path, "train")
+    found = find_windows(tmp_path, "train", still="repeat")
     assert [t.name for t in found] == ["001", "002", "003", "004"]
     assert len({*found[0].sdr}) == 1
 
@@ -90,9 +90,9 @@ def test_single_frames_are_refused_or_repeated(tmp_path: Path) -> None:
 def test_missing_split_says_what_is_there(tmp_path: Path) -> None:
     write_fake_triplets(tmp_path, n=1, splits=("train", "test"))
     with pytest.raises(FileNotFoundError, match=r"no 'val' split.*val/sdr.*found test, train"):
-        find_triplets(tmp_path, "val")
+        find_windows(tmp_path, "val")
     with pytest.raises(FileNotFoundError, match="no data folder"):
-        find_triplets(tmp_path / "nowhere", "train")
+        find_windows(tmp_path / "nowhere", "train")
 
 
 def test_empty_folder(tmp_path: Path) -> None:
@@ -100,26 +100,26 @@ def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "train/hdr").mkdir()
     (tmp_path / "train/sdr/a_1.jpg").touch()
     with pytest.raises(FileNotFoundError, match=r"no PNG file; found .jpg"):
-        find_triplets(tmp_path, "train")
+        find_windows(tmp_path, "train")
 
 
 def test_unequal_names(tmp_path: Path) -> None:
     write_fake_triplets(tmp_path, n=2)
     (tmp_path / "train/hdr/train001_2.png").unlink()
     with pytest.raises(ValueError, match=r"6 frames.*5.*hdr/train001_2.png is missing"):
-        find_triplets(tmp_path, "train")
+        find_windows(tmp_path, "train")
 
 
 def test_incomplete_triplet(tmp_path: Path) -> None:
     write_both(tmp_path, "train", ["a_1.png", "a_2.png", "a_3.png", "b_1.png", "b_3.png"])
     with pytest.raises(ValueError, match=r"triplet b lacks b_2.png"):
-        find_triplets(tmp_path, "train")
+        find_windows(tmp_path, "train")
 
 
 def test_clip_with_a_missing_frame(tmp_path: Path) -> None:
     write_both(tmp_path, "train", [f"a/{i:06d}.png" for i in (0, 1, 2, 4, 5, 6)])
     with pytest.raises(ValueError, match=r"clip a jumps from a/000002.png to a/000004.png"):
-        find_triplets(tmp_path, "train")
+        find_windows(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_wrong_depth_or_channels(tmp_path: Path, name: str, bits: int, channels:
     write_fake_triplets(tmp_path, n=1, size=(8, 12))
     write(tmp_path / "train" / name, bits, channels=channels)
     with pytest.raises(ValueError, match=message):
-        find_triplets(tmp_path, "train")
+        find_windows(tmp_path, "train")
 
 
 def test_different_sizes(tmp_path: Path) -> None:
     write_fake_triplets(tmp_path, n=1, size=(8, 12))
     write(tmp_path / "train/hdr/train000_3.png", 16, height=10)
     with pytest.raises(ValueError, match=r"differ in size.*sdr/train000_1.png is 12x8.*hdr/train000_3.png is 12x10"):
-        find_triplets(tmp_path, "train")
+        find_windows(tmp_path, "train")
 
 
 def test_not_a_png(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_not_a_png(tmp_path: Path) -> None:
     for content in (b"\xff\xd8\xff not a PNG but long enough to be one", b"\x89PNG"):
         (tmp_path / "train/sdr/train000_1.png").write_bytes(content)
         with pytest.raises(ValueError, match=r"train000_1.png is not a PNG file"):
-            find_triplets(tmp_path, "train")
+            find_windows(tmp_path, "train")
 
 
 def test_header(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from vitm.data import HDR10Triplets
 from vitm.data.alignment import has_cut, has_repeat, measure_offset, picture_correlation
 from vitm.data.fake import write_fake_video_pair
-from vitm.data.pairs import Cutting, VideoPair, extract_pairs, extract_triplets, read_pairs
+from vitm.data.pairs import Cutting, VideoPair, extract_pair, extract_pairs, read_pairs
 
 SIZE = (48, 64)
 
@@ -23,7 +23,7 @@ def extract(folder: Path, cutting: Cutting | None = None, offset: int = 0, **fil
     """Writes a fake pair (12 frames/s) and extracts two triplets a second to `folder`/out."""
     folder.mkdir(exist_ok=True)
     sdr, hdr = write_fake_video_pair(folder, **film)
-    return extract_triplets(VideoPair(sdr, hdr, "train", offset), folder / "out", cutting or Cutting(0.5))
+    return extract_pair(VideoPair(sdr, hdr, "train", offset), folder / "out", cutting or Cutting(0.5))
 
 
 def names(folder: Path) -> list[str]:
@@ -121,14 +121,14 @@ def test_other_sizes_rates_and_roles_are_refused(tmp_path: Path) -> None:
     sdr = tmp_path / "a/sdr.mp4"
     for other, message in (("large", r"differ in size: SDR 64x48, HDR 80x48"), ("fast", r"frame rate: SDR 12, HDR 24")):
         with pytest.raises(ValueError, match=message):
-            extract_triplets(VideoPair(sdr, tmp_path / other / "hdr.mp4", "train"), tmp_path / "out", Cutting())
+            extract_pair(VideoPair(sdr, tmp_path / other / "hdr.mp4", "train"), tmp_path / "out", Cutting())
     with pytest.raises(ValueError, match=r"sdr\.mp4"):
-        extract_triplets(VideoPair(sdr, sdr, "train"), tmp_path / "out", Cutting())
+        extract_pair(VideoPair(sdr, sdr, "train"), tmp_path / "out", Cutting())
     hdr = tmp_path / "a/hdr.mp4"
     with pytest.raises(ValueError, match="grid_crop 49, grid_stride 49 do not fit the picture of 64x48"):
-        extract_triplets(VideoPair(sdr, hdr, "train"), tmp_path / "out", Cutting(1.0, grid_crop=49))
+        extract_pair(VideoPair(sdr, hdr, "train"), tmp_path / "out", Cutting(1.0, grid_crop=49))
     with pytest.raises(ValueError, match=r"interval_s is 0\.1"):
-        extract_triplets(VideoPair(sdr, hdr, "train"), tmp_path / "out", Cutting(0.1))
+        extract_pair(VideoPair(sdr, hdr, "train"), tmp_path / "out", Cutting(0.1))
     assert not (tmp_path / "out").exists()
 
 
@@ -206,7 +206,7 @@ def test_real_aligned_pair(shared: Path, tmp_path: Path) -> None:
     pair = VideoPair(pairs / "a_sdr.mp4", pairs / "a_hdr10.mp4", "train")
     assert json.loads((pairs / "manifest.json").read_text())["a"]["scene_starts"] == [0, 72, 132]
     # at 24 frames/s the triplets start at frames 0, 71 and 142: the second holds the cut between 71 and 72
-    assert extract_triplets(pair, tmp_path / "a", Cutting(71 / 24)) == {"written": 2, "scene cut": 1}
+    assert extract_pair(pair, tmp_path / "a", Cutting(71 / 24)) == {"written": 2, "scene cut": 1}
 
 
 @pytest.mark.parametrize(("name", "offset"), [("b_offset_and_bars", 7), ("c_hdr_late", 10)])
@@ -216,7 +216,7 @@ def test_real_shifted_pairs_are_refused_with_their_offset(shared: Path, tmp_path
     assert offset == manifest["sdr_leading_frames"] + manifest["hdr_dropped_leading_frames"]
     pair = VideoPair(pairs / f"{name}_sdr.mp4", pairs / f"{name}_hdr10.mp4", "train")
     with pytest.raises(ValueError, match=rf"HDR file starts {offset} frames later .* align with offset={offset} "):
-        extract_triplets(pair, tmp_path / "x", Cutting())
+        extract_pair(pair, tmp_path / "x", Cutting())
     assert names(tmp_path) == []
 
 
@@ -224,7 +224,7 @@ def test_real_shifted_pairs_are_refused_with_their_offset(shared: Path, tmp_path
 def test_real_bars_are_cut_off(shared: Path, tmp_path: Path) -> None:
     pairs = shared / "data/pairs"
     pair = VideoPair(pairs / "b_offset_and_bars_sdr.mp4", pairs / "b_offset_and_bars_hdr10.mp4", "train", 7)
-    assert extract_triplets(pair, tmp_path / "x", Cutting()) == {"written": 4}
+    assert extract_pair(pair, tmp_path / "x", Cutting()) == {"written": 4}
     assert cv2.imread(str(next((tmp_path / "x/hdr").iterdir())), -1).shape == (360 - 80, 640, 3)
 
 

@@ -87,6 +87,20 @@ def test_agree_with_other_libraries(pair: tuple[Tensor, Tensor]) -> None:
         assert delta_e_itp(pred, target, "p95")[index].item() == pytest.approx(percentile, rel=1e-9)
 
 
+def test_bands_join(rng: torch.Generator) -> None:
+    """Large frames are measured in bands of rows: here three, the last one short."""
+    target = torch.rand(1, 3, 70, 600, generator=rng, dtype=torch.float64)
+    pred = (target + 0.05 * torch.randn(target.shape, generator=rng, dtype=torch.float64)).clamp(0, 1)
+    x, y = (t[0].permute(1, 2, 0).numpy() for t in (pred, target))
+    gauss = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    assert ssim(pred, target).item() == pytest.approx(structural_similarity(y, x, channel_axis=-1, **gauss), abs=1e-12)
+    expected = structural_similarity(y, x, channel_axis=-1, data_range=2)
+    assert ssim(pred, target, "kpn").item() == pytest.approx(expected, abs=1e-12)
+    a, b = (colour.RGB_to_ICtCp(colour.models.eotf_ST2084(v), method="ITU-R BT.2100-2 PQ") for v in (x, y))
+    expected_map = colour.difference.delta_E_ITP(a, b)
+    np.testing.assert_allclose(delta_e_itp(pred, target, "none")[0], expected_map, rtol=1e-9, atol=1e-9)
+
+
 def test_ssim_agrees_with_piq(pair: tuple[Tensor, Tensor]) -> None:
     piq = pytest.importorskip("piq")
     expected = piq.ssim(*pair, data_range=1.0, downsample=False, reduction="none")

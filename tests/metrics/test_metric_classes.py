@@ -113,7 +113,7 @@ def test_classes_say_what_they_measure() -> None:
     assert [m.higher_is_better for m in (PSNR(), SSIM(), DeltaEITP(), MABD())] == [True, True, False, False]
     assert str(PSNR().protocol) == "PQ BT.2020, 16-bit, full frame, mean of frames"
     assert str(SSIM("kpn").protocol) == "kpn, PQ BT.2020, 16-bit, full frame, mean of frames"
-    assert str(PAPER["kpn_mfi"]["hdr_vdp3"]).endswith("16.9238 ppd, led-lcd-wcg")
+    assert str(PAPER["kpn_mfi"]["hdr_vdp3_kpn"]).endswith("16.9238 ppd, led-lcd-wcg")
 
 
 def test_compatible_looks_at_every_field() -> None:

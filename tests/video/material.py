@@ -37,3 +37,15 @@ def planes_420(
         chroma[:, :8, :8] = 128 * step
         frames.append((y.astype(dtype), chroma[0].astype(dtype), chroma[1].astype(dtype)))
     return frames
+
+
+def moving_blocks(n: int, height: int = 96, width: int = 128, seed: int = 0) -> list[np.ndarray]:
+    """PQ frames (H, W, 3) of random colours, flat in blocks of 16 that move by 16 pixels a frame and grow brighter."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.random((height // 16, width // 16, 3), dtype=np.float32).repeat(16, axis=0).repeat(16, axis=1)
+    return [np.roll(blocks, 16 * i, axis=1) * np.float32(0.4 + 0.3 * i / n) for i in range(n)]
+
+
+def inner_pixels(frames: np.ndarray) -> np.ndarray:
+    """One pixel of each block, away from its borders, of (..., H, W, 3)."""
+    return frames[..., 7::16, 7::16, :]

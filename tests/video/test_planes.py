@@ -10,7 +10,7 @@ import pytest
 
 from tests.video.material import BT709, HDR10, fill_frame
 from vitm.video import FrameReader, VideoDecodeError
-from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb, rgb_to_planes_420, upsample_chroma
+from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb, rgb_to_planes, upsample_chroma
 
 PLANAR = [f"yuv{c}p{b}" for c in ("420", "422", "444") for b in ("", "10le", "12le")]
 
@@ -103,7 +103,7 @@ def test_every_luma_code_follows_table_9() -> None:
 )
 def test_encoding_of_corners(rgb: tuple[float, ...], codes: tuple[int, ...]) -> None:
     """By hand from BT.2100, tables 6 and 9; red: 64 + 876 x 0.2627, 512 - 896 x 0.2627 / 1.8814, 512 + 448."""
-    planes = rgb_to_planes_420(np.broadcast_to(np.float32(rgb), (4, 6, 3)).copy())
+    planes = rgb_to_planes(np.broadcast_to(np.float32(rgb), (4, 6, 3)).copy())
     assert [p.shape for p in planes] == [(4, 6), (2, 3), (2, 3)]
     for plane, code in zip(planes, codes, strict=True):
         np.testing.assert_array_equal(plane, code)
@@ -124,7 +124,7 @@ def test_encoding_agrees_with_zscale(ffmpeg: Callable[..., bytes]) -> None:
         data=rgb[..., (1, 2, 0)].transpose(2, 0, 1).tobytes(),
     )
     y, cb, cr = np.frombuffer(raw, np.uint16).reshape(3, 48, 64) / 64.0  # 16-bit codes as fractions of 10-bit ones
-    got = rgb_to_planes_420(rgb)
+    got = rgb_to_planes(rgb)
     assert np.abs(got[0] - y).max() < 0.51
     for plane, full in zip(got[1:], (cb, cr), strict=True):
         padded = np.pad(full, 1, mode="edge")

@@ -27,7 +27,7 @@ from vitm.video import (
     VideoWriteError,
     probe,
 )
-from vitm.video.planes import frame_planes, rgb_to_planes_420
+from vitm.video.planes import frame_planes, rgb_to_planes
 
 FAST = {"preset": "ultrafast", "crf": 10}
 
@@ -71,7 +71,7 @@ def test_lossless_writing_keeps_every_code(suffix: str, n: int, tmp_path: Path) 
     stored = stored_planes(tmp_path / f"a{suffix}")
     assert len(stored) == len(FrameReader(tmp_path / f"a{suffix}")) == n
     for planes, frame in zip(stored, frames, strict=True):
-        for got, expected in zip(planes, rgb_to_planes_420(frame), strict=True):
+        for got, expected in zip(planes, rgb_to_planes(frame), strict=True):
             np.testing.assert_array_equal(got, expected)
 
 
@@ -210,7 +210,7 @@ def packets_of(path: Path, kind: str = "audio") -> list[tuple[Fraction, bytes]]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_the_sound_is_copied(suffix: str, tmp_path: Path, sine: Callable[..., Path]) -> None:
     tone = sine("tone.m4a")
-    write(tmp_path / f"a{suffix}", random_frames(24), audio_from=tone)
+    write(tmp_path / f"a{suffix}", random_frames(24), streams_from=tone)
     assert probe(tmp_path / f"a{suffix}").has_audio
     before, after = packets_of(tone), packets_of(tmp_path / f"a{suffix}")
     assert [data for _, data in after] == [data for _, data in before]
@@ -228,7 +228,7 @@ def test_a_real_clip_keeps_its_sound_and_its_times(shared: Path, tmp_path: Path)
     source = shared / "data" / "clips" / "hdr10-av1.mp4"
     reader = FrameReader(source, expect="hdr10")
     path = tmp_path / "a.mp4"
-    with HDR10Writer(path, 64, 48, reader.info.fps or 30, preset="ultrafast", audio_from=source) as writer:
+    with HDR10Writer(path, 64, 48, reader.info.fps or 30, preset="ultrafast", streams_from=source) as writer:
         for frame in reader.read(range(10)):
             writer.write(np.ascontiguousarray(frame.rgb[:48, :64]), pts=frame.pts_seconds)
     assert packets_of(path) == packets_of(source)
@@ -245,7 +245,7 @@ def test_sound_stays_in_step_with_a_file_that_starts_late(
     ffmpeg("-i", str(video), "-i", str(sine("tone.m4a")), "-c", "copy", str(source))
     distance = packets_of(source)[0][0] - min(t for t, _ in packets_of(source, "video"))
     assert min(t for t, _ in packets_of(source, "video")) > 1
-    with HDR10Writer(tmp_path / "a.mkv", 64, 48, 24, preset="ultrafast", audio_from=source) as writer:
+    with HDR10Writer(tmp_path / "a.mkv", 64, 48, 24, preset="ultrafast", streams_from=source) as writer:
         for frame in FrameReader(source):
             writer.write(frame.rgb, pts=frame.pts_seconds)
     video_start = min(t for t, _ in packets_of(tmp_path / "a.mkv", "video"))
@@ -261,6 +261,16 @@ def test_a_variable_frame_rate_is_kept(tmp_path: Path) -> None:
     assert [f.pts_seconds for f in FrameReader(tmp_path / "a.mp4")] == times
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_late_first_frame_keeps_its_exact_time(suffix: str, tmp_path: Path) -> None:
+    """Edit lists count in ticks of the movie, by default milliseconds."""
+    times = [Fraction(1001 * i, 30000) for i in (1, 2, 3, 5)]
+    with HDR10Writer(tmp_path / f"a{suffix}", 64, 48, Fraction(30000, 1001), preset="ultrafast") as writer:
+        for frame, time in zip(random_frames(4), times, strict=True):
+            writer.write(frame, pts=time)
+    assert sorted(t for t, _ in packets_of(tmp_path / f"a{suffix}", "video")) == times
+
+
 def test_times_must_ascend(tmp_path: Path) -> None:
     writer = HDR10Writer(tmp_path / "a.mp4", 64, 48, 25, preset="ultrafast")
     writer.write(random_frames(1)[0], pts=0.04)
@@ -273,19 +283,19 @@ def test_times_must_ascend(tmp_path: Path) -> None:
 def test_sound_that_the_container_cannot_hold(tmp_path: Path, sine: Callable[..., Path]) -> None:
     tone = sine("tone.wav", codec="pcm_u8")
     with pytest.raises(VideoWriteError, match=r"\.mp4 cannot hold the audio of .*tone\.wav \(pcm_u8\): write an \.mkv"):
-        HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, audio_from=tone)
-    write(tmp_path / "a.mkv", random_frames(2), audio_from=tone)
+        HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, streams_from=tone)
+    write(tmp_path / "a.mkv", random_frames(2), streams_from=tone)
     with pytest.raises(FileNotFoundError, match=r"none\.wav"):
-        HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, audio_from=tmp_path / "none.wav")
+        HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, streams_from=tmp_path / "none.wav")
     (tmp_path / "text.wav").write_text("no sound " * 50)
     with pytest.raises(VideoDecodeError, match=r"text\.wav: cannot be read"):
-        HDR10Writer(tmp_path / "b.mp4", 64, 48, 24, audio_from=tmp_path / "text.wav")
+        HDR10Writer(tmp_path / "b.mp4", 64, 48, 24, streams_from=tmp_path / "text.wav")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "text.wav", "tone.wav"]
 
 
 def test_a_source_without_sound_gives_none(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     silent = make_video("s.mkv", planes_420(2), tags=HDR10)
-    write(tmp_path / "a.mp4", random_frames(2), audio_from=silent)
+    write(tmp_path / "a.mp4", random_frames(2), streams_from=silent)
     assert not probe(tmp_path / "a.mp4").has_audio
 
 
@@ -302,7 +312,7 @@ def test_a_source_without_sound_gives_none(tmp_path: Path, make_video: Callable[
         ({"fps": 0}, "positive"),
         ({"crf": 52}, "crf=52"),
         ({"preset": "quick"}, "superfast"),
-        ({"x265_params": {"max-cll": "1,1"}}, "max-cll are set by HDR10Writer"),
+        ({"x265_params": {"max-cll": "1,1"}}, "max-cll are set by the writer"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import version
@@ -29,8 +30,9 @@ from vitm.evaluation import (
     write_summary,
 )
 from vitm.evaluation.files import Clips
-from vitm.evaluation.measure import Metrics
-from vitm.metrics import METRICS, TABLES, FrameMetric, build_metric
+from vitm.evaluation.measure import Metrics, measure_whole
+from vitm.metrics import METRICS, TABLES, ColorVideoVDP, FrameMetric, build_metric
+from vitm.metrics.registry import AnyMetric
 from vitm.video.atomic import replace_when_whole
 from vitm.video.tags import Assume
 
@@ -68,11 +70,16 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Measure, write and print; returns the exit status."""
-    metrics = _metrics(options)
+    names = options.metrics or (TABLES[options.paper] if options.paper else DEFAULT)
+    for name in names:
+        build_metric(name)  # unknown names and missing packages first
     pairs = _open(options)
+    everything = _metrics(names, {pair.fps for pair in pairs.values()}, options.device)
+    metrics: Metrics = {k: v for k, v in everything.items() if not isinstance(v, ColorVideoVDP)}
+    whole = {k: v for k, v in everything.items() if isinstance(v, ColorVideoVDP)}
     output = options.output or Path(f"{options.pred.with_suffix('').name}_metrics")
     output.mkdir(parents=True, exist_ok=True)
-    job = _fingerprint(options, pairs, metrics)
+    job = _fingerprint(options, pairs, names)
     partial = output / ".partial.pt"
     states = _resume(partial, job, pairs)
     if done := sum(state.done for state in states.values()):
@@ -81,7 +88,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     started = saved = time.monotonic()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=sum(map(len, pairs.values())), completed=done)
+        task = progress.add_task("", total=sum(map(len, pairs.values())) * (1 + len(whole)), completed=done)
 
         def on_progress(frames: int) -> None:
             nonlocal saved
@@ -94,6 +101,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
             for name, pair in pairs.items():
                 progress.update(task, description=name)
                 measure_clip(pair, metrics, states[name], torch.device(options.device), on_progress)
+                for key in whole.keys() - states[name].whole.keys() if len(pair) > 1 else ():
+                    value = measure_whole(pair, whole[key], torch.device(options.device), on_progress)
+                    states[name].whole[key] = value
         except KeyboardInterrupt:
             _save(partial, job, states)
             done = sum(state.done for state in states.values())
@@ -109,16 +119,22 @@ def run(options: argparse.Namespace, console: Console) -> int:
     clips: Clips = {name: (pair, states[name]) for name, pair in pairs.items()}
     write_frames(output / "frames.csv", clips, metrics)
     write_plot(output / "over_time.png", clips, metrics)
-    write_summary(output / "summary.json", clips, metrics, about)
+    write_summary(output / "summary.json", clips, everything, about)
     partial.unlink(missing_ok=True)
-    _print(console, clips, metrics)
+    _print(console, clips, everything)
     console.print(f"{output}: frames.csv, summary.json, over_time.png", soft_wrap=True)
     return 0
 
 
-def _metrics(options: argparse.Namespace) -> Metrics:
-    names = options.metrics or (TABLES[options.paper] if options.paper else DEFAULT)
-    return {name: build_metric(name).to(options.device) for name in dict.fromkeys(names)}
+def _metrics(names: Sequence[str], rates: Collection[Fraction], device: str) -> dict[str, AnyMetric]:
+    fps = float(next(iter(rates)))
+    metrics = {name: build_metric(name, fps).to(device) for name in names}
+    if len(rates) > 1:  # then a value that depends on the rate is not one protocol
+        unlike = [name for name in metrics if metrics[name].protocol != build_metric(name, fps + 9).protocol]
+        if unlike:
+            listed = ", ".join(f"{float(rate):g}" for rate in sorted(rates))
+            raise ValueError(f"{', '.join(unlike)}: the value depends on the frame rate, and the clips have {listed}")
+    return metrics
 
 
 def _open(options: argparse.Namespace) -> dict[str, Pair]:
@@ -135,7 +151,7 @@ def _open(options: argparse.Namespace) -> dict[str, Pair]:
     return {name: open_pair(name, pred, target, **shared) for name, pred, target in rows}
 
 
-def _fingerprint(options: argparse.Namespace, pairs: dict[str, Pair], metrics: Metrics) -> str:
+def _fingerprint(options: argparse.Namespace, pairs: dict[str, Pair], names: Sequence[str]) -> str:
     """What must be the same for a run to go on: files, metrics, version."""
 
     def stamp(path: Path) -> str:
@@ -144,7 +160,7 @@ def _fingerprint(options: argparse.Namespace, pairs: dict[str, Pair], metrics: M
         return f"{path.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
 
     files = [f"{name} {stamp(p.pred.info.path)} {stamp(p.target.info.path)}" for name, p in pairs.items()]
-    return "\n".join([version("vitm"), *metrics, *files, str((options.assume, options.unit_nits))])
+    return "\n".join([version("vitm"), *names, *files, str((options.assume, options.fps, options.unit_nits))])
 
 
 def _save(path: Path, job: str, states: dict[str, ClipState]) -> None:
@@ -161,7 +177,7 @@ def _resume(path: Path, job: str, pairs: dict[str, Pair]) -> dict[str, ClipState
     return {name: ClipState() for name in pairs}
 
 
-def _print(console: Console, clips: Clips, metrics: Metrics) -> None:
+def _print(console: Console, clips: Clips, metrics: dict[str, AnyMetric]) -> None:
     overall = overall_values(clips, metrics)
     if len(clips) == 1:
         _print_clip(console, *next(iter(clips.items())), metrics)
@@ -170,7 +186,8 @@ def _print(console: Console, clips: Clips, metrics: Metrics) -> None:
         for title in ("", *overall):
             table.add_column(title, justify="right" if title else "left", overflow="fold")
         for name, (_, state) in clips.items():
-            table.add_row(name, *(f"{value:.4f}" for value in clip_values(state, metrics).values()))
+            values = clip_values(state, metrics)
+            table.add_row(name, *(f"{values[key]:.4f}" if key in values else "" for key in overall))
         table.add_section()
         table.add_row("all", *(f"{value:.4f}" for value in overall.values()), style="bold")
         console.print(table)
@@ -178,7 +195,7 @@ def _print(console: Console, clips: Clips, metrics: Metrics) -> None:
         console.print(f"{name}: {metric.protocol}", style="dim", highlight=False)
 
 
-def _print_clip(console: Console, name: str, clip: tuple[Pair, ClipState], metrics: Metrics) -> None:
+def _print_clip(console: Console, name: str, clip: tuple[Pair, ClipState], metrics: dict[str, AnyMetric]) -> None:
     """A row a value: of the clip, and where it is worst."""
     pair, state = clip
     cuts = f", {len(state.cuts)} cuts" if state.cuts else ""

@@ -1,4 +1,4 @@
-"""Geometric and temporal augmentation of triplets: NumPy views, the same for all frames and for SDR and HDR."""
+"""Geometric and temporal augmentation: NumPy views, the same for all frames and for SDR and HDR."""
 
 from __future__ import annotations
 

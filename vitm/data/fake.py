@@ -68,6 +68,26 @@ def write_fake_triplets(
     return root
 
 
+def write_fake_frames(
+    root: str | Path,
+    n: int = 4,
+    size: tuple[int, int] = (48, 64),
+    *,
+    splits: Sequence[Split] = ("train", "test"),
+    seed: int = 0,
+) -> Path:
+    """Writes n single frames a split as HDRTV1K has them, `train_sdr/001.png`, for `HDR10Frames`; returns `root`.
+
+    Args:
+        root: The folder to write to.
+        n: Frames in each split.
+        size: Height and width in pixels.
+        splits: The splits to write; HDRTV1K has no `val`.
+        seed: Of the content.
+    """
+    return write_fake_triplets(root, n, size, layout="stills", splits=splits, seed=seed)
+
+
 def write_fake_video_pair(
     folder: str | Path,
     scenes: Sequence[int] = (12, 12),

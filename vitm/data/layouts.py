@@ -1,13 +1,17 @@
-"""Finding triplets on disk: four folder layouts, told apart by what is there and checked before any work.
+"""Finding samples of N frames on disk: four folder layouts, told apart by what is there and checked before any work.
 
 A split (`train`, `val`, `test`) is a pair of folders, SDR and HDR, whose files carry the same names:
 
 | layout | files in `<split>/{sdr,hdr}/` or `<split>_{sdr,hdr}/` | source |
 | --- | --- | --- |
-| triplets | `NAME_1.png`, `NAME_2.png`, `NAME_3.png` | KPN-MFI's own |
+| sets | `NAME_1.png` to `NAME_N.png` | KPN-MFI's own, N = 3 |
 | scenes | `SCENE_000012.png`, consecutive numbers of two or more digits | numbered frames of several scenes |
 | clips | `CLIP/000000.png`, one folder a clip | whole clips |
 | stills | `001.png`: frames that are not consecutive | HDRTV1K, as the HDRTVNet authors share it |
+
+A single frame (N = 1) is a sample in any of them. A split may also be called as the authors of HDRTVNet do:
+`training_set/train_{sdr,hdr}`, `test_set/test_{sdr,hdr}`; single frames are also looked for in `train_{sdr,hdr}_sub`,
+the sub-images that their script cuts, where there is no `train_{sdr,hdr}`.
 
 SDR files are 8-bit RGB PNG (BT.709, gamma code), HDR files 16-bit RGB PNG (BT.2020, PQ code; 65535 is 10,000 cd/m2).
 """
@@ -19,7 +23,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Literal
 
@@ -27,9 +31,9 @@ Split = Literal["train", "val", "test"]
 Still = Literal["error", "repeat"]
 
 _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "train_set", "training_set"),
+    "val": ("val", "valid", "validation", "val_set", "validation_set"),
+    "test": ("test", "testing", "test_set"),
 }
 _IHDR = struct.Struct(
     ">8sI4sIIBB"
@@ -38,54 +42,59 @@ _SIGNATURE, _RGB = b"\x89PNG\r\n\x1a\n", 2
 
 
 @dataclass(frozen=True, slots=True)
-class Triplet:
-    """Three consecutive frames on disk.
+class Window:
+    """N consecutive frames on disk.
 
     Args:
-        name: Unique within the split; the file's path in its folder without its number, `_` for `/`.
-        sdr: The paths of frames t-1, t, t+1, SDR.
+        name: Unique within the split; the first file's path in its folder, a set's without its number, `_` for `/`.
+        sdr: The paths of the frames in temporal order, SDR.
         hdr: The same, HDR.
-        height: Of all six files, in pixels.
-        width: Of all six files, in pixels.
+        height: Of all 2 N files, in pixels.
+        width: Of all 2 N files, in pixels.
     """
 
     name: str
-    sdr: tuple[Path, Path, Path]
-    hdr: tuple[Path, Path, Path]
+    sdr: tuple[Path, ...]
+    hdr: tuple[Path, ...]
     height: int
     width: int
 
 
-def find_triplets(root: Path, split: Split, *, clip_stride: int = 3, still: Still = "error") -> list[Triplet]:
-    """Finds and checks every triplet of a split, in the order of their names; reads PNG headers only.
+def find_windows(
+    root: Path, split: Split, frames: int = 3, *, clip_stride: int | None = None, still: Still = "error"
+) -> list[Window]:
+    """Finds and checks every sample of a split, in the order of their names; reads PNG headers only.
 
     Args:
         root: The data set's folder.
-        split: Which split; folders may be called `train`, `training`, `val`, `valid`, `validation`, `test`, `testing`,
-            in any case, with `sdr` and `hdr` inside or as a suffix (`train_sdr`).
-        clip_stride: Scenes and clips only: frames from the start of one triplet to the start of the next.
-        still: What to do with frames that are not consecutive: refuse them, or repeat each one three times.
+        split: Which split; folders may be called `train`, `training`, `training_set`, `val`, `valid`, `validation`,
+            `test`, `testing`, `test_set`, in any case, with `sdr` and `hdr` inside or as a suffix (`train_sdr`).
+        frames: Of a sample, N; with 1 every file is a sample.
+        clip_stride: Scenes and clips only: frames from the start of one sample to the start of the next; None is N.
+        still: What to do with frames that are not consecutive: refuse them, or repeat each one N times.
 
     Raises:
         FileNotFoundError: If a folder is missing or holds no PNG file.
-        ValueError: If names or counts differ between SDR and HDR, a triplet lacks a frame, sizes differ, or a file is
+        ValueError: If names or counts differ between SDR and HDR, a sample lacks a frame, sizes differ, or a file is
             not an RGB PNG of the right bit depth.
     """
-    sdr, hdr = split_folders(root, split)
-    return pair_folders(sdr, hdr, clip_stride=clip_stride, still=still)
+    sdr, hdr = split_folders(root, split, ("", "_sub") if frames == 1 else ("",))
+    return pair_folders(sdr, hdr, frames, clip_stride=clip_stride, still=still)
 
 
-def split_folders(root: Path, split: Split) -> tuple[Path, Path]:
+def split_folders(root: Path, split: Split, suffixes: tuple[str, ...] = ("",)) -> tuple[Path, Path]:
     """Returns the SDR and the HDR folder of a split, or raises FileNotFoundError that says what is there instead."""
     if not root.is_dir():
         raise FileNotFoundError(f"no data folder at {root}")
-    top = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
-    for name in _SPLIT_NAMES[split]:
-        inside = {p.name.lower(): p for p in sorted(top[name].iterdir()) if p.is_dir()} if name in top else {}
-        for folders, prefixes in ((inside, ("", f"{name}_")), (top, (f"{name}_",))):
-            for prefix in prefixes:
-                if f"{prefix}sdr" in folders and f"{prefix}hdr" in folders:
-                    return folders[f"{prefix}sdr"], folders[f"{prefix}hdr"]
+    names = _SPLIT_NAMES[split]
+    prefixes = [f"{name}_" for name in names]
+    top = _folders(root)
+    places = [(_folders(top[name]), ["", *prefixes]) for name in names if name in top] + [(top, prefixes)]
+    for suffix, (folders, starts) in product(suffixes, places):
+        for prefix in starts:
+            sdr, hdr = (folders.get(f"{prefix}{kind}{suffix}") for kind in ("sdr", "hdr"))
+            if sdr and hdr:
+                return sdr, hdr
     there = ", ".join(sorted(p.name for p in top.values())) or "no folder at all"
     raise FileNotFoundError(
         f"{root} has no '{split}' split: expected {split}/sdr and {split}/hdr (or {split}_sdr and {split}_hdr); "
@@ -93,25 +102,24 @@ def split_folders(root: Path, split: Split) -> tuple[Path, Path]:
     )
 
 
-def pair_folders(sdr: Path, hdr: Path, *, clip_stride: int = 3, still: Still = "error") -> list[Triplet]:
-    """`find_triplets` for one SDR and one HDR folder."""
-    if clip_stride < 1:
-        raise ValueError(f"clip_stride is {clip_stride}; expected 1 or more frames")
+def _folders(parent: Path) -> dict[str, Path]:
+    return {p.name.lower(): p for p in sorted(parent.iterdir()) if p.is_dir()}
+
+
+def pair_folders(
+    sdr: Path, hdr: Path, frames: int = 3, *, clip_stride: int | None = None, still: Still = "error"
+) -> list[Window]:
+    """`find_windows` for one SDR and one HDR folder."""
+    stride = frames if clip_stride is None else clip_stride
+    if stride < 1:
+        raise ValueError(f"clip_stride is {stride}; expected 1 or more frames")
     names = _names(sdr)
     _same_names(sdr, hdr, names, _names(hdr))
     found = []
-    for name, frames in _group(names, sdr, clip_stride, still):
-        a, b, c = frames
-        height, width = _check_headers(sdr, hdr, frames)
-        found.append(
-            Triplet(
-                Path(name).as_posix().replace("/", "_"),
-                (sdr / a, sdr / b, sdr / c),
-                (hdr / a, hdr / b, hdr / c),
-                height,
-                width,
-            )
-        )
+    for name, files in _group(names, sdr, frames, stride, still):
+        height, width = _check_headers(sdr, hdr, files)
+        paths = [tuple(folder / file for file in files) for folder in (sdr, hdr)]
+        found.append(Window(Path(name).as_posix().replace("/", "_"), paths[0], paths[1], height, width))
     return found
 
 
@@ -138,63 +146,72 @@ def _same_names(sdr: Path, hdr: Path, sdr_names: list[str], hdr_names: list[str]
     )
 
 
-def _group(names: list[str], sdr: Path, stride: int, still: Still) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Yields (name, three file names) for each triplet among the sorted names of a folder."""
+def _group(
+    names: list[str], sdr: Path, frames: int, stride: int, still: Still
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields (name, file names) for each sample among the sorted names of a folder."""
     stems = [str(Path(n).with_suffix("")) for n in names]
-    if all(re.search(r"_[123]$", s) for s in stems):
-        yield from _numbered_123(names, stems, sdr)
+    if frames == 1:
+        yield from ((stem, (name,)) for name, stem in zip(names, stems, strict=True))
         return
-    found = list(_consecutive(names, stems, stride))
+    numbers = [re.search(r"_([1-9]\d*)$", s) for s in stems]
+    if all(n and int(n[1]) <= frames for n in numbers):
+        yield from _sets(names, stems, sdr, frames)
+        return
+    found = list(_consecutive(names, stems, frames, stride))
     if found:
         yield from found
     elif still == "repeat":
-        yield from ((stem, (name, name, name)) for name, stem in zip(names, stems, strict=True))
+        yield from ((stem, (name,) * frames) for name, stem in zip(names, stems, strict=True))
     else:
         raise ValueError(
-            f"{sdr}: {names[0]} and its like are single frames, not three consecutive ones; expected NAME_1.png, "
-            "NAME_2.png, NAME_3.png, or SCENE_000012.png with consecutive numbers, or CLIP/000000.png. To train on "
-            "still frames, each repeated three times, set still='repeat' (nothing temporal can be learnt from them)"
+            f"{sdr}: {names[0]} and its like are single frames, not {frames} consecutive ones; expected NAME_1.png to "
+            f"NAME_{frames}.png, or SCENE_000012.png with consecutive numbers, or CLIP/000000.png. To train on "
+            f"still frames, each repeated {frames} times, set still='repeat' (nothing temporal can be learnt from them)"
         )
 
 
-def _numbered_123(names: list[str], stems: list[str], sdr: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    triplets: dict[str, dict[str, str]] = defaultdict(dict)
+def _sets(names: list[str], stems: list[str], sdr: Path, frames: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Sets of files that are numbered from 1 to `frames`."""
+    sets: dict[str, dict[int, str]] = defaultdict(dict)
     for name, stem in zip(names, stems, strict=True):
-        triplets[stem[:-2]][stem[-1]] = name
-    for stem, frames in triplets.items():
-        if lacking := [f"{stem}_{i}.png" for i in "123" if i not in frames]:
-            raise ValueError(f"{sdr}: triplet {stem} lacks {', '.join(lacking)}; expected _1, _2 and _3 of each")
-        yield stem, (frames["1"], frames["2"], frames["3"])
+        start, _, number = stem.rpartition("_")
+        sets[start][int(number)] = name
+    what = "triplet" if frames == 3 else f"set of {frames}"
+    for stem, files in sets.items():
+        if lacking := [f"{stem}_{i}.png" for i in range(1, frames + 1) if i not in files]:
+            raise ValueError(f"{sdr}: {what} {stem} lacks {', '.join(lacking)}; expected _1 to _{frames} of each")
+        yield stem, tuple(files[i] for i in range(1, frames + 1))
 
 
-def _consecutive(names: list[str], stems: list[str], stride: int) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Windows of three consecutive numbers, every `stride` frames of each run; a bare number belongs to no scene."""
+def _consecutive(names: list[str], stems: list[str], frames: int, stride: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Windows of consecutive numbers, every `stride` frames of each run; a bare number belongs to no scene."""
     scenes: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
     for name, stem in zip(names, stems, strict=True):
         if match := re.fullmatch(r"(.*?[^\d])(\d+)", stem):
             scenes[match[1]].append((int(match[2]), name, stem))
-    for frames in scenes.values():
-        frames.sort()
-        breaks = [i + 1 for i, (a, b) in enumerate(pairwise(frames)) if b[0] != a[0] + 1]
-        if "/" in Path(frames[0][1]).as_posix() and (breaks or len(frames) < 3):
+    for scene in scenes.values():
+        scene.sort()
+        breaks = [i + 1 for i, (a, b) in enumerate(pairwise(scene)) if b[0] != a[0] + 1]
+        if "/" in Path(scene[0][1]).as_posix() and (breaks or len(scene) < frames):
             gap = (
-                f"jumps from {frames[breaks[0] - 1][1]} to {frames[breaks[0]][1]}"
+                f"jumps from {scene[breaks[0] - 1][1]} to {scene[breaks[0]][1]}"
                 if breaks
-                else f"has {len(frames)} frames"
+                else f"has {len(scene)} frames"
             )
             raise ValueError(
-                f"clip {Path(frames[0][1]).parent} {gap}; expected three or more frames of consecutive numbers"
+                f"clip {Path(scene[0][1]).parent} {gap}; expected {frames} or more frames of consecutive numbers"
             )
-        for start, stop in pairwise([0, *breaks, len(frames)]):
-            for i in range(start, stop - 2, stride):
-                yield frames[i][2], (frames[i][1], frames[i + 1][1], frames[i + 2][1])
+        for start, stop in pairwise([0, *breaks, len(scene)]):
+            for i in range(start, stop - frames + 1, stride):
+                yield scene[i][2], tuple(name for _, name, _ in scene[i : i + frames])
 
 
-def _check_headers(sdr: Path, hdr: Path, frames: tuple[str, str, str]) -> tuple[int, int]:
-    """Checks the six files' headers and returns their common (height, width)."""
+def _check_headers(sdr: Path, hdr: Path, files: tuple[str, ...]) -> tuple[int, int]:
+    """Checks the headers of a sample's files and returns their common (height, width)."""
     sizes = {}
     for folder, depth, kind in ((sdr, 8, "SDR"), (hdr, 16, "HDR")):
-        for name in dict.fromkeys(frames):
+        for name in dict.fromkeys(files):
             path = folder / name
             width, height, bits, colour = png_header(path)
             if bits != depth or colour != _RGB:
@@ -205,7 +222,7 @@ def _check_headers(sdr: Path, hdr: Path, frames: tuple[str, str, str]) -> tuple[
             sizes[path] = (height, width)
     if len({*sizes.values()}) > 1:
         listed = ", ".join(f"{p} is {w}x{h}" for p, (h, w) in sizes.items())
-        raise ValueError(f"frames of one triplet differ in size: {listed}; expected one size for all, SDR and HDR")
+        raise ValueError(f"frames of one sample differ in size: {listed}; expected one size for all, SDR and HDR")
     return next(iter(sizes.values()))
 
 

@@ -1,7 +1,8 @@
-"""Pairs of SDR and HDR10 videos -> triplets on disk (KPN-MFI, IJCAI 2022, section 4.1): 3 frames every 2 seconds.
+"""Pairs of SDR and HDR10 videos -> samples on disk (KPN-MFI, IJCAI 2022, section 4.1): 3 frames every 2 seconds.
 
-First both files are checked to show the same frames, in a window of ten seconds every minute; then the triplets are
-read and written. Each pair is kept in a folder of its own, named by what it was made from, which appears when whole.
+First both files are checked to show the same frames, in a window of ten seconds every minute; then the samples, of 1, 3
+or more frames, are read and written. Each pair is kept in a folder of its own, named by what it was made from, which
+appears when whole.
 """
 
 from __future__ import annotations
@@ -54,17 +55,19 @@ class VideoPair:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How triplets are taken.
+    """How samples are taken.
 
     Args:
-        interval_s: Seconds from one triplet to the next.
+        interval_s: Seconds from one sample to the next.
         grid_crop: Side of the squares that frames are cut into, in pixels; None keeps whole frames.
         grid_stride: Pixels from one square to the next at most; None is `grid_crop`.
+        frames: Of a sample.
     """
 
     interval_s: float = 2.0
     grid_crop: int | None = None
     grid_stride: int | None = None
+    frames: int = 3
 
 
 def read_pairs(path: Path) -> list[VideoPair]:
@@ -97,12 +100,13 @@ def read_pairs(path: Path) -> list[VideoPair]:
 
 
 def extract_pairs(pairs: Path, root: Path, cutting: Cutting, *, write: bool = True) -> dict[Split, list[Path]]:
-    """Extracts the triplets of every pair in the pairs file, where that is not done yet.
+    """Extracts the samples of every pair in the pairs file, where that is not done yet.
 
     Args:
         pairs: The CSV file.
-        root: Where the pairs' folders are kept; each holds `sdr/NAME_{1,2,3}.png`, `hdr/...` and `pair.json`.
-        cutting: How triplets are taken; the grid applies to the training split alone.
+        root: Where the pairs' folders are kept; each holds `sdr/NAME_{1,2,3}.png` (single frames: `sdr/NAME.png`),
+            `hdr/...` and `pair.json`.
+        cutting: How samples are taken; the grid applies to the training split alone.
         write: False only looks, and raises FileNotFoundError for a pair that is not extracted.
 
     Returns:
@@ -110,12 +114,12 @@ def extract_pairs(pairs: Path, root: Path, cutting: Cutting, *, write: bool = Tr
     """
     folders: dict[Split, list[Path]] = {}
     for pair in read_pairs(pairs):
-        how = cutting if pair.split == "train" else Cutting(cutting.interval_s)
+        how = cutting if pair.split == "train" else Cutting(cutting.interval_s, frames=cutting.frames)
         folder = root / f"{pair.sdr.stem}-{_key(pair, how)}"
         if not folder.is_dir():
             if not write:
-                raise FileNotFoundError(f"the triplets of {pair.sdr} are not in {root} yet: call prepare_data first")
-            extract_triplets(pair, folder, how)
+                raise FileNotFoundError(f"the frames of {pair.sdr} are not in {root} yet: call prepare_data first")
+            extract_pair(pair, folder, how)
         folders.setdefault(pair.split, []).append(folder)
     return folders
 
@@ -125,47 +129,50 @@ def _key(pair: VideoPair, cutting: Cutting) -> str:
     return hashlib.sha256(json.dumps([files, pair.offset, asdict(cutting)]).encode()).hexdigest()[:12]
 
 
-def extract_triplets(pair: VideoPair, folder: Path, cutting: Cutting) -> Counter[str]:
-    """Checks a pair and writes its triplets to `folder`, which must not exist and appears when it is whole.
+def extract_pair(pair: VideoPair, folder: Path, cutting: Cutting) -> Counter[str]:
+    """Checks a pair and writes its samples to `folder`, which must not exist and appears when it is whole.
 
-    Triplets with a scene cut, with a repeated frame, or whose SDR and HDR pictures differ are left out; black bars are
+    Samples with a scene cut, with a repeated frame, or whose SDR and HDR pictures differ are left out; black bars are
     cut off: rows and columns that stay black wherever the check looks. Files are named after the folder and the frame.
     The column a video is in says what its missing colour tags are: BT.709, or BT.2020 with PQ.
 
     Returns:
-        How many triplets are `written`, and left out for `scene cut`, `repeated frame` or `unlike pictures`; also in
+        How many samples are `written`, and left out for `scene cut`, `repeated frame` or `unlike pictures`; also in
         `pair.json` in the folder.
 
     Raises:
         ValueError: If the files differ in size, frame rate or number of frames, do not show the same frames, or no
-            triplet is left.
+            sample is left.
     """
     part = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+    n = cutting.frames
     with (
         FrameReader(pair.sdr, expect="sdr", assume="bt709") as sdr,
         FrameReader(pair.hdr, expect="hdr10", assume="bt2020-pq") as hdr,
     ):
-        frames, picture = _check_pair(pair, sdr, hdr)
+        length, picture = _check_pair(pair, sdr, hdr, n)
         step = round(cutting.interval_s * float(sdr.info.fps or 0))
-        if step < 3:
+        if step < n:
             raise ValueError(
-                f"interval_s is {cutting.interval_s} at {sdr.info.fps} frames/s; expected 3 frames or more"
+                f"interval_s is {cutting.interval_s} at {sdr.info.fps} frames/s; expected the duration of {n} or more "
+                "frames"
             )
-        starts = range(0, frames - 2, step)
+        starts = range(0, length - n + 1, step)
         tiles = _tiles(picture, cutting, pair)
+        numbers = [""] if n == 1 else [f"_{t + 1}" for t in range(n)]
         counts: Counter[str] = Counter()
         try:
             for kind in ("sdr", "hdr"):
                 (part / kind).mkdir(parents=True)
-            for start, (s, h) in zip(starts, _read_triplets(pair, sdr, hdr, starts), strict=True):
+            for start, (s, h) in zip(starts, _read_samples(pair, sdr, hdr, starts, n), strict=True):
                 fault = _fault(_thumbnails(s, picture), _thumbnails(h, picture))
                 counts[fault or "written"] += 1
-                for (name, tile), t in product(tiles.items() if not fault else (), range(3)):
-                    file = f"{folder.name}_{start:06d}{name}_{t + 1}.png"
+                for (name, tile), (t, number) in product(tiles.items() if not fault else (), enumerate(numbers)):
+                    file = f"{folder.name}_{start:06d}{name}{number}.png"
                     write_image(part / "sdr" / file, s[t].rgb[tile], bits=8)
                     write_image(part / "hdr" / file, h[t].rgb[tile], bits=16)
             if not counts["written"]:
-                raise ValueError(f"{_label(pair)}: no triplet is left of {len(starts)} ({dict(counts)})")
+                raise ValueError(f"{_label(pair)}: no sample is left of {len(starts)} ({dict(counts)})")
             record = {"sdr": pair.sdr.name, "hdr": pair.hdr.name, "offset": pair.offset, **asdict(cutting), **counts}
             (part / "pair.json").write_text(json.dumps(record, indent=1))
             try:
@@ -187,7 +194,7 @@ def _starts(pair: VideoPair) -> tuple[int, int]:
     return max(pair.offset, 0), max(-pair.offset, 0)
 
 
-def _check_pair(pair: VideoPair, sdr: FrameReader, hdr: FrameReader) -> tuple[int, Picture]:
+def _check_pair(pair: VideoPair, sdr: FrameReader, hdr: FrameReader, frames: int) -> tuple[int, Picture]:
     """Returns the number of matched frames, and the picture inside the black bars."""
     for what, a, b in (
         ("size", f"{sdr.info.width}x{sdr.info.height}", f"{hdr.info.width}x{hdr.info.height}"),
@@ -197,7 +204,7 @@ def _check_pair(pair: VideoPair, sdr: FrameReader, hdr: FrameReader) -> tuple[in
             raise ValueError(f"{_label(pair)} differ in {what}: SDR {a}, HDR {b}; expected two versions of one film")
     s0, h0 = _starts(pair)
     lengths = len(sdr) - s0, len(hdr) - h0
-    if min(lengths) < 3:
+    if min(lengths) < max(frames, 3):
         raise ValueError(
             f"{_label(pair)} have {len(sdr)} and {len(hdr)} frames; with offset {pair.offset} too few match"
         )
@@ -282,15 +289,15 @@ def _tiles(picture: Picture, cutting: Cutting, pair: VideoPair) -> dict[str, Pic
     return {f"_y{y}x{x}": (slice(y, y + crop), slice(x, x + crop)) for y, x in product(ys.tolist(), xs.tolist())}
 
 
-def _read_triplets(
-    pair: VideoPair, sdr: FrameReader, hdr: FrameReader, starts: range
+def _read_samples(
+    pair: VideoPair, sdr: FrameReader, hdr: FrameReader, starts: range, n: int
 ) -> Iterator[tuple[list[Frame], list[Frame]]]:
     readers = [
-        r.read([first + t + i for t in starts for i in range(3)])
+        r.read([first + t + i for t in starts for i in range(n)])
         for r, first in zip((sdr, hdr), _starts(pair), strict=True)
     ]
     for _ in starts:
-        s, h = ([next(frames) for _ in range(3)] for frames in readers)
+        s, h = ([next(frames) for _ in range(n)] for frames in readers)
         yield s, h
 
 
@@ -301,9 +308,9 @@ def _thumbnails(frames: list[Frame], picture: Picture) -> Thumbnails:
 
 
 def _fault(sdr: Thumbnails, hdr: Thumbnails) -> str | None:
-    """Why a triplet is left out, if it is."""
-    if has_cut(sdr):
+    """Why a sample is left out, if it is."""
+    if len(sdr) > 1 and has_cut(sdr):
         return "scene cut"
-    if has_repeat(sdr) or has_repeat(hdr):
+    if len(sdr) > 1 and (has_repeat(sdr) or has_repeat(hdr)):
         return "repeated frame"
     return "unlike pictures" if picture_correlation(sdr, hdr).min() < SAME_PICTURE else None

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vitm.evaluation.measure import ClipState, Metrics, clip_values
 from vitm.evaluation.pairs import Pair
-from vitm.metrics import FrameMetric
+from vitm.metrics import ClipMetric, FrameMetric
+from vitm.metrics.registry import AnyMetric
 from vitm.video.atomic import replace_when_whole
 
 Clips = Mapping[str, tuple[Pair, ClipState]]
@@ -32,7 +33,7 @@ def frame_columns(state: ClipState, metrics: Metrics) -> dict[str, Tensor]:
     return columns
 
 
-def overall_values(clips: Clips, metrics: Metrics) -> dict[str, float]:
+def overall_values(clips: Clips, metrics: Mapping[str, AnyMetric]) -> dict[str, float]:
     """Over all clips: the mean of all frames for metrics of frames, the mean of clips for metrics of clips."""
     overall: dict[str, float] = {}
     for name, metric in metrics.items():
@@ -44,9 +45,9 @@ def overall_values(clips: Clips, metrics: Metrics) -> dict[str, float]:
             overall.update(clip_values(everything, {name: metric}))
         else:
             values = [clip_values(state, {name: metric}) for _, state in clips.values()]
-            for key in metric.values:
-                known = [value[key] for value in values if not math.isnan(value[key])]
-                overall[key] = sum(known) / len(known) if known else math.nan
+            for key in metric.values if isinstance(metric, ClipMetric) else (name,):
+                if known := [value[key] for value in values if key in value]:
+                    overall[key] = sum(known) / len(known)
     return overall
 
 
@@ -66,7 +67,7 @@ def write_frames(path: Path, clips: Clips, metrics: Metrics) -> None:
                 writer.writerow([name, i, f"{float(i / pair.fps):.4f}", int(i in cuts), *cells])
 
 
-def write_summary(path: Path, clips: Clips, metrics: Metrics, about: Mapping[str, Any]) -> None:
+def write_summary(path: Path, clips: Clips, metrics: Mapping[str, AnyMetric], about: Mapping[str, Any]) -> None:
     """`summary.json`: `about`, the protocol of each metric, the files, and the values of each clip and of all.
 
     Numbers that are not finite, which JSON does not have, are the strings "inf", "-inf" and "nan".

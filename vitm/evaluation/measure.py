@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, tee
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from vitm.evaluation.pairs import Pair
 from vitm.metrics import ClipMetric, FrameMetric
-from vitm.metrics.functional import quantize_16bit
+from vitm.metrics.functional import color_video_vdp_stream, quantize_16bit
+from vitm.metrics.registry import AnyMetric
+from vitm.metrics.temporal import ColorVideoVDP
 from vitm.video.ahead import read_ahead
 from vitm.video.cuts import CutDetector
 
@@ -26,12 +29,14 @@ class ClipState:
 
     Attributes:
         done: frames measured.
+        whole: metric -> value, of those that see the clip at once.
         cuts: numbers of the frames that begin a new scene.
         measured: metric -> (done, K), fp64: the numbers of each frame. The first rows of metrics that look back, and
             those at cuts, mean nothing: see `kept`.
     """
 
     done: int = 0
+    whole: dict[str, float] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     measured: dict[str, Tensor] = field(default_factory=dict)
 
@@ -77,20 +82,37 @@ def measure_clip(
         on_progress(new)
 
 
-def clip_values(state: ClipState, metrics: Metrics) -> dict[str, float]:
+@torch.no_grad()
+def measure_whole(pair: Pair, metric: ColorVideoVDP, device: torch.device, on_progress: Callable[[int], None]) -> float:
+    """The value of ColorVideoVDP for a clip of two frames or more. It goes through the clip by itself."""
+
+    def frames() -> Iterator[tuple[Tensor, Tensor]]:
+        for sides in read_ahead(pair.frames(0)):
+            pred, target = (quantize_16bit(side[None])[0].float().to(device) for side in sides)
+            yield pred, target
+            on_progress(1)
+
+    both = tee(frames())
+    pred, target = (map(itemgetter(i), side) for i, side in enumerate(both))
+    return float(color_video_vdp_stream(pred, target, len(pair), float(pair.fps), metric.display))
+
+
+def clip_values(state: ClipState, metrics: Mapping[str, AnyMetric]) -> dict[str, float]:
     """The clip's values from the numbers of its frames: the mean of frames, or what a metric of clips makes of them.
 
-    A metric that looks back has no value (nan) for a clip without two frames in one scene.
+    A clip of one frame has no values of change.
     """
     values: dict[str, float] = {}
     for name, metric in metrics.items():
+        if isinstance(metric, ColorVideoVDP):
+            if name in state.whole:
+                values[name] = state.whole[name]
+            continue
         measured = state.measured[name][state.kept(metric.context)]
         if isinstance(metric, FrameMetric):
             values[name] = float(metric.pool(measured[:, 0]))
-        elif len(measured):
+        elif len(measured) >= metric.least:
             values.update({key: float(value) for key, value in metric.reduce(measured).items()})
-        else:
-            values.update(dict.fromkeys(metric.values, float("nan")))
     return values
 
 

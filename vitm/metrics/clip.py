@@ -33,6 +33,8 @@ class ClipMetric(Metric, ABC):
     """What `measure` gives for each frame; names that begin with "_" are for `reduce` alone, not for people."""
     values: ClassVar[tuple[str, ...]]
     """The keys of `reduce` and `compute`."""
+    least: ClassVar[int] = 1
+    """How many rows `reduce` needs."""
     context: ClassVar[int] = 0
     """How many frames before the measured ones `measure` looks at: 0, or 1 for differences in time."""
     totals: Tensor
@@ -69,9 +71,9 @@ class ClipMetric(Metric, ABC):
         Raises:
             ValueError: for other shapes.
         """
-        if pred.ndim != 5 or pred.shape[1] <= self.context:
+        if pred.ndim != 5 or pred.shape[1] < self.context + self.least:
             raise ValueError(
-                f"{type(self).__name__} needs clips (B, T, 3, H, W) of at least {self.context + 1} frames, "
+                f"{type(self).__name__} needs clips (B, T, 3, H, W) of at least {self.context + self.least} frames, "
                 f"got {tuple(pred.shape)}"
             )
         if self.round_16bit:

@@ -55,7 +55,7 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "psnr": FRAMES,
                 "ssim_kpn": replace(FRAMES, variant="kpn"),
                 "delta_e_itp": FRAMES,
-                "hdr_vdp3": replace(FRAMES, variant="Q", ppd=16.9238, display="led-lcd-wcg"),
+                "hdr_vdp3_kpn": replace(FRAMES, variant="Q", ppd=16.9238, display="led-lcd-wcg"),
                 "mabd_pred": CLIPS,
             }
         )

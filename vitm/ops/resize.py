@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vitm.color.precision import as_float
+
+_ROWS = 64  # samples a block: few enough that the blocks of the banded matrix hold little but weights
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -18,9 +22,8 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
 
 
-@lru_cache(maxsize=64)
-def _matrix(size_in: int, size_out: int, scale: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(size_out, size_in): each row holds the weights of one output sample."""
+def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """For every `_ROWS` output samples the input samples that they need, and the weights (output, input)."""
     stretch = min(scale, 1.0)  # antialiasing: the kernel widens where samples become fewer
     centre = (np.arange(size_out) + 0.5) / scale - 0.5
     taps = math.ceil(4 / stretch) + 2
@@ -29,42 +32,51 @@ def _matrix(size_in: int, size_out: int, scale: float, dtype: torch.dtype, devic
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = positions % (2 * size_in)  # symmetric borders: the edge sample is repeated
     mirrored = np.where(mirrored < size_in, mirrored, 2 * size_in - 1 - mirrored)
-    matrix = np.zeros((size_out, size_in))
-    np.add.at(matrix, (np.arange(size_out)[:, None], mirrored), weights)
-    return torch.from_numpy(matrix).to(device, dtype)
+    for start in range(0, size_out, _ROWS):
+        needed, given = mirrored[start : start + _ROWS], weights[start : start + _ROWS]
+        low, high = int(needed.min()), int(needed.max()) + 1
+        matrix = np.zeros((len(needed), high - low))
+        np.add.at(matrix, (np.arange(len(needed))[:, None], needed - low), given)
+        yield slice(low, high), matrix
 
 
 def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float | None = None) -> Tensor:
     """Resizes with the bicubic kernel (a = -0.5), antialiased, with symmetric borders.
 
     Convention: these are the rules of MATLAB's `imresize`. torch's `interpolate` and OpenCV differ at the borders, in
-    the kernel (a = -0.75) or in antialiasing.
+    the kernel (a = -0.75) or in antialiasing. The sums are in fp64, which neither autocast nor TF32 rounds.
 
     Args:
-        x: (..., H, W), any range and domain, fp32 or fp64.
+        x: (..., H, W), any range and domain; half precision is returned in fp32.
         size: (height, width) of the result; its ratio to the input's is the scale along each axis.
         scale: one scale for both axes; the result is ceil(scale * size). Give this or `size`.
 
     Returns:
-        (..., height, width) in the dtype of `x`; differentiable.
+        (..., height, width) in fp32, or in fp64 where the input is; differentiable.
 
     Raises:
-        ValueError: unless exactly one of `size` and `scale` is given, positive.
+        TypeError: for integers.
+        ValueError: unless exactly one of `size` and `scale` is given, positive, and `x` has two dimensions with pixels.
     """
     if (size is None) == (scale is None):
-        raise ValueError("resize_bicubic needs either size or scale")
+        raise ValueError(f"resize_bicubic needs either size or scale, got size {size} and scale {scale}")
+    if (scale is not None and not scale > 0) or (size is not None and min(size) < 1):
+        raise ValueError(f"cannot resize to size {size} or by scale {scale}: expected positive numbers")
+    if x.ndim < 2 or 0 in x.shape[-2:]:
+        raise ValueError(f"cannot resize {tuple(x.shape)}: expected (..., H, W) with at least one pixel")
+    x = as_float(x)
+    y = x.double()
     for axis in (-2, -1):
         size_in = x.shape[axis]
         if size is not None:
             size_out, ratio = size[axis], size[axis] / size_in
-        else:
-            assert scale is not None
+        elif scale is not None:
             size_out, ratio = math.ceil(scale * size_in), scale
-        if size_out < 1:
-            raise ValueError(f"cannot resize {tuple(x.shape)} to size {size} or by scale {scale}")
-        if size_out == size_in and ratio == 1:
+        if ratio == 1:
             continue
-        # A product with a mostly empty matrix, and still the fastest form: it is one call of the BLAS library.
-        matrix = _matrix(size_in, size_out, ratio, x.dtype, x.device)
-        x = matrix @ x if axis == -2 else x @ matrix.T
-    return x
+        parts = []
+        for needed, weights in _blocks(size_in, size_out, ratio):
+            matrix = torch.from_numpy(weights).to(y.device)
+            parts.append(matrix @ y[..., needed, :] if axis == -2 else y[..., needed] @ matrix.T)
+        y = torch.cat(parts, dim=axis)
+    return y.to(x.dtype)

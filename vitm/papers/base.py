@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,21 +15,28 @@ from torchmetrics import MetricCollection
 
 from vitm.metrics import frame_metrics
 
+Schedule = Literal["constant", "cosine", "halving"]
+
 
 def adam(
     parameters: Any,
     lr: float,
     betas: tuple[float, float],
-    schedule: Literal["constant", "cosine"],
+    schedule: Schedule,
     steps: float,
+    milestones: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Adam with a schedule over `steps` optimiser steps, as Lightning's `configure_optimizers` returns it.
 
-    `"constant"` keeps `lr`; `"cosine"` rises to it over the first 2 % of the steps and falls to zero at the last one.
+    `"constant"` keeps `lr`; `"cosine"` rises to it over the first 2 % of the steps and falls to zero at the last one;
+    `"halving"` halves it after each of the `milestones`, which are numbers of steps.
     """
     optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas)
     if schedule == "constant":
         return {"optimizer": optimizer}
+    if schedule == "halving":
+        halving = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "interval": "step"}}
     if not math.isfinite(steps):
         raise ValueError("schedule=cosine needs an end: set trainer.max_steps or trainer.max_epochs")
     warmup = max(1, round(0.02 * steps))
@@ -51,20 +60,24 @@ def constructor_arguments(network: type[nn.Module], given: dict[str, Any]) -> di
 class InverseToneMappingTask(LightningModule):
     """A network that maps SDR to HDR10, its training and its evaluation by the field's metrics.
 
-    A task sets `name` and `metrics`, builds `self.network` and `self.arguments` (those of the network's constructor),
+    A task sets `name` and `metrics`, which validation measures and, unless `test_metrics` says otherwise, the test;
+    it builds `self.network` and `self.arguments` (those of the network's constructor),
     and defines `training_step` and `configure_optimizers`.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
+    clip_frames: ClassVar[int | None] = None
+    """How many frames the network takes at once, (B, T, 3, H, W); None for single ones, (B, 3, H, W)."""
     network: nn.Module
     arguments: dict[str, Any]
 
-    def __init__(self, compile: bool = False) -> None:
+    def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
         super().__init__()
+        self._seed = torch.initial_seed()
         self.compile_network = compile
         self.val_metrics = frame_metrics(self.metrics)
-        self.test_metrics = frame_metrics(self.metrics)
+        self.test_metrics = frame_metrics(self.metrics if test_metrics is None else test_metrics)
 
     def setup(self, stage: str) -> None:
         """Channels-last weights, and a compiled network where asked for."""
@@ -76,6 +89,10 @@ class InverseToneMappingTask(LightningModule):
         """The network's prediction in [0, 1]: what is measured, shown and written."""
         hdr_pq: Tensor = self.network(sdr).float().clamp(0, 1)
         return hdr_pq
+
+    def earlier_stages(self) -> dict[str, nn.Module]:
+        """Networks by name that the test measures beside this one, because it goes on from them."""
+        return {}
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Measure and return the prediction."""
@@ -96,6 +113,16 @@ class InverseToneMappingTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write which network this is, so that `vitm.zoo.load_network` rebuilds it from the file alone."""
         checkpoint["vitm"] = {"network": self.name, "arguments": self.arguments}
+
+    @contextmanager
+    def step_rng(self) -> Iterator[None]:
+        """Random numbers, of dropout say, that depend on the seed, the step and the process alone.
+
+        So a resumed run draws what an undisturbed one draws.
+        """
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(hash((self._seed, self.global_step, self.global_rank)))
+            yield
 
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         self.log_dict({f"{stage}/{name}": value.float() for name, value in metrics.compute().items()})

@@ -22,6 +22,16 @@ def check_writable(path: Path) -> None:
         raise VideoWriteError(f"cannot write {path}: no permission to write in {path.parent}")
 
 
+def check_folder(folder: Path) -> None:
+    """Make a folder if it is missing, and raise before any work if files cannot be written into it."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise VideoWriteError(f"cannot use the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise VideoWriteError(f"cannot use the folder {folder}: no permission to write in it")
+
+
 def write_error(error: OSError | Exception, path: Path) -> VideoWriteError:
     """The error to raise for a failed write, with its number, in words."""
     code = getattr(error, "errno", None)
@@ -45,11 +55,25 @@ def temporary_beside(path: Path, suffix: str | None = None) -> Path:
         )
     except OSError as error:
         raise write_error(error, path) from error
-    umask = os.umask(0)
-    os.umask(umask)
-    os.fchmod(handle, 0o666 & ~umask)
+    os.fchmod(handle, 0o666 & ~_umask())
     os.close(handle)
     return Path(name)
+
+
+def folder_beside(path: Path) -> Path:
+    """A new empty folder in the folder of `path`, hidden: one rename away from it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    except OSError as error:
+        raise write_error(error, path) from error
+    folder.chmod(0o777 & ~_umask())
+    return folder
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 @contextmanager

@@ -13,3 +13,7 @@ class VideoDecodeError(ValueError):
 
 class VideoWriteError(OSError):
     """An output cannot be written: no space, no permission, or a container that refuses a stream."""
+
+
+class StreamWarning(UserWarning):
+    """Something of a source does not go along into an output, because its container cannot hold it."""

@@ -103,6 +103,7 @@ def write_exr(
     rgb_linear: npt.ArrayLike,
     primaries: Literal["bt709", "bt2020"] = "bt2020",
     half: bool = False,
+    white_nits: float | None = None,
 ) -> None:
     """A linear-light EXR, losslessly compressed, with its primaries in the header.
 
@@ -111,6 +112,7 @@ def write_exr(
         rgb_linear: (H, W, 3), RGB, linear light of any scale.
         primaries: written as the file's chromaticities.
         half: 16-bit samples, to 65504, instead of 32-bit ones.
+        white_nits: written as the file's whiteLuminance: the light of (1, 1, 1) in cd/m2. None: not known.
 
     Raises:
         ValueError: for other shapes, NaN, infinity, or values that half precision does not reach.
@@ -127,6 +129,8 @@ def write_exr(
         "type": OpenEXR.scanlineimage,
         "chromaticities": _BT2020_XY if primaries == "bt2020" else _BT709_XY,
     }
+    if white_nits is not None:
+        header["whiteLuminance"] = white_nits
     with replace_when_whole(path) as temporary:
         try:
             OpenEXR.File(header, {"RGB": image.astype(np.float16) if half else image}).write(str(temporary))

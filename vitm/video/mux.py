@@ -1,4 +1,4 @@
-"""The last step of a file: the encoded video, with its true light levels, and the audio of another file."""
+"""The last step of a file: encoded parts joined into one, with their true light levels and what travels along."""
 
 from __future__ import annotations
 
@@ -11,98 +11,70 @@ from typing import Any
 
 import av
 
-from vitm.video.errors import VideoDecodeError, VideoWriteError
-from vitm.video.sei import nal_length_size, patch_packet, patch_record
-from vitm.video.stream import container_start
-
-_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-
-
-def check_audio(audio: Path, output: Path) -> None:
-    """Before any work: the audio must be readable, and the output's container able to hold it.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        VideoDecodeError: if it cannot be read.
-        VideoWriteError: if the container cannot hold the audio.
-    """
-    if not audio.is_file():
-        raise FileNotFoundError(f"audio_from={audio}: no such file")
-    try:
-        with av.open(str(audio)) as source:
-            codecs = ", ".join(s.codec_context.name for s in source.streams.audio)
-            if not codecs:
-                return
-            try:
-                with av.open(io.BytesIO(), "w", format=_FORMATS[output.suffix.lower()]) as trial:
-                    for stream in source.streams.audio:
-                        trial.add_stream_from_template(stream)
-                    trial.start_encoding()
-            except (av.FFmpegError, ValueError) as error:
-                way_out = "convert the audio to AAC" if output.suffix.lower() == ".mkv" else "write an .mkv"
-                raise VideoWriteError(
-                    f"{output.suffix} cannot hold the audio of {audio} ({codecs}): {way_out}"
-                ) from error
-    except av.FFmpegError as error:
-        raise VideoDecodeError(f"audio_from={audio}: cannot be read ({error.strerror})") from error
+from vitm.video.boxes import stream_header
+from vitm.video.codecs.base import Codec, Levels
+from vitm.video.companions import Companions, add_companions
+from vitm.video.errors import VideoWriteError
+from vitm.video.parts import Part, Picture, Timeline
 
 
-def finish(encoded: Path, output: Path, audio: Path | None, levels: tuple[int, int]) -> None:
-    """Copy an encoded H.265 stream into its final container.
+def finish(
+    parts: list[Part], output: Path, codec: Codec, picture: Picture, levels: Levels, companions: Companions | None
+) -> None:
+    """Join encoded parts into the final container; nothing is encoded again.
 
     Args:
-        encoded: an MP4 with the video alone.
+        parts: in order.
         output: the final file; its suffix chooses the container.
-        audio: a file whose audio streams are copied, with their times relative to that file's start.
+        codec: that the parts were encoded with.
+        picture: that they were encoded for.
         levels: MaxCLL and MaxFALL in cd/m2, which replace those in the stream.
+        companions: what to copy of another file, with its times relative to that file's start.
+
+    Raises:
+        VideoWriteError: if the parts do not belong together, or the container refuses a packet.
+        VideoDecodeError: if the companions' file is damaged.
     """
+    timeline = Timeline.of(parts, picture)
+    suffix = output.suffix.lower()
+    # MP4 and MOV tell the time of a late first frame in whole ticks of the movie: make them those of the frames
+    late = suffix != ".mkv" and timeline.pts[0] > 0
+    options = {"movie_timescale": str(picture.clock.denominator)} if late else {}
     with ExitStack() as stack:
-        source = stack.enter_context(av.open(str(encoded)))
-        sound = None if audio is None else stack.enter_context(av.open(str(audio)))
-        target = stack.enter_context(av.open(str(output), "w"))
-        packets = [_video_packets(source, target, output, levels)]
-        if sound is not None and sound.streams.audio:
-            packets.append(_audio_packets(sound, target))
+        first = stack.enter_context(av.open(str(parts[0].path)))
+        record = bytes(first.streams.video[0].codec_context.extradata or b"")
+        header = stream_header(first.streams.video[0], codec, codec.patch_record(record, levels), levels)
+        template = stack.enter_context(av.open(io.BytesIO(header)))
+        target = stack.enter_context(av.open(str(output), "w", container_options=options))
+        copy = target.add_stream_from_template(template.streams.video[0], opaque=True)
+        copy.codec_context.framerate = picture.fps
+        if suffix != ".mkv":
+            copy.codec_context.codec_tag = codec.fourcc
+        packets = [_video_packets(parts, copy, timeline, codec, picture, record, levels)]
+        if companions is not None:
+            source = stack.enter_context(av.open(str(companions.source)))
+            packets += add_companions(companions, source, target, copy, suffix)
         for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
             target.mux(packet)
 
 
-def _video_packets(source: Any, target: Any, output: Path, levels: tuple[int, int]) -> Iterator[Any]:
-    stream = source.streams.video[0]
-    record = bytes(stream.codec_context.extradata)
-    copy = target.add_stream_from_template(stream, opaque=True)
-    copy.codec_context.extradata = patch_record(record, *levels)
-    if output.suffix.lower() != ".mkv":
-        copy.codec_context.codec_tag = "hvc1"
-
-    def packets() -> Iterator[Any]:
-        for packet in source.demux(stream):
-            if packet.size == 0:
-                continue
-            patched: Any = av.Packet(patch_packet(bytes(packet), nal_length_size(record), *levels))
-            for name in ("pts", "dts", "duration", "time_base", "is_keyframe"):
-                setattr(patched, name, getattr(packet, name))
-            patched.stream = copy
-            yield patched
-
-    return packets()
-
-
-def _audio_packets(audio: Any, target: Any) -> Iterator[Any]:
-    copies = {}
-    for stream in audio.streams.audio:
-        copies[stream.index] = target.add_stream_from_template(stream)
-        copies[stream.index].metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
-    start = container_start(audio)
-
-    def packets() -> Iterator[Any]:
-        for packet in audio.demux(*audio.streams.audio):
-            if packet.size == 0 or packet.dts is None:
-                continue
-            shift = round(start / packet.time_base)
-            packet.dts -= shift
-            packet.pts = packet.dts if packet.pts is None else packet.pts - shift
-            packet.stream = copies[packet.stream.index]
-            yield packet
-
-    return packets()
+def _video_packets(
+    parts: list[Part], copy: Any, timeline: Timeline, codec: Codec, picture: Picture, record: bytes, levels: Levels
+) -> Iterator[Any]:
+    count = 0
+    for part in parts:
+        with av.open(str(part.path)) as container:
+            stream = container.streams.video[0]
+            if bytes(stream.codec_context.extradata or b"") != record:
+                raise VideoWriteError(f"{part.path} was encoded otherwise than the parts before it: encode all anew")
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                new: Any = av.Packet(codec.patch_packet(bytes(packet), record, levels))
+                new.pts = part.start + round(packet.pts * packet.time_base / picture.clock)
+                new.dts, new.duration = timeline.dts(count), timeline.duration(new.pts)
+                new.time_base, new.is_keyframe, new.stream = picture.clock, packet.is_keyframe, copy
+                count += 1
+                if count == len(timeline.pts) and copy.container.format.name != "matroska":
+                    new.duration = timeline.last_step  # readers of MP4 and MOV take the sum of all steps for the length
+                yield new

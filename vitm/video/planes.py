@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vitm.color.ycbcr import RGB_TO_YCBCR, YCBCR_TO_RGB, code_scale
 from vitm.video.errors import VideoDecodeError
-
-if TYPE_CHECKING:
-    import av
 
 Codes = npt.NDArray[Any]  # uint8 or uint16
 Float = npt.NDArray[np.float32]
@@ -169,21 +167,35 @@ def planes_to_rgb(
     return rgb
 
 
-def rgb_to_planes_420(rgb: Float) -> tuple[Codes, Codes, Codes]:
-    """PQ R'G'B' to the planes of HDR10: BT.2020 non-constant luminance, 10-bit narrow range, 4:2:0, top-left siting.
+def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tuple[Codes, Codes, Codes]:
+    """Non-linear R'G'B' (PQ or HLG) to BT.2020 non-constant luminance, 10-bit narrow range, chroma sited top-left.
 
-    The chroma is filtered by [1 2 1] / 4 both ways about the places of the samples; codes are rounded half up.
+    The chroma is filtered by [1 2 1] / 4 about the places of its samples, across, and in 4:2:0 down as well; codes are
+    rounded half up.
 
     Args:
-        rgb: (H, W, 3), PQ codes in [0, 1], H and W even.
+        rgb: (H, W, 3), W even, in 4:2:0 H as well; at least 0, and at most 1 (PQ) or 1.09 (HLG).
+        chroma: how the chroma is subsampled.
 
     Returns:
-        Y (H, W), Cb and Cr (H / 2, W / 2), uint16, codes 64-940 and 64-960 (BT.2100-2, tables 6 and 9).
+        Y (H, W), Cb and Cr (H or H / 2, W / 2), uint16, nominally 64-940 and 64-960 (BT.2100-2, tables 6 and 9).
     """
     gain, offset = (np.array(v) for v in code_scale(10, full_range=False))
     forward = np.array(RGB_TO_YCBCR["bt2020"]) * gain[:, None]
     # + 0.5: the conversion to integers cuts, so this rounds half up
     y, cb, cr = cv2.split(cv2.transform(rgb, np.column_stack([forward, offset + 0.5])))
-    taps = np.array([0.25, 0.5, 0.25], dtype=np.float32)
-    cb, cr = (cv2.sepFilter2D(c, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REPLICATE)[::2, ::2] for c in (cb, cr))
+    across = np.array([0.25, 0.5, 0.25], dtype=np.float32)
+    down, step = (across, 2) if chroma == "4:2:0" else (np.ones(1, np.float32), 1)
+    cb, cr = (
+        cv2.sepFilter2D(c, cv2.CV_32F, across, down, borderType=cv2.BORDER_REPLICATE)[::step, ::2] for c in (cb, cr)
+    )
     return y.astype(np.uint16), cb.astype(np.uint16), cr.astype(np.uint16)
+
+
+def new_frame(planes: tuple[Codes, Codes, Codes], pixel_format: str) -> av.VideoFrame:
+    """A frame of a planar format that holds these planes."""
+    frame = av.VideoFrame(planes[0].shape[1], planes[0].shape[0], pixel_format)
+    for plane, rows in zip(frame.planes, planes, strict=True):
+        memory = np.frombuffer(plane, rows.dtype).reshape(-1, plane.line_size // rows.itemsize)
+        memory[: rows.shape[0], : rows.shape[1]] = rows
+    return frame

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from vitm.video.damage import surviving_frames
 from vitm.video.errors import VideoDecodeError
 from vitm.video.frames import probe_frames, read_codes
 from vitm.video.images import SUFFIXES
 from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.stream import container_start, decode, open_video, packet_table, probe_video
-from vitm.video.tags import Assume, Role, StreamInfo, check_role, fill_missing, require_tags
+from vitm.video.tags import Assume, Role, StreamInfo, check_choice, check_role, fill_missing, require_tags
+
+OnError = Literal["stop", "repeat"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,17 @@ def probe(path: str | PathLike[str]) -> StreamInfo:
         FileNotFoundError: if there is no such file.
         VideoDecodeError: if it is no video, cut short, interlaced, or of an unsupported pixel format.
     """
-    path = Path(path)
+    return _probe(Path(path))
+
+
+def _probe(path: Path, resilient: bool = False) -> StreamInfo:
     if path.is_dir():
         raise VideoDecodeError(
             f"{path}: a folder; frames do not say what their codes mean: use FrameReader(..., expect=...)"
         )
     if path.suffix.lower() in SUFFIXES:
         raise VideoDecodeError(f"{path}: a single image; give its folder to FrameReader, or use read_image")
-    return probe_video(path)
+    return probe_video(path, resilient)
 
 
 def verify(path: str | PathLike[str], *, expect: Role | None = None, assume: Assume | None = None) -> StreamInfo:
@@ -93,12 +99,16 @@ class FrameReader:
         assume: "bt709", "bt2020-pq" or "bt2020-hlg" (each narrow range): what a video's missing tags are. Tags that are
             there stay.
         fps: frame rate of a folder.
+        on_error: at a damaged frame, "stop" raises, naming its time; "repeat" gives the last good frame in its place,
+            so that number and times of the frames stay, and notes it in `damaged`. Decoders do not notice all damage,
+            least of H.265 and AV1, and frames that refer to a damaged one may show traces of it up to the next key
+            frame. A file that is cut short, or whose first frame is damaged, is refused in any case.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
         VideoTagError: if a tag is missing or unsupported, or the file does not fit `expect`.
         VideoDecodeError: if the file is no video, cut short or damaged at its start; if frames are missing or unlike.
-        ValueError: for an unknown `expect` or `assume`, or `fps` with a video.
+        ValueError: for an unknown `expect`, `assume` or `on_error`, or `fps` with a video.
     """
 
     info: StreamInfo
@@ -110,8 +120,12 @@ class FrameReader:
         expect: Role | None = None,
         assume: Assume | None = None,
         fps: Fraction | int | None = None,
+        on_error: OnError = "stop",
     ) -> None:
         path = Path(path)
+        check_choice("on_error", on_error, OnError)
+        self._repeats = on_error == "repeat"
+        self._damaged: dict[int, Fraction | None] = {}
         self._files: list[Path] = []
         self._open: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         if path.is_dir():
@@ -119,12 +133,17 @@ class FrameReader:
             return
         if fps is not None:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
-        self.info = fill_missing(probe(path), assume)
+        self.info = fill_missing(_probe(path, self._repeats), assume)
         require_tags(self.info)
         check_role(self.info, expect)
 
     def __len__(self) -> int:
         return self.info.n_frames
+
+    @property
+    def damaged(self) -> list[tuple[int, Fraction | None]]:
+        """Number and time in seconds of the damaged frames met so far, in place of which others were repeated."""
+        return sorted(self._damaged.items())
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames in order.
@@ -132,7 +151,9 @@ class FrameReader:
         Raises:
             VideoDecodeError: at a damaged frame, naming its time, or if there are fewer frames than declared.
         """
-        return self._track(self._folder(range(len(self))) if self._files else self._video())
+        if self._files:
+            return self._track(self._folder(range(len(self))))
+        return self._track(self._repaired(range(len(self))) if self._repeats else self._video())
 
     def read(self, indices: Sequence[int]) -> Iterator[Frame]:
         """Some frames: seeks to key frames, and decodes only from there.
@@ -150,13 +171,19 @@ class FrameReader:
             raise ValueError(f"{self.info.path}: frame numbers must ascend, got {wanted}")
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise IndexError(f"{self.info.path}: frames {wanted[0]} to {wanted[-1]} of a video of {len(self)} frames")
-        return self._track(self._folder(wanted) if self._files else self._seek(wanted))
+        if self._files:
+            return self._track(self._folder(wanted))
+        return self._track(self._repaired(wanted) if self._repeats else self._seek(wanted))
 
     def check_all(self) -> None:
         """Decode every frame without converting it; raises as iteration does."""
         if self._files:
-            for path in self._files:
-                read_codes(path, self.info)
+            for _ in self._folder(range(len(self))):
+                pass
+            return
+        if self._repeats:
+            for _ in self._survivors(range(len(self))):
+                pass
             return
         with open_video(self.info.path) as (container, stream):
             for _ in self._decoded(container, stream):
@@ -178,9 +205,27 @@ class FrameReader:
         return generator
 
     def _folder(self, indices: Sequence[int]) -> Generator[Frame, None, None]:
+        last, good = -1, np.empty(0, np.float32)
         for i in indices:
             pts = None if self.info.fps is None else i / self.info.fps
-            yield Frame(read_codes(self._files[i], self.info), pts, i)
+            try:
+                good = read_codes(self._files[i], self.info)
+            except VideoDecodeError:
+                if not self._repeats or i == 0:
+                    raise
+                good = good.copy() if last == i - 1 else self._good_before(i)
+                self._damaged[i] = pts
+            last = i
+            yield Frame(good, pts, i)
+
+    def _good_before(self, index: int) -> npt.NDArray[np.float32]:
+        """The last good frame of a folder before this one."""
+        for path in self._files[index - 1 : 0 : -1]:
+            try:
+                return read_codes(path, self.info)
+            except VideoDecodeError:
+                continue
+        return read_codes(self._files[0], self.info)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """All frames, which must be as many as declared and all alike."""
@@ -204,6 +249,34 @@ class FrameReader:
         with open_video(self.info.path) as (container, stream):
             for index, frame in enumerate(self._decoded(container, stream)):
                 yield self._convert(frame, container, index)
+
+    def _repaired(self, wanted: Sequence[int]) -> Generator[Frame, None, None]:
+        """Frames by number, the last good one in place of each damaged one."""
+        number, rgb = -1, np.empty(0, np.float32)
+        for index, seconds, found, decoded in self._survivors(wanted):
+            if found != number:
+                number, rgb = found, self._rgb(decoded)
+            yield Frame(rgb if found == index else rgb.copy(), seconds, index)
+
+    def _survivors(self, wanted: Sequence[int]) -> Iterator[tuple[int, Fraction, int, Any]]:
+        """Number and time of each wanted frame, and number and decoded frame of the last good one up to it."""
+        if not wanted:
+            return
+        path, table = self.info.path, packet_table(self.info.path)
+        if len(table.pts) != len(self):
+            raise VideoDecodeError(f"{path}: {len(self)} frames are declared, but {len(table.pts)} are there")
+        frames = surviving_frames(path, table, wanted[0])
+        held, coming = None, next(frames, None)
+        for index in wanted:
+            while coming is not None and coming[0] <= index:
+                held, coming = coming, next(frames, None)
+            if held is None:
+                raise VideoDecodeError(f"{path}: damaged at the beginning: there is no good frame to repeat")
+            found, frame, start = held
+            seconds = int(table.pts[index]) * frame.time_base - start
+            if found != index:
+                self._damaged[index] = seconds
+            yield index, seconds, found, frame
 
     def _seek(self, wanted: list[int]) -> Generator[Frame, None, None]:
         table = packet_table(self.info.path)
@@ -237,6 +310,9 @@ class FrameReader:
             yield decode(container, stream, self.info.path, since=key)
 
     def _convert(self, frame: Any, container: Any, index: int) -> Frame:
+        return Frame(self._rgb(frame), frame.pts * frame.time_base - container_start(container), index)
+
+    def _rgb(self, frame: Any) -> npt.NDArray[np.float32]:
         info = self.info
         rgb = planes_to_rgb(
             frame_planes(frame),
@@ -247,4 +323,4 @@ class FrameReader:
         )
         if info.rotation:
             rgb = np.ascontiguousarray(np.rot90(rgb, -info.rotation // 90))
-        return Frame(rgb, frame.pts * frame.time_base - container_start(container), index)
+        return rgb

@@ -34,12 +34,13 @@ class PacketTable:
 
 
 @contextmanager
-def open_video(path: Path, seeking: bool = False) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path, seeking: bool = False, resilient: bool = False) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream, whose decoder reports damage instead of hiding it.
 
     Args:
         path: a video file.
         seeking: decoding will start at other places than the beginning.
+        resilient: decoding goes on after damage, in one thread: with several, some damaged frames lack their mark.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -57,9 +58,9 @@ def open_video(path: Path, seeking: bool = False) -> Iterator[tuple[Any, Any]]:
             raise VideoDecodeError(f"{path}: no video stream")
         if streams[0].codec_context is None:
             raise VideoDecodeError(f"{path}: this build of PyAV has no decoder for the video stream")
-        streams[0].thread_type = "AUTO"
+        streams[0].thread_type = "NONE" if resilient else "AUTO"
         # the H.264 decoder marks damaged frames in any case; "explode" would stop it at leading pictures after a seek
-        if not (seeking and streams[0].codec_context.name == "h264"):
+        if not (resilient or (seeking and streams[0].codec_context.name == "h264")):
             streams[0].codec_context.options = {"err_detect": "explode"}
         yield container, streams[0]
 
@@ -97,8 +98,22 @@ def decode(container: Any, stream: Any, path: Path, since: int | None = None) ->
         raise VideoDecodeError(f"{path}: damaged {place} ({error.strerror})") from error
 
 
-def probe_video(path: Path) -> StreamInfo:
+def decode_past_damage(container: Any, stream: Any) -> Iterator[Any]:
+    """The frames of a stream from where the container stands, but for those that the decoder reports as damaged."""
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            continue
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        yield from (f for f in frames if f.pts is not None and not f.is_corrupt)
+
+
+def probe_video(path: Path, resilient: bool = False) -> StreamInfo:
     """What a video file says of itself, and that it is not cut short. The first frame is decoded.
+
+    With `resilient`, that is the first one that is not damaged.
 
     In MP4 and MOV the index tells the number of frames, and whether all of them are in the file; other containers are
     read through once, without decoding.
@@ -107,8 +122,8 @@ def probe_video(path: Path) -> StreamInfo:
         FileNotFoundError: if there is no such file.
         VideoDecodeError: if it is no video, cut short, interlaced, or of an unsupported pixel format.
     """
-    with open_video(path) as (container, stream):
-        frame = next(decode(container, stream, path), None)
+    with open_video(path, resilient=resilient) as (container, stream):
+        frame = next(decode_past_damage(container, stream) if resilient else decode(container, stream, path), None)
         if frame is None:
             raise VideoDecodeError(f"{path}: the video stream holds no frame")
         if frame.interlaced_frame:

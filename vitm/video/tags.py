@@ -58,6 +58,34 @@ class MasteringDisplay:
     min_nits: float
     max_nits: float
 
+    @property
+    def integers(self) -> tuple[tuple[int, int], ...]:
+        """Green, blue, red and white in steps of 0.00002, maximum and minimum light in steps of 0.0001 cd/m2.
+
+        The notation and order of H.265, D.3.28, and of the `mdcv` box (ISO/IEC 14496-12, 12.1.6).
+        """
+        points = (self.green, self.blue, self.red, self.white)
+        light = (round(self.max_nits * 10_000), round(self.min_nits * 10_000))
+        return (*((round(x * 50_000), round(y * 50_000)) for x, y in points), light)
+
+
+BT2020_1000_NITS = MasteringDisplay(
+    red=(0.708, 0.292),
+    green=(0.170, 0.797),
+    blue=(0.131, 0.046),
+    white=(0.3127, 0.3290),
+    min_nits=1e-4,
+    max_nits=1000.0,
+)
+P3_D65_1000_NITS = MasteringDisplay(
+    red=(0.680, 0.320),
+    green=(0.265, 0.690),
+    blue=(0.150, 0.060),
+    white=(0.3127, 0.3290),
+    min_nits=1e-4,
+    max_nits=1000.0,
+)
+
 
 @dataclass(frozen=True)
 class StreamInfo:

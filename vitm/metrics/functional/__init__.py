@@ -1,9 +1,39 @@
-"""Metrics as pure functions: (pred, target) -> one value a frame or clip, computed in fp64, differentiable."""
+"""Metrics as pure functions: (pred, target) -> one value a frame or clip."""
 
 from vitm.metrics.functional.code import quantize_16bit
+from vitm.metrics.functional.color_video_vdp import color_video_vdp, color_video_vdp_stream
 from vitm.metrics.functional.delta_e_itp import delta_e_itp
+from vitm.metrics.functional.hdr_vdp3 import HDRVDP3Config, hdr_vdp3
+from vitm.metrics.functional.hdr_vqm import hdr_vqm, hdr_vqm_image
 from vitm.metrics.functional.mabd import MABDValues, mabd
 from vitm.metrics.functional.psnr import psnr
+from vitm.metrics.functional.pu21 import pu21_encode, pu21_psnr, pu21_ssim
+from vitm.metrics.functional.sr_sim import sr_sim
 from vitm.metrics.functional.ssim import ssim
+from vitm.metrics.functional.temporal import flicker, highlight_stability, tof, warping_error
+from vitm.metrics.functional.volume import ehl, fhlp
 
-__all__ = ["MABDValues", "delta_e_itp", "mabd", "psnr", "quantize_16bit", "ssim"]
+__all__ = [
+    "HDRVDP3Config",
+    "MABDValues",
+    "color_video_vdp",
+    "color_video_vdp_stream",
+    "delta_e_itp",
+    "ehl",
+    "fhlp",
+    "flicker",
+    "hdr_vdp3",
+    "hdr_vqm",
+    "hdr_vqm_image",
+    "highlight_stability",
+    "mabd",
+    "psnr",
+    "pu21_encode",
+    "pu21_psnr",
+    "pu21_ssim",
+    "quantize_16bit",
+    "sr_sim",
+    "ssim",
+    "tof",
+    "warping_error",
+]

@@ -49,4 +49,4 @@ def quantize_16bit(code: Tensor) -> Tensor:
         TypeError: for integers and half precision.
         ValueError: for other shapes.
     """
-    return (as_codes(code, "code").clamp(0.0, 1.0) * 65535).round() / 65535
+    return as_codes(code, "code").clamp(0.0, 1.0).mul_(65535).round_().div_(65535)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from vitm.metrics.functional.code import code_pair
@@ -22,4 +23,6 @@ def psnr(pred: Tensor, target: Tensor) -> Tensor:
         ValueError: for shapes that differ or are not of that form.
     """
     pred, target = code_pair(pred, target)
-    return -10 * (pred - target).square().mean(dim=(-3, -2, -1)).log10()
+    mse = torch.linalg.vector_norm(pred - target, dim=(-3, -2, -1)).square() / pred.shape[-3:].numel()
+    decibels: Tensor = -10 * mse.log10()
+    return decibels

@@ -145,6 +145,8 @@ class KPNMFI(nn.Module):
         bias_map: also predict an additive term for each pixel and channel (an extension, not in the paper).
     """
 
+    context = 2  # frames before a frame that `stream` looks at: the last frame is an outer one of its window
+
     def __init__(
         self,
         width: int = 64,

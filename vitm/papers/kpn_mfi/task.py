@@ -25,11 +25,13 @@ class KPNMFITask(InverseToneMappingTask):
         betas: betas of Adam (released code).
         schedule: of the learning rate (released code: constant).
         compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `KPNMFI`.
     """
 
     name: ClassVar[str] = "kpn_mfi"
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
+    clip_frames: ClassVar[int | None] = 3
 
     def __init__(
         self,
@@ -41,9 +43,10 @@ class KPNMFITask(InverseToneMappingTask):
         betas: tuple[float, float] = (0.9, 0.999),
         schedule: Literal["constant", "cosine"] = "constant",
         compile: bool = False,
+        test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile=compile)
+        super().__init__(compile, test_metrics)
         self.network = KPNMFI(**network)
         self.arguments = constructor_arguments(KPNMFI, network)
         self.alpha = alpha

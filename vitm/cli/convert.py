@@ -1,0 +1,351 @@
+"""`vitm convert`: any SDR video to HDR video."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from fractions import Fraction
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from vitm.baselines.analytic import DIFFUSE_WHITE_NITS
+from vitm.color import METHODS
+from vitm.convert import context, convert_clip
+from vitm.level import LevelControl, anchoring_gain
+from vitm.preview import write_previews
+from vitm.video import BT2020_1000_NITS, Frame, FrameReader, StreamWarning, Writer, open_writer
+from vitm.video.ahead import read_ahead
+from vitm.video.atomic import replace_when_whole
+from vitm.video.cuts import CutDetector
+from vitm.video.outputs import OutputKind
+from vitm.video.tags import Assume, Role
+from vitm.zoo import NETWORKS, load_network
+
+_SAMPLES = 12  # frames that the automatic level is measured on
+_HDR: dict[str, Role] = {
+    "hevc": "hdr10",
+    "av1": "hdr10",
+    "prores": "hdr10",
+    "hlg": "hlg",
+    "png": "hdr10",
+    "tiff": "hdr10",
+    "exr": "linear",
+}
+_EVEN = ("hevc", "hlg", "prores", "av1")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parsers of `vitm`."""
+    parser = commands.add_parser(
+        "convert",
+        help="convert SDR video to HDR",
+        description="Convert an SDR video, or a folder of SDR frames, to HDR. OUT appears when it is whole; "
+        "interrupted, the same command goes on where it stopped. OUT.json says how it was made.",
+        epilog=f"models: {', '.join(NETWORKS)} (need --checkpoint); {', '.join(METHODS)} (analytic, need nothing).",
+    )
+    parser.add_argument("input", metavar="IN", type=Path, help="SDR video, or folder of 8- or 16-bit frames")
+    parser.add_argument(
+        "output", metavar="OUT", type=Path, help="*.mp4, *.mkv, *.mov, or the name of a folder of frames"
+    )
+    parser.add_argument("--model", required=True, help="what converts: see below")
+    parser.add_argument("--checkpoint", type=Path, help="weights: a checkpoint of a run here, or the authors' file")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace OUT; begin anew if another job was interrupted"
+    )
+
+    level = parser.add_argument_group("level", "SDR does not say how bright the scene was. Constant over the clip.")
+    level.add_argument(
+        "--diffuse-white",
+        metavar="NITS",
+        help="put the mid-tones where SDR with its white at this many cd/m2 has them; 'keep': where the model puts "
+        f"them. Default: {DIFFUSE_WHITE_NITS:g} (BT.2408) for networks, 'keep' for analytic models",
+    )
+    level.add_argument("--peak", metavar="NITS", type=float, help="roll highlights off below this")
+    level.add_argument("--strength", type=float, default=1.0, help="0: plain SDR in HDR; 1: the model (default)")
+    level.add_argument("--saturation", type=float, default=1.0, help="factor on chroma (1)")
+
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--codec", choices=get_args(OutputKind), help="default: hevc (HDR10) for videos, png for folders"
+    )
+    files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
+    files.add_argument("--preset", help="speed of the encoder")
+    files.add_argument("--lossless", action="store_true", default=None, help="of 10-bit codes")
+    files.add_argument("--preview", action="store_true", help="also write OUT's tone-mapped side-by-side, PNG and MP4")
+    files.add_argument("--assume", choices=get_args(Assume), help="what the input's missing colour tags are (bt709)")
+    files.add_argument("--fps", type=Fraction, help="frame rate of a folder (24)")
+    files.add_argument("--on-error", choices=("stop", "repeat"), default="stop", help="at a damaged frame")
+    files.add_argument("--segment-frames", type=int, default=120, help="frames that are finished together (120)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Convert, write the report and print; returns the exit status."""
+    codec: OutputKind = options.codec or ("hevc" if options.output.suffix else "png")
+    work = options.output.with_name(f".{options.output.name}.vitm")
+    if options.overwrite:
+        shutil.rmtree(work, ignore_errors=True)
+    elif options.output.exists():
+        raise ValueError(f"{options.output} is there already: --overwrite replaces it")
+    network = load_network(options.model, options.checkpoint).to(options.device)
+    if options.model not in METHODS and options.checkpoint is None:
+        raise ValueError(
+            f"{options.model} needs weights: --checkpoint PATH (analytic models need none: {', '.join(METHODS)})"
+        )
+    folder = options.input.is_dir()
+    rate: dict[str, Any] = {"fps": options.fps or Fraction(24)} if folder else {}
+    reader = FrameReader(options.input, expect="sdr", assume=options.assume, on_error=options.on_error, **rate)
+
+    job = _Job(work / "job.json", _identity(options, reader))
+    level = LevelControl(**job.level) if job.level else _level(options, network, reader)
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
+        with reader, _open(options, codec, work, reader, level) as writer:
+            job.begin(asdict(level))
+            done = writer.finished_frames
+            console.print(
+                f"{options.input.name}: {len(reader)} frames, {_words(level)}", soft_wrap=True, highlight=False
+            )
+            if done:
+                console.print(f"Going on after {done} frames of an interrupted run ({work}).", soft_wrap=True)
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            with Progress(*columns, console=console) as progress:
+                task = progress.add_task(options.model, total=len(reader), completed=done)
+                try:
+                    for hdr_pq, pts in _converted(network, level, reader, done):
+                        writer.write(_even(hdr_pq) if codec in _EVEN else hdr_pq, pts)
+                        progress.advance(task)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt("; the same command goes on at the last finished segment") from None
+            job.end()
+    seconds = time.monotonic() - started
+    report = _report(options, codec, level, reader, writer, seconds)
+    with replace_when_whole(options.output.with_name(f"{options.output.name}.json")) as part:
+        part.write_text(json.dumps(report, indent=2, default=str))
+    for index, at in reader.damaged:
+        console.print(f"frame {index} ({float(at or 0):.3f} s) is damaged: the one before it was repeated")
+    for words in writer.dropped:
+        console.print(f"not in the output: {words}", soft_wrap=True)
+    console.print(
+        f"{options.output}: {writer.n_frames} frames, MaxCLL {writer.max_cll:.0f}, MaxFALL {writer.max_fall:.0f} "
+        f"cd/m2, {seconds:.1f} s",
+        soft_wrap=True,
+    )
+    if options.preview:
+        _preview(options, codec, rate, console)
+    return 0
+
+
+def _open(
+    options: argparse.Namespace, codec: OutputKind, work: Path, reader: FrameReader, level: LevelControl
+) -> Writer:
+    info = reader.info
+    chosen: dict[str, Any] = {
+        key: value for key in ("crf", "preset", "lossless") if (value := getattr(options, key)) is not None
+    }
+    if level.peak_nits is not None and codec in ("hevc", "prores", "av1"):
+        chosen["mastering"] = replace(BT2020_1000_NITS, max_nits=level.peak_nits)
+    if codec not in _EVEN:
+        return open_writer(options.output, info.width, info.height, info.fps or 24, codec, work_dir=work, **chosen)
+    return open_writer(
+        options.output,
+        info.width + info.width % 2,
+        info.height + info.height % 2,
+        info.fps or 24,
+        codec,
+        work_dir=work,
+        segment_frames=options.segment_frames,
+        sample_aspect_ratio=info.sample_aspect_ratio,
+        streams_from=options.input if info.kind == "video" else None,
+        **chosen,
+    )
+
+
+def _converted(
+    network: nn.Module, level: LevelControl, reader: FrameReader, done: int
+) -> Iterator[tuple[Tensor, Fraction | None]]:
+    """Each frame from number `done` on, with its time. Reading, the network and the caller's writing overlap."""
+    first = max(0, done - context(network))
+    waiting: deque[tuple[Tensor, Frame]] = deque()
+    detector = CutDetector()
+
+    def sdr_frames() -> Iterator[Tensor]:
+        for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
+            sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
+            waiting.append((sdr, frame))
+            yield sdr
+
+    def outputs() -> Iterator[tuple[Tensor, Fraction | None]]:
+        for hdr_pq in convert_clip(network, sdr_frames(), lambda sdr: detector(sdr.permute(1, 2, 0).numpy())):
+            sdr, frame = waiting.popleft()
+            if frame.index >= done:
+                with torch.inference_mode():
+                    yield level(hdr_pq, sdr), frame.pts_seconds
+
+    return read_ahead(outputs(), depth=1)
+
+
+def _even(hdr_pq: Tensor) -> Tensor:
+    """4:2:0 and 4:2:2 have even sizes: the last row and column are repeated."""
+    right, bottom = hdr_pq.shape[-1] % 2, hdr_pq.shape[-2] % 2
+    if not (right or bottom):
+        return hdr_pq
+    return nn.functional.pad(hdr_pq[None], (0, right, 0, bottom), mode="replicate")[0]
+
+
+def _level(options: argparse.Namespace, network: nn.Module, reader: FrameReader) -> LevelControl:
+    """The controls that were asked for; by default networks have their mid-tones put where BT.2408 has them."""
+    white = options.diffuse_white or ("keep" if options.model in METHODS else str(DIFFUSE_WHITE_NITS))
+    controls: dict[str, Any] = {
+        "peak_nits": options.peak,
+        "strength": options.strength,
+        "saturation": options.saturation,
+    }
+    if white == "keep":
+        return LevelControl(**controls)
+    try:
+        nits = float(white)
+    except ValueError:
+        raise ValueError(f"--diffuse-white {white}: expected cd/m2, or 'keep'") from None
+    base = LevelControl(white_nits=nits, **controls)  # checks the numbers before any work
+    count = min(_SAMPLES, len(reader))
+    indices = (
+        np.linspace(0, len(reader) - 1, 2 * count + 1)[1::2].round().astype(int) if count > 1 else np.zeros(1, int)
+    )
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for frame in reader.read(sorted({int(i) for i in indices})):
+        sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
+        factor = min(1.0, 540 / min(sdr.shape[1:]))  # the level is in the large: smaller frames tell it as well
+        if factor < 1:
+            sdr = nn.functional.interpolate(sdr[None], scale_factor=factor, mode="area")[0]
+        pairs.extend((hdr_pq, sdr) for hdr_pq in convert_clip(network, [sdr]))
+    return replace(base, gain=anchoring_gain(pairs, nits))
+
+
+def _words(level: LevelControl) -> str:
+    """The level controls, as the console says them."""
+    words = [f"gain {level.gain:.3f} ({np.log2(level.gain):+.2f} stops)" if level.gain > 0 else "gain 0"]
+    if level.strength != 1:
+        words.append(f"strength {level.strength:g}")
+    if level.saturation != 1:
+        words.append(f"saturation {level.saturation:g}")
+    if level.peak_nits is not None:
+        words.append(f"peak {level.peak_nits:g} cd/m2")
+    return "level: " + ", ".join(words)
+
+
+class _Job:
+    """What an unfinished conversion was asked to do, kept beside its work: it goes on with the same options only.
+
+    Args:
+        path: JSON file in the folder of unfinished work.
+        identity: what must be the same.
+
+    Attributes:
+        level: the level controls of the interrupted run; None if there is none.
+
+    Raises:
+        ValueError: the work there is another job's.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self._path, self._identity = path, json.loads(json.dumps(identity, default=str))
+        self.level: dict[str, Any] | None = None
+        if path.is_file():
+            before = json.loads(path.read_text())
+            changed = sorted(k for k, v in self._identity.items() if before["identity"].get(k) != v)
+            if changed:
+                raise ValueError(
+                    f"{path.parent} holds an interrupted conversion with another {', '.join(changed)}: "
+                    "give the same options to go on with it, or --overwrite to begin anew"
+                )
+            self.level = before["level"]
+
+    def begin(self, level: dict[str, Any]) -> None:
+        """Keep the identity and the level controls, until `end`."""
+        with replace_when_whole(self._path) as part:
+            part.write_text(json.dumps({"identity": self._identity, "level": level}))
+
+    def end(self) -> None:
+        """All frames are written."""
+        self._path.unlink()
+
+
+def _identity(options: argparse.Namespace, reader: FrameReader) -> dict[str, Any]:
+    names = ["model", "diffuse_white", "peak", "strength", "saturation", "codec", "crf", "preset", "lossless"]
+    names += ["assume", "fps", "on_error"]
+    path = options.input
+    stat = max((file.stat() for file in path.iterdir()), key=lambda s: s.st_mtime_ns) if path.is_dir() else path.stat()
+    return {
+        "version": version("vitm"),
+        "input": f"{path.resolve()} {len(reader)} frames {stat.st_size} {stat.st_mtime_ns}",
+        "checkpoint": _digest(options.checkpoint),
+        **{name: getattr(options, name) for name in names},
+    }
+
+
+def _digest(path: Path | None) -> str | None:
+    return None if path is None else sha256(path.read_bytes()).hexdigest()
+
+
+def _report(
+    options: argparse.Namespace,
+    codec: OutputKind,
+    level: LevelControl,
+    reader: FrameReader,
+    writer: Writer,
+    seconds: float,
+) -> dict[str, Any]:
+    """How the output was made."""
+    automatic = options.diffuse_white is None and options.model not in METHODS
+    return {
+        "input": str(options.input),
+        "output": str(options.output),
+        "codec": codec,
+        "model": options.model,
+        "checkpoint": None if options.checkpoint is None else str(options.checkpoint),
+        "checkpoint_sha256": _digest(options.checkpoint),
+        "level": {
+            **asdict(level),
+            "diffuse_white": options.diffuse_white or ("keep" if options.model in METHODS else DIFFUSE_WHITE_NITS),
+            "automatic": automatic,
+        },
+        "frames": writer.n_frames,
+        "max_cll": round(writer.max_cll, 1),
+        "max_fall": round(writer.max_fall, 1),
+        "damaged_frames": [{"frame": index, "seconds": float(at or 0)} for index, at in reader.damaged],
+        "dropped": writer.dropped,
+        "seconds": round(seconds, 1),
+        "device": options.device,
+        "vitm": version("vitm"),
+        "torch": torch.__version__,
+    }
+
+
+def _preview(options: argparse.Namespace, codec: OutputKind, rate: dict[str, Any], console: Console) -> None:
+    picture, video = (options.output.with_name(f"{options.output.stem}_preview{end}") for end in (".png", ".mp4"))
+    folder_rate = rate if codec not in _EVEN else {}
+    with (
+        FrameReader(options.input, expect="sdr", assume=options.assume, on_error=options.on_error, **rate) as sdr,
+        FrameReader(options.output, expect=_HDR[codec], **folder_rate) as hdr,
+    ):
+        write_previews(sdr, hdr, picture, video, sdr.info.fps or Fraction(24))
+    console.print(f"Previews: {picture}, {video}", soft_wrap=True)

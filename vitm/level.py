@@ -1,0 +1,128 @@
+"""The level of a conversion: how bright diffuse white is, how high highlights go, how strong and colourful it all is.
+
+SDR does not say how bright the scene was, so networks learn their data's habit: the picture is right and its level is
+not. These controls are constant over a clip: they cannot flicker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitm.baselines.analytic import DIFFUSE_WHITE_NITS, Gain
+from vitm.color import (
+    bt1886_eotf,
+    ictcp_to_rgb2020,
+    luminance,
+    pq_eotf,
+    pq_inverse_eotf,
+    rgb2020_to_ictcp,
+)
+from vitm.ops.tiling import map_rows
+
+_KNEE = 0.95  # of the peak's PQ code: highlights roll off from here
+_MIDTONES = 0.05, 0.5  # of SDR white, in light: neither noise nor compressed highlights
+
+
+@dataclass(frozen=True)
+class LevelControl:
+    """What is done to every frame of a conversion, in this order; the default changes nothing.
+
+    Args:
+        gain: factor on light.
+        strength: 1 is the conversion, 0 plain SDR in an HDR container with white at `white_nits`, in between a blend of
+            the PQ codes; above 1 exaggerates.
+        white_nits: luminance of SDR white where `strength` is not 1, cd/m2.
+        saturation: factor on the chroma Ct, Cp of ICtCp.
+        peak_nits: highlights roll off below this, cd/m2, at constant hue; None leaves them.
+
+    Raises:
+        ValueError: a factor is negative or not finite, or a luminance not within (0, 10000].
+    """
+
+    gain: float = 1.0
+    strength: float = 1.0
+    white_nits: float = DIFFUSE_WHITE_NITS
+    saturation: float = 1.0
+    peak_nits: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "strength", "saturation"):
+            if not (math.isfinite(value := getattr(self, name)) and value >= 0):
+                raise ValueError(f"{name} is {value}; expected 0 or more")
+        for name in ("white_nits", "peak_nits"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 10_000:
+                raise ValueError(f"{name} is {value}; expected more than 0 and at most 10000 cd/m2")
+
+    def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+        """Apply the controls.
+
+        Args:
+            hdr_pq: (..., 3, H, W), BT.2020 PQ code.
+            sdr: what it was converted from, the same shape, BT.709 gamma code in [0, 1].
+
+        Returns:
+            The same shape, BT.2020 PQ code; `hdr_pq` itself where nothing is to do.
+        """
+        if self == LevelControl(white_nits=self.white_nits):
+            return hdr_pq
+        return self._apply(hdr_pq, sdr) if torch.is_grad_enabled() else map_rows(self._apply, [hdr_pq, sdr], halo=0)
+
+    def _apply(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+        if self.gain != 1:
+            hdr_pq = pq_inverse_eotf(self.gain * pq_eotf(hdr_pq))
+        if self.strength != 1:
+            plain = Gain(self.white_nits)(sdr)
+            hdr_pq = (plain + self.strength * (hdr_pq - plain)).clamp(0, 1)
+        if self.saturation != 1:
+            scale = hdr_pq.new_tensor([1.0, self.saturation, self.saturation]).view(3, 1, 1)
+            hdr_pq = pq_inverse_eotf(ictcp_to_rgb2020(scale * rgb2020_to_ictcp(pq_eotf(hdr_pq))))
+        return hdr_pq if self.peak_nits is None else _roll_off(hdr_pq, self.peak_nits)
+
+
+def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:
+    """Codes below the peak's: the largest of R, G, B bends from the knee on, the others keep their ratio in light."""
+    peak = float(pq_inverse_eotf(torch.tensor(peak_nits)))
+    knee = _KNEE * peak
+    largest = hdr_pq.amax(dim=-3, keepdim=True).clamp(0, 1)
+    bent = knee + (peak - knee) * torch.tanh((largest - knee) / (peak - knee))
+    ratio = pq_eotf(bent) / pq_eotf(largest).clamp(min=1e-4)
+    return torch.where(largest > knee, pq_inverse_eotf(ratio * pq_eotf(hdr_pq)), hdr_pq)
+
+
+def midtone_ratios(hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+    """How bright mid-tones came out, against SDR with its white at 203 cd/m2 (BT.2408): log2 of the ratio of light.
+
+    Args:
+        hdr_pq: (..., 3, H, W), BT.2020 PQ code.
+        sdr: the same shape, BT.709 gamma code in [0, 1].
+
+    Returns:
+        (N,), stops, of the pixels whose SDR luminance is 5 to 50 % of white and of which no channel clips.
+    """
+    before = luminance(bt1886_eotf(sdr), "bt709")
+    after = luminance(pq_eotf(hdr_pq)) / DIFFUSE_WHITE_NITS
+    low, high = _MIDTONES
+    usable = (before > low) & (before < high) & (sdr.amax(dim=-3, keepdim=True) < 0.95) & (after > 0)
+    return (after[usable] / before[usable]).log2()
+
+
+def anchoring_gain(pairs: Iterable[tuple[Tensor, Tensor]], white_nits: float = DIFFUSE_WHITE_NITS) -> float:
+    """The gain that puts the mid-tones of a clip where SDR with its white at `white_nits` has them.
+
+    Args:
+        pairs: (hdr_pq, sdr) of some frames of the clip, (..., 3, H, W) each.
+        white_nits: luminance of diffuse white, cd/m2.
+
+    Returns:
+        The factor on light, from the median pixel over all frames; 1 where no frame has mid-tones.
+    """
+    ratios = torch.cat([midtone_ratios(hdr_pq, sdr) for hdr_pq, sdr in pairs])
+    if not len(ratios):
+        return 1.0
+    return white_nits / DIFFUSE_WHITE_NITS * math.exp2(-float(ratios.median()))

@@ -1,0 +1,228 @@
+"""HDR-VDP-3: how visible the difference of two HDR images is to a person in front of a display."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from vitm.color import pq_eotf
+from vitm.metrics.functional.code import code_pair
+from vitm.metrics.functional.filters import box3, gaussian, glare
+from vitm.metrics.functional.hdr_vdp3_observer import (
+    BT2020_TO_NATIVE,
+    CSF_NODES,
+    LOG_LIGHT,
+    NATIVE_TO_LMSR,
+    RESPONSE_NODES,
+    Display,
+    Matrix,
+    csf,
+    response_table,
+)
+from vitm.metrics.functional.steerable import decompose
+from vitm.ops.resize import resize_bicubic
+
+HDRVDP3Quantity = Literal["q_jod", "q"]
+
+_SMALLEST = 13  # the width of the low-pass filter that every level of the pyramid must hold
+_COARSEST_PPD = 4.0
+_SEEN = 0.001  # smallest relative difference of light that counts
+_MASKING_P, _MASKING_Q = 10**0.3424, 10**0.108934275615
+_MASKING_SELF, _MASKING_NEIGHBOUR = 10**1.41846291721, 10**0.136877512403
+_POOLING = 0.8
+
+
+@dataclass(frozen=True)
+class HDRVDP3Config:
+    """Who looks at what: two values of HDR-VDP-3 may be compared only if these agree.
+
+    Args:
+        ppd: pixels a degree of visual angle, more than 4.
+        display: the display whose spectra are assumed; "d65-luminance" is blind to colour and takes the luminance.
+        mtf: whether the eye scatters light (its optical transfer function).
+
+    Raises:
+        ValueError: for an unknown display or another `ppd`.
+    """
+
+    ppd: float = 60.0
+    display: Display = "oled"
+    mtf: bool = True
+
+    def __post_init__(self) -> None:
+        if self.display not in get_args(Display):
+            raise ValueError(f"unknown display {self.display!r}: expected one of {', '.join(get_args(Display))}")
+        if not _COARSEST_PPD < self.ppd < math.inf:
+            raise ValueError(f"expected more than {_COARSEST_PPD:g} pixels a degree, got {self.ppd}")
+
+
+HDR_VDP3_CONFIGS: Mapping[str, HDRVDP3Config] = MappingProxyType(
+    {
+        "default": HDRVDP3Config(),
+        "hdrtvnet": HDRVDP3Config(50.0, "led-lcd-wcg"),  # HDRTVNet, HDRTVNet++, HDCFM
+        "kpn_mfi": HDRVDP3Config(16.923811984784, "led-lcd-wcg"),  # 50 inches, 1920x1080, from half a metre
+        "hdrtvdm": HDRVDP3Config(60.0, "oled"),
+    }
+)
+
+
+def _mix(planes: Tensor, matrix: Matrix) -> Tensor:
+    """A matrix on the planes of (C, H, W), as sums: autocast and TF32 would round a product."""
+    mixed = []
+    for first, *others in matrix:
+        row = planes[0] * first
+        for plane, weight in zip(planes[1:], others, strict=True):
+            row = row.add_(plane, alpha=weight)
+        mixed.append(row)
+    return torch.stack(mixed)
+
+
+def _interpolate(table: Tensor, position: Tensor) -> Tensor:
+    """`table` (n,) at fractional positions, linearly, with the end values beyond its ends."""
+    position = position.clamp(0, len(table) - 1)
+    index = position.detach().int().clamp_(0, len(table) - 2)  # 0 also for nan, which then comes from `position`
+    flat = index.flatten()
+    low, slope = (values.index_select(0, flat).view_as(position) for values in (table, table.diff()))
+    return torch.addcmul(low, slope, position - index)
+
+
+def _pupil_mm(age: int, scene: Tensor) -> Tensor:
+    """Diameter for a scene of so many cd/m2 times square degrees."""
+    s = (scene / 846) ** 0.41
+    d = 7.75 - 5.75 * s / (s + 2)
+    return d + (age - 28.58) * (0.02132 - 0.009562 * d)
+
+
+def _see(native: Tensor, config: HDRVDP3Config) -> tuple[Tensor, Tensor]:
+    """The eye up to its receptors: native light (C, H, W) -> response (H, W) in thresholds, log of adapting light."""
+    H, W = native.shape[-2:]
+    if config.mtf:
+        native = glare(native, config.ppd).clamp_(1e-5, 1e10)
+    receptors = tuple(tuple(row[i] for row in NATIVE_TO_LMSR[config.display]) for i in (0, 1, 3))  # L, M, rods
+    received = _mix(native, receptors).clamp_(1e-8, 1e10)
+    luminance = (received[0] + received[1]).clamp_(min=1e-6)
+    adapting = gaussian(luminance.log().unsqueeze(0), 10**-0.781367 * config.ppd).squeeze(0)
+
+    scene = adapting.mean(dtype=torch.float64).exp() * (H * W / config.ppd**2)
+    log_gain = 2 * (_pupil_mm(24, scene) / _pupil_mm(28, scene)).log10()
+    position = received.log10().add_((log_gain + LOG_LIGHT).to(received)).mul_((RESPONSE_NODES - 1) / (2 * LOG_LIGHT))
+    cone, rod = response_table(native.dtype, native.device)
+    response = _interpolate(cone, position[0]) + _interpolate(cone, position[1]) + _interpolate(rod, position[2])
+    return response, adapting
+
+
+@lru_cache(maxsize=64)
+def _csf_table(rho: float, with_mtf: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Contrast sensitivity over log10 luminance, (CSF_NODES,)."""
+    with torch.inference_mode(False):  # what is cached must serve graphs later
+        nodes = torch.linspace(-LOG_LIGHT, LOG_LIGHT, CSF_NODES, dtype=torch.float64)
+        return csf(torch.tensor(rho, dtype=torch.float64), nodes, with_mtf).to(device, dtype)
+
+
+def _strongest_frequency(x: Tensor, ppd: float) -> Tensor:
+    """Cycles a degree of the largest Fourier coefficient of (H, W), the mean left out; 0 if there is none."""
+    amplitude = torch.fft.rfft2(x.detach()).abs()
+    amplitude[0, 0] = 0
+    fy = torch.fft.fftfreq(x.shape[0], dtype=torch.float64, device=x.device)
+    fx = torch.fft.rfftfreq(x.shape[1], dtype=torch.float64, device=x.device)
+    return ppd * torch.hypot(fy[:, None], fx).flatten()[amplitude.argmax()]
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return x if x.shape == like.shape else resize_bicubic(x, size=(like.shape[0], like.shape[1]))
+
+
+def _pool(bands: list[Tensor], light: Tensor, changed: Tensor, config: HDRVDP3Config) -> Tensor:
+    """The visible difference over all bands, a scalar in fp64.
+
+    Args:
+        bands: of the two responses, (2, h, w) each.
+        light: (H, W), log10 of the light that both eyes adapt to.
+        changed: (H, W), 1 where the images differ, 0 elsewhere.
+        config: display and viewing distance.
+    """
+    masks = [box3(torch.minimum(band[0].abs(), band[1].abs())) for band in bands]
+    last, errors = len(bands) - 1, []
+    position, where = light, changed
+    for b, band in enumerate(bands):
+        difference, rho = band[0] - band[1], config.ppd / 2 ** (b + 1)
+        if b == 0 or difference.shape != where.shape:
+            position = (_resize(light, difference) + LOG_LIGHT) * ((CSF_NODES - 1) / (2 * LOG_LIGHT))
+            where = _resize(changed, difference).abs() ** _POOLING
+        if b < last:
+            sensitivity = _interpolate(_csf_table(rho, config.mtf, band.dtype, band.device), position)
+        else:
+            strongest = _strongest_frequency(difference, 4 * rho)
+            sensitivity = csf(strongest, light.mean(dtype=torch.float64), config.mtf).to(band)
+        neighbours = [masks[n] for n in (b - 1, b + 1) if 0 <= n < last]
+        neighbour = torch.stack([_resize(mask, difference).clamp(min=0) for mask in neighbours]).sum(dim=0)
+        noise = _MASKING_SELF * masks[b] ** _MASKING_Q + _MASKING_NEIGHBOUR * neighbour**_MASKING_Q
+        # |D|^0.8 of D = |difference|^p / sqrt(S^-2p + noise^2), written so that S = 0 and a difference of 0 give 0.
+        seen = (difference.abs() * sensitivity) ** (_POOLING * _MASKING_P)
+        masked = (1 + (noise * sensitivity**_MASKING_P).square()) ** (-_POOLING / 2)
+        errors.append((seen * masked * where).mean().double() ** (1 / _POOLING))
+    return torch.stack(errors).mean()
+
+
+def _visible_difference(pred: Tensor, target: Tensor, config: HDRVDP3Config) -> Tensor:
+    """The pooled error of one pair (3, H, W), a scalar in fp64."""
+    native = [_mix(pq_eotf(x), BT2020_TO_NATIVE[config.display]).clamp_(min=1e-6) for x in (pred, target)]
+    with torch.no_grad():
+        changed = ((native[0] - native[1]).abs_() / native[1] > _SEEN).any(dim=0).to(pred.dtype)
+    (response_p, adapting_p), (response_t, adapting_t) = (_see(x, config) for x in native)
+    light = (adapting_p.exp() + adapting_t.exp()).div_(2).clamp_(10**-LOG_LIGHT, 10**LOG_LIGHT).log10()
+    halvings = math.floor(math.log2(min(light.shape) / _SMALLEST)) + 1
+    height = min(math.ceil(math.log2(config.ppd)) - 2, halvings)
+    bands = decompose(torch.stack((response_p, response_t)), height)
+    bands[-1] = bands[-1] - bands[-1].mean(dim=(-2, -1), keepdim=True)
+    return _pool(bands, light, changed, config)
+
+
+def hdr_vdp3(
+    pred: Tensor,
+    target: Tensor,
+    config: str | HDRVDP3Config = "default",
+    quantity: HDRVDP3Quantity = "q_jod",
+) -> Tensor:
+    """HDR-VDP-3 of each frame (Mantiuk, Hammou, Hanji 2023, arXiv:2304.13625), release 3.0.7, an observer of age 24.
+
+    Tasks "quality" and "side-by-side" of the release are the same number. It is blind to colour and to a gain of the
+    whole frame: report it beside PSNR or Delta E ITP, never alone.
+
+    Args:
+        pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64, at least 13x13. fp32 is computed
+            in fp32, which moves the result by less than 1e-4.
+        target: the same shape.
+        config: display and viewing distance, by a name of `HDR_VDP3_CONFIGS` or given.
+        quantity: "q_jod": in just objectionable differences. "q": the release's Q, which HDRTVNet and KPN-MFI report.
+
+    Returns:
+        (B,) or (B, T) in fp64; higher is better, 10 for identical frames. Differentiable, but for where frames differ
+        (by more than 0.1 %) and the frequency of the coarsest band, which count as constants.
+
+    Raises:
+        TypeError: for integers and half precision.
+        ValueError: for an unknown configuration or quantity, for shapes that differ or are not of that form, and for
+            frames smaller than 13x13.
+    """
+    if isinstance(config, str):
+        if config not in HDR_VDP3_CONFIGS:
+            raise ValueError(f"unknown configuration {config!r}: expected one of {', '.join(HDR_VDP3_CONFIGS)}")
+        config = HDR_VDP3_CONFIGS[config]
+    if quantity not in get_args(HDRVDP3Quantity):
+        raise ValueError(f"unknown quantity {quantity!r}: expected one of {', '.join(get_args(HDRVDP3Quantity))}")
+    pred, target = code_pair(pred, target, keep_dtype=True)
+    if min(pred.shape[-2:]) < _SMALLEST:
+        raise ValueError(f"HDR-VDP-3 needs frames of at least {_SMALLEST}x{_SMALLEST}, got {tuple(pred.shape[-2:])}")
+    dtype = torch.promote_types(pred.dtype, target.dtype)
+    frames = zip(pred.to(dtype).flatten(0, -4), target.to(dtype).flatten(0, -4), strict=True)
+    errors = [_visible_difference(x, y, config) for x, y in frames]
+    lost = torch.log1p(math.exp(4) * torch.stack(errors)).view(pred.shape[:-3])  # 10 - Q
+    return 10 - (lost if quantity == "q" else 0.52 * lost**1.2812)

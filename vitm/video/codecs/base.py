@@ -1,0 +1,75 @@
+"""What a writer must know of a codec."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from vitm.video.planes import Codes, Float, pixel_layout, rgb_to_planes
+from vitm.video.tags import MasteringDisplay
+
+Levels = tuple[int, int]  # MaxCLL and MaxFALL in cd/m2
+
+
+@dataclass(frozen=True)
+class Codec(ABC):
+    """One way to encode PQ frames. Its fields are its options; equal codecs give parts that can be joined.
+
+    Attributes:
+        encoder: FFmpeg's name of the encoder.
+        pixel_format: FFmpeg's name of what it encodes.
+        transfer: the H.273 code of its signal: 16 (PQ) or 18 (HLG).
+        fourcc: its name in MP4 and MOV.
+        suffixes: the containers that hold it.
+        part_suffix: the container of intermediate files.
+        min_size: the smallest width and height.
+    """
+
+    encoder: ClassVar[str]
+    pixel_format: ClassVar[Literal["yuv420p10le", "yuv422p10le"]] = "yuv420p10le"
+    transfer: ClassVar[int] = 16
+    fourcc: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mov", ".mkv")
+    part_suffix: ClassVar[str] = ".mp4"
+    min_size: ClassVar[tuple[int, int]] = (16, 16)
+
+    @property
+    def tags(self) -> Mapping[str, int]:
+        """PyAV's names with H.273 codes: BT.2020, the transfer, BT.2020 non-constant luminance; narrow range."""
+        return {"color_primaries": 9, "color_trc": self.transfer, "colorspace": 9, "color_range": 1}
+
+    @property
+    def display(self) -> MasteringDisplay | None:
+        """The ST 2086 metadata; None where the signal has none (HLG), and then no light levels either."""
+        return None
+
+    @abstractmethod
+    def options(self) -> dict[str, str]:
+        """The encoder's options."""
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise ValueError for a size that cannot be encoded."""
+        chroma = pixel_layout(self.pixel_format).chroma
+        across, down = pixel_layout(self.pixel_format).subsampling
+        least = self.min_size
+        if width < least[0] or height < least[1] or width % across or height % down:
+            even = "an even width and height" if down == 2 else "an even width"
+            raise ValueError(f"{width}x{height}: {chroma} needs {even} of at least {least[0]}x{least[1]}: crop or pad")
+
+    def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
+        """The planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
+        return rgb_to_planes(hdr_pq, "4:2:2" if self.pixel_format == "yuv422p10le" else "4:2:0")
+
+    def patch_record(self, record: bytes, levels: Levels) -> bytes:
+        """The decoder configuration record with the light levels of the whole video."""
+        return record
+
+    def patch_packet(self, packet: bytes, record: bytes, levels: Levels) -> bytes:
+        """A packet with the light levels of the whole video; `record` is the decoder configuration record."""
+        return packet
+
+    def quiet(self) -> None:
+        """Keep the encoder from printing; called before it opens."""
+        return

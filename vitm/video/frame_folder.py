@@ -1,0 +1,134 @@
+"""Writing numbered frames: 16-bit PNG or TIFF of PQ codes, or EXR of linear light."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from os import PathLike
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from vitm.color.transfer import pq_eotf
+from vitm.video.atomic import check_writable, folder_beside, replace_when_whole
+from vitm.video.errors import VideoWriteError
+from vitm.video.images import write_exr, write_image
+from vitm.video.planes import Float
+from vitm.video.segments import claim_folder, release_folder
+from vitm.video.writer import Writer
+
+FrameKind = Literal["png", "tiff", "exr"]
+EXR_UNIT_NITS = 100.0  # light of the value 1.0; also in the file's whiteLuminance
+
+_NUMBERED = re.compile(r"\d+\.(png|tiff?|exr|hdr)")
+
+
+class FrameFolderWriter(Writer):
+    """Writes a folder of frames, 000000.png and so on, which appears only when it is whole.
+
+    PNG and TIFF hold PQ codes of BT.2020 in 16 bits (65535 is 10,000 cd/m2). EXR holds linear light of BT.2020 in half
+    precision, 1.0 being 100 cd/m2, with the attributes chromaticities and whiteLuminance. No format here says that PNG
+    and TIFF codes are PQ: `FrameReader(folder, expect="hdr10")` must be told.
+
+    Args:
+        path: the folder. One that is there is replaced if it holds nothing but numbered frames.
+        width: of the frames, in pixels.
+        height: of the frames, in pixels.
+        kind: "png", "tiff" or "exr".
+        work_dir: a folder that keeps the finished frames after an interruption, made if it is missing; the same call
+            goes on from them. None: nothing is kept.
+
+    Raises:
+        ValueError: for an unknown kind, non-positive sizes, or a `work_dir` with the work of other settings.
+        VideoWriteError: if the folder cannot be written, or holds something else.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        width: int,
+        height: int,
+        kind: FrameKind = "png",
+        *,
+        work_dir: str | PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(path, width, height)
+        if kind not in get_args(FrameKind):
+            raise ValueError(f"kind={kind!r}: expected one of {', '.join(get_args(FrameKind))}")
+        if width < 1 or height < 1:
+            raise ValueError(f"{width}x{height}: expected a positive size")
+        self.kind = kind
+        _check_target(self.path)
+        self._work_dir = None if work_dir is None else Path(work_dir)
+        if self._work_dir is not None:
+            self._claim = claim_folder(self._work_dir, {"frames": kind, "width": width, "height": height})
+            self._frames = self._work_dir / "frames"
+            self._frames.mkdir(exist_ok=True)
+            self._resume(self._work_dir / "levels.json")
+        else:
+            self._frames = folder_beside(self.path)
+
+    def _resume(self, levels: Path) -> None:
+        for left_over in self._frames.glob(".*.partial*"):
+            left_over.unlink()
+        while self._file(self.n_frames).is_file():
+            self.n_frames += 1
+        self.finished_frames = self.n_frames
+        if self.n_frames:
+            self.max_cll, self.max_fall = json.loads(levels.read_text())
+
+    def _file(self, number: int) -> Path:
+        return self._frames / f"{number:06d}.{self.kind}"
+
+    def _put(self, image: Float, ticks: int) -> None:
+        if self._work_dir is not None:  # before the frame: a frame that is there has been measured
+            with replace_when_whole(self._work_dir / "levels.json") as temporary:
+                temporary.write_text(json.dumps((self.max_cll, self.max_fall)))
+        file = self._file(ticks)
+        if self.kind == "exr":
+            light = pq_eotf(torch.from_numpy(image)).numpy() / EXR_UNIT_NITS
+            write_exr(file, light, half=True, white_nits=EXR_UNIT_NITS)
+        else:
+            write_image(file, image, bits=16)
+
+    def _finish(self) -> None:
+        finished = self._frames
+        if self._work_dir is not None:
+            finished = folder_beside(self.path)  # on the output's disk: the last step is then a rename
+            try:
+                finished.rmdir()
+                shutil.move(self._frames, finished)
+            except BaseException:
+                if self._frames.is_dir():
+                    shutil.rmtree(finished, ignore_errors=True)
+                raise
+        older = None
+        if self.path.exists():
+            older = folder_beside(self.path)
+            self.path.replace(older)
+        finished.rename(self.path)
+        if older is not None:
+            shutil.rmtree(older)
+        if self._work_dir is not None:
+            (self._work_dir / "levels.json").unlink()
+            release_folder(self._work_dir)
+
+    def _clean_up(self) -> None:
+        if self._work_dir is None:
+            shutil.rmtree(self._frames, ignore_errors=True)
+        else:
+            self._claim.close()
+
+
+def _check_target(path: Path) -> None:
+    if path.is_dir():
+        other = [p.name for p in path.iterdir() if not _NUMBERED.fullmatch(p.name)]
+        if other:
+            raise VideoWriteError(
+                f"cannot write {path}: a folder of this name holds {sorted(other)[0]}; choose another name"
+            )
+    elif path.exists():
+        raise VideoWriteError(f"cannot write {path}: there is a file of this name")
+    check_writable(path.parent / f".{path.name}")
