@@ -58,6 +58,16 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "hdr_vdp3_kpn": replace(FRAMES, variant="Q", ppd=16.9238, display="led-lcd-wcg"),
                 "mabd_pred": CLIPS,
             }
-        )
+        ),
+        # Its rows are HDRTVNet's own; SSIM's definition was not published, and SR-SIM's scale is inferred from the values.
+        "hdcfm": MappingProxyType(
+            {
+                "psnr": FRAMES,
+                "ssim": replace(FRAMES, variant="gauss11"),
+                "sr_sim": replace(FRAMES, variant="0..255"),
+                "delta_e_itp": FRAMES,
+                "hdr_vdp3_hdrtvnet": replace(FRAMES, variant="Q", ppd=50.0, display="led-lcd-wcg"),
+            }
+        ),
     }
 )

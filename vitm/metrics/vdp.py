@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vitm.metrics.frame import FrameMetric
-from vitm.metrics.functional.hdr_vdp3 import HDR_VDP3_CONFIGS, HDRVDP3Config, HDRVDP3Quantity, hdr_vdp3
+from vitm.metrics.functional.hdr_vdp3 import HDRVDP3Config, HDRVDP3Quantity, hdr_vdp3, hdr_vdp3_config
 from vitm.metrics.protocol import FRAMES
 
 
@@ -16,10 +16,13 @@ class HDRVDP3(FrameMetric):
     """Mean of the frames' HDR-VDP-3, computed in fp32. See `functional.hdr_vdp3`.
 
     Args:
-        config: a named configuration, or one of your own.
+        config: a named configuration ("default", "hdrtvnet", "kpn_mfi", "hdrtvdm"), or one of your own.
         quantity: "q_jod" or "q".
         round_16bit: whether to clip and round to 16 bit first.
         kwargs: options of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: for an unknown configuration or quantity.
     """
 
     higher_is_better = True
@@ -31,11 +34,14 @@ class HDRVDP3(FrameMetric):
         round_16bit: bool = True,
         **kwargs: Any,
     ) -> None:
-        self.config = HDR_VDP3_CONFIGS[config] if isinstance(config, str) else config
-        self.quantity: HDRVDP3Quantity = quantity
-        variant = "Q_JOD" if quantity == "q_jod" else "Q"
-        protocol = replace(FRAMES, variant=variant, ppd=self.config.ppd, display=self.config.display)
+        config = hdr_vdp3_config(config)
+        if quantity not in ("q_jod", "q"):
+            raise ValueError(f"unknown quantity {quantity!r}: expected q_jod or q")
+        variant = quantity.upper() if config.mtf else f"{quantity.upper()} without glare"
+        protocol = replace(FRAMES, variant=variant, ppd=config.ppd, display=config.display)
         super().__init__(round_16bit, protocol, **kwargs)
+        self.config = config
+        self.quantity: HDRVDP3Quantity = quantity
 
     def values(self, pred: Tensor, target: Tensor) -> Tensor:
         """HDR-VDP-3 of each frame."""

@@ -24,7 +24,7 @@ _TAILS = 8  # standard deviations after which a Gaussian is 0 in fp64
 @contextmanager
 def _exact_convolutions(device: torch.device) -> Iterator[None]:
     """Convolutions in the precision of their input, whatever autocast, TF32 or bf16 the caller allows."""
-    backends = torch.backends.cudnn.conv, torch.backends.mkldnn.conv
+    backends = torch.backends.cudnn.conv, torch.backends.mkldnn.conv  # type: ignore[attr-defined]
     saved = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
@@ -103,17 +103,17 @@ def _glare_tables(
     """For `glare`: the order of rows, the twists of both axes, and the transfer for a spectrum and its mirror image."""
     with torch.inference_mode(False):  # what is cached must serve graphs later
         H, W = size
-        k, l = (torch.arange(n, dtype=torch.float64) for n in (H, W // 2 + 1))
+        y, x = (torch.arange(n, dtype=torch.float64) for n in (H, W // 2 + 1))
 
-        def transfer(k: Tensor, l: Tensor) -> Tensor:
-            return mtf(ppd * torch.hypot(k[:, None] / (2 * H), l / (2 * W)))
+        def transfer(y: Tensor, x: Tensor) -> Tensor:
+            return mtf(ppd * torch.hypot(y[:, None] / (2 * H), x / (2 * W)))
 
-        near, far = transfer(k, l), transfer(H - k, W - l)
-        across, along = transfer(k, W - l), transfer(H - k, l)
+        near, far = transfer(y, x), transfer(H - y, W - x)
+        across, along = transfer(y, W - x), transfer(H - y, x)
         direct = torch.stack((near + far, across + along), dim=-1) / 2
         mirrored = torch.stack((near - far, across - along), dim=-1) / 2
         complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
-        twists = (torch.polar(torch.ones_like(f), -math.pi * f / (2 * n)) for f, n in ((k, H), (l, W)))
+        twists = (torch.polar(torch.ones_like(f), -math.pi * f / (2 * n)) for f, n in ((y, H), (x, W)))
         twist_h, twist_w = (twist.to(device, complex_dtype) for twist in twists)
         order = torch.cat((torch.arange(0, H, 2), torch.arange(H - 1 - H % 2, 0, -2)))
         return order.to(device), twist_h[:, None], twist_w, direct.to(device, dtype), mirrored.to(device, dtype)
@@ -126,8 +126,8 @@ def glare(x: Tensor, ppd: float) -> Tensor:
     inverse come from one real Fourier transform of the reordered image (Makhoul 1980), and with V its twisted spectrum
     and M the transfer, both together are
 
-        Re V' = (M(k, l) + M(H-k, W-l)) / 2 Re V + (M(k, l) - M(H-k, W-l)) / 2 Re V(-k, l)
-        Im V' = (M(k, W-l) + M(H-k, l)) / 2 Im V + (M(k, W-l) - M(H-k, l)) / 2 Im V(-k, l).
+        Re V' = (M(y, x) + M(H-y, W-x)) / 2 Re V + (M(y, x) - M(H-y, W-x)) / 2 Re V(-y, x)
+        Im V' = (M(y, W-x) + M(H-y, x)) / 2 Im V + (M(y, W-x) - M(H-y, x)) / 2 Im V(-y, x).
 
     Args:
         x: (N, H, W), fp32 or fp64.
@@ -143,7 +143,8 @@ def glare(x: Tensor, ppd: float) -> Tensor:
     spectrum = torch.fft.rfft2(x).mul_(twist_w)
     mirror = torch.cat((spectrum[..., :1, :], spectrum[..., 1:, :].flip(-2)), dim=-2).mul_(twist_h.conj())
     spectrum = torch.view_as_real(spectrum.mul_(twist_h)).mul_(direct).addcmul_(torch.view_as_real(mirror), mirrored)
-    x = torch.fft.irfft2(torch.view_as_complex(spectrum) * (twist_h * twist_w).conj(), s=(H, W))
+    filtered = torch.view_as_complex(spectrum).mul_(twist_h.conj()).mul_(twist_w.conj())
+    x = torch.fft.irfft2(filtered, s=(H, W))
     y = torch.empty_like(x)
     y[..., ::2], y[..., 1::2] = x[..., : (W + 1) // 2], x[..., (W + 1) // 2 :].flip(-1)
     return y.index_select(-2, order.argsort())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -37,6 +37,7 @@ _SEEN = 0.001  # smallest relative difference of light that counts
 _MASKING_P, _MASKING_Q = 10**0.3424, 10**0.108934275615
 _MASKING_SELF, _MASKING_NEIGHBOUR = 10**1.41846291721, 10**0.136877512403
 _POOLING = 0.8
+_SLAB = 2**15  # pixels that are worked on at a time where each stands alone: they stay in the CPU's cache
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,19 @@ HDR_VDP3_CONFIGS: Mapping[str, HDRVDP3Config] = MappingProxyType(
 )
 
 
+def hdr_vdp3_config(config: str | HDRVDP3Config) -> HDRVDP3Config:
+    """A configuration by its name of `HDR_VDP3_CONFIGS`, or as given.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if isinstance(config, HDRVDP3Config):
+        return config
+    if config not in HDR_VDP3_CONFIGS:
+        raise ValueError(f"unknown configuration {config!r}: expected one of {', '.join(HDR_VDP3_CONFIGS)}")
+    return HDR_VDP3_CONFIGS[config]
+
+
 def _mix(planes: Tensor, matrix: Matrix) -> Tensor:
     """A matrix on the planes of (C, H, W), as sums: autocast and TF32 would round a product."""
     mixed = []
@@ -82,6 +96,12 @@ def _mix(planes: Tensor, matrix: Matrix) -> Tensor:
             row = row.add_(plane, alpha=weight)
         mixed.append(row)
     return torch.stack(mixed)
+
+
+def _by_rows(function: Callable[..., Tensor], *planes: Tensor) -> list[Tensor]:
+    """`function` of the planes (..., H, W), a few rows at a time."""
+    rows = max(1, _SLAB // planes[0].shape[-1])
+    return [function(*(p[..., y : y + rows, :] for p in planes)) for y in range(0, planes[0].shape[-2], rows)]
 
 
 def _interpolate(table: Tensor, position: Tensor) -> Tensor:
@@ -103,19 +123,26 @@ def _pupil_mm(age: int, scene: Tensor) -> Tensor:
 def _see(native: Tensor, config: HDRVDP3Config) -> tuple[Tensor, Tensor]:
     """The eye up to its receptors: native light (C, H, W) -> response (H, W) in thresholds, log of adapting light."""
     H, W = native.shape[-2:]
-    if config.mtf:
-        native = glare(native, config.ppd).clamp_(1e-5, 1e10)
     receptors = tuple(tuple(row[i] for row in NATIVE_TO_LMSR[config.display]) for i in (0, 1, 3))  # L, M, rods
-    received = _mix(native, receptors).clamp_(1e-8, 1e10)
-    luminance = (received[0] + received[1]).clamp_(min=1e-6)
-    adapting = gaussian(luminance.log().unsqueeze(0), 10**-0.781367 * config.ppd).squeeze(0)
 
+    def receive(native: Tensor) -> Tensor:
+        """Logarithms: of L + M to base e, and of L, M and the rods to base 10."""
+        received = _mix(native.clamp(1e-5, 1e10) if config.mtf else native, receptors).clamp_(1e-8, 1e10)
+        luminance = (received[:1] + received[1:2]).clamp_(min=1e-6)
+        return torch.cat((luminance.log(), received.log10()))
+
+    logs = torch.cat(_by_rows(receive, glare(native, config.ppd) if config.mtf else native), dim=-2)
+    adapting = gaussian(logs[:1], 10**-0.781367 * config.ppd).squeeze(0)
     scene = adapting.mean(dtype=torch.float64).exp() * (H * W / config.ppd**2)
     log_gain = 2 * (_pupil_mm(24, scene) / _pupil_mm(28, scene)).log10()
-    position = received.log10().add_((log_gain + LOG_LIGHT).to(received)).mul_((RESPONSE_NODES - 1) / (2 * LOG_LIGHT))
-    cone, rod = response_table(native.dtype, native.device)
-    response = _interpolate(cone, position[0]) + _interpolate(cone, position[1]) + _interpolate(rod, position[2])
-    return response, adapting
+    offset = (log_gain + LOG_LIGHT).to(logs)
+    cone, rod = response_table(logs.dtype, logs.device)
+
+    def respond(logs: Tensor) -> Tensor:
+        position = (logs + offset) * ((RESPONSE_NODES - 1) / (2 * LOG_LIGHT))
+        return _interpolate(cone, position[0]) + _interpolate(cone, position[1]) + _interpolate(rod, position[2])
+
+    return torch.cat(_by_rows(respond, logs[1:])), adapting
 
 
 @lru_cache(maxsize=64)
@@ -139,50 +166,61 @@ def _resize(x: Tensor, like: Tensor) -> Tensor:
     return x if x.shape == like.shape else resize_bicubic(x, size=(like.shape[0], like.shape[1]))
 
 
-def _pool(bands: list[Tensor], light: Tensor, changed: Tensor, config: HDRVDP3Config) -> Tensor:
+def _visible(band: Tensor, sensitivity: Tensor, changed: Tensor, mask: Tensor, *neighbours: Tensor) -> Tensor:
+    """The sum of |D|^0.8, D = |difference|^p / sqrt(S^-2p + N^2): written so that S = 0 and no difference give 0."""
+    neighbour = torch.stack(neighbours).clamp(min=0).sum(dim=0)
+    noise = _MASKING_SELF * mask**_MASKING_Q + _MASKING_NEIGHBOUR * neighbour**_MASKING_Q
+    seen = ((band[0] - band[1]).abs() * sensitivity) ** (_POOLING * _MASKING_P)
+    masked = (1 + (noise * sensitivity**_MASKING_P).square()) ** (-_POOLING / 2)
+    return (seen * masked * changed.abs() ** _POOLING).sum()
+
+
+def _pool(bands: list[Tensor], log_light: Tensor, changed: Tensor, config: HDRVDP3Config) -> Tensor:
     """The visible difference over all bands, a scalar in fp64.
 
     Args:
         bands: of the two responses, (2, h, w) each.
-        light: (H, W), log10 of the light that both eyes adapt to.
+        log_light: (H, W), log10 of the light that the eyes adapt to.
         changed: (H, W), 1 where the images differ, 0 elsewhere.
         config: display and viewing distance.
     """
     masks = [box3(torch.minimum(band[0].abs(), band[1].abs())) for band in bands]
     last, errors = len(bands) - 1, []
-    position, where = light, changed
-    for b, band in enumerate(bands):
-        difference, rho = band[0] - band[1], config.ppd / 2 ** (b + 1)
-        if b == 0 or difference.shape != where.shape:
-            position = (_resize(light, difference) + LOG_LIGHT) * ((CSF_NODES - 1) / (2 * LOG_LIGHT))
-            where = _resize(changed, difference).abs() ** _POOLING
+    for b, (band, mask) in enumerate(zip(bands, masks, strict=True)):
+        rho = config.ppd / 2 ** (b + 1)
         if b < last:
-            sensitivity = _interpolate(_csf_table(rho, config.mtf, band.dtype, band.device), position)
+            table = _csf_table(rho, config.mtf, band.dtype, band.device)
+            position = (_resize(log_light, mask) + LOG_LIGHT) * ((CSF_NODES - 1) / (2 * LOG_LIGHT))
+            sensitivity = torch.cat(_by_rows(partial(_interpolate, table), position))
         else:
-            strongest = _strongest_frequency(difference, 4 * rho)
-            sensitivity = csf(strongest, light.mean(dtype=torch.float64), config.mtf).to(band)
-        neighbours = [masks[n] for n in (b - 1, b + 1) if 0 <= n < last]
-        neighbour = torch.stack([_resize(mask, difference).clamp(min=0) for mask in neighbours]).sum(dim=0)
-        noise = _MASKING_SELF * masks[b] ** _MASKING_Q + _MASKING_NEIGHBOUR * neighbour**_MASKING_Q
-        # |D|^0.8 of D = |difference|^p / sqrt(S^-2p + noise^2), written so that S = 0 and a difference of 0 give 0.
-        seen = (difference.abs() * sensitivity) ** (_POOLING * _MASKING_P)
-        masked = (1 + (noise * sensitivity**_MASKING_P).square()) ** (-_POOLING / 2)
-        errors.append((seen * masked * where).mean().double() ** (1 / _POOLING))
+            strongest = _strongest_frequency(band[0] - band[1], 4 * rho)
+            sensitivity = csf(strongest, log_light.mean(dtype=torch.float64), config.mtf).to(band).expand_as(mask)
+        neighbours = [_resize(masks[n], mask) for n in (b - 1, b + 1) if 0 <= n < last]
+        sums = _by_rows(_visible, band, sensitivity, _resize(changed, mask), mask, *neighbours)
+        errors.append((torch.stack(sums).sum(dtype=torch.float64) / mask.numel()) ** (1 / _POOLING))
     return torch.stack(errors).mean()
 
 
 def _visible_difference(pred: Tensor, target: Tensor, config: HDRVDP3Config) -> Tensor:
     """The pooled error of one pair (3, H, W), a scalar in fp64."""
-    native = [_mix(pq_eotf(x), BT2020_TO_NATIVE[config.display]).clamp_(min=1e-6) for x in (pred, target)]
-    with torch.no_grad():
-        changed = ((native[0] - native[1]).abs_() / native[1] > _SEEN).any(dim=0).to(pred.dtype)
-    (response_p, adapting_p), (response_t, adapting_t) = (_see(x, config) for x in native)
-    light = (adapting_p.exp() + adapting_t.exp()).div_(2).clamp_(10**-LOG_LIGHT, 10**LOG_LIGHT).log10()
-    halvings = math.floor(math.log2(min(light.shape) / _SMALLEST)) + 1
+
+    def display(code: Tensor) -> Tensor:
+        return _mix(pq_eotf(code), BT2020_TO_NATIVE[config.display]).clamp_(min=1e-6)
+
+    def change(pred: Tensor, target: Tensor) -> Tensor:
+        return ((pred - target).abs() / target > _SEEN).any(dim=0).to(pred.dtype)
+
+    def adapt(log_pred: Tensor, log_target: Tensor) -> Tensor:
+        return ((log_pred.exp() + log_target.exp()) / 2).clamp(10**-LOG_LIGHT, 10**LOG_LIGHT).log10()
+
+    native_p, native_t = (torch.cat(_by_rows(display, x), dim=-2) for x in (pred, target))
+    changed = torch.cat(_by_rows(change, native_p.detach(), native_t.detach()))
+    (response_p, adapting_p), (response_t, adapting_t) = _see(native_p, config), _see(native_t, config)
+    halvings = math.floor(math.log2(min(changed.shape) / _SMALLEST)) + 1
     height = min(math.ceil(math.log2(config.ppd)) - 2, halvings)
     bands = decompose(torch.stack((response_p, response_t)), height)
     bands[-1] = bands[-1] - bands[-1].mean(dim=(-2, -1), keepdim=True)
-    return _pool(bands, light, changed, config)
+    return _pool(bands, torch.cat(_by_rows(adapt, adapting_p, adapting_t)), changed, config)
 
 
 def hdr_vdp3(
@@ -197,8 +235,8 @@ def hdr_vdp3(
     whole frame: report it beside PSNR or Delta E ITP, never alone.
 
     Args:
-        pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64, at least 13x13. fp32 is computed
-            in fp32, which moves the result by less than 1e-4.
+        pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64, at least 13x13. fp32 is
+            computed in fp32, which moves the result by less than 1e-4.
         target: the same shape.
         config: display and viewing distance, by a name of `HDR_VDP3_CONFIGS` or given.
         quantity: "q_jod": in just objectionable differences. "q": the release's Q, which HDRTVNet and KPN-MFI report.
@@ -212,10 +250,7 @@ def hdr_vdp3(
         ValueError: for an unknown configuration or quantity, for shapes that differ or are not of that form, and for
             frames smaller than 13x13.
     """
-    if isinstance(config, str):
-        if config not in HDR_VDP3_CONFIGS:
-            raise ValueError(f"unknown configuration {config!r}: expected one of {', '.join(HDR_VDP3_CONFIGS)}")
-        config = HDR_VDP3_CONFIGS[config]
+    config = hdr_vdp3_config(config)
     if quantity not in get_args(HDRVDP3Quantity):
         raise ValueError(f"unknown quantity {quantity!r}: expected one of {', '.join(get_args(HDRVDP3Quantity))}")
     pred, target = code_pair(pred, target, keep_dtype=True)

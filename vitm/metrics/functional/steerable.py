@@ -8,7 +8,7 @@ from torch import Tensor
 from vitm.metrics.functional.filters import Array, reflected
 
 
-def _octant(*rows: tuple[float, ...]) -> NDArray[np.float64]:
+def _octant(*rows: tuple[float, ...]) -> Array:
     """A filter of eightfold symmetry from its top-left octant: rows from the diagonal to the middle column."""
     n = len(rows)
     quarter = np.zeros((n, n))
