@@ -1,0 +1,195 @@
+"""`vitm convert` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from vitm.cli import main
+from vitm.color import inverse_tone_map
+from vitm.convert import convert_clip
+from vitm.level import midtone_ratios
+from vitm.papers.hdcfm import HDCFM
+from vitm.papers.kpn_mfi import KPNMFI
+from vitm.video import FrameReader, probe, write_image
+
+PHOTOGRAPH = data.coffee()[::4, ::4].astype(np.float32) / 255
+
+
+def run(*args: object) -> int:
+    return main(["convert", *(str(arg) for arg in args)])
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Six frames of 97 x 65: an odd size."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for i in range(6):
+        write_image(folder / f"{i}.png", PHOTOGRAPH[20:85, 20 + i : 117 + i], bits=8)
+    return folder
+
+
+def sdr(folder: Path) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(f.rgb).permute(2, 0, 1) for f in FrameReader(folder, expect="sdr")])
+
+
+def codes(folder: Path) -> torch.Tensor:
+    frames = [cv2.imread(str(p), cv2.IMREAD_UNCHANGED)[..., ::-1] / 65535 for p in sorted(folder.glob("*.png"))]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float()
+
+
+def checkpoint(path: Path, name: str, network: torch.nn.Module, **arguments: object) -> Path:
+    state = {f"network.{k}": v for k, v in network.state_dict().items()}
+    torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, path)
+    return path
+
+
+def test_folder_to_hdr10_with_report_and_previews(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = clip.with_name("out.mp4")
+    assert run(clip, out, "--model", "bt2446a", "--fps", 25, "--crf", 4, "--preview") == 0
+    info = probe(out)
+    assert (info.width, info.height, info.n_frames, info.fps) == (98, 66, 6, 25)
+    assert (info.transfer, info.primaries, info.matrix, info.bit_depth) == ("pq", "bt2020", "bt2020", 10)
+    expected = inverse_tone_map(sdr(clip), method="bt2446a")
+    found = torch.stack([torch.from_numpy(f.rgb).permute(2, 0, 1) for f in FrameReader(out, expect="hdr10")])
+    error = (found[..., :65, :97] - expected).square().mean()
+    assert -10 * error.log10() > 36  # 4:2:0 of an aliased picture
+    report = json.loads(out.with_name("out.mp4.json").read_text())
+    assert report["level"]["gain"] == 1.0
+    assert report["max_cll"] == pytest.approx(info.max_cll, abs=0.6)
+    assert cv2.imread(str(clip.with_name("out_preview.png"))).shape == (65, 2 * 97, 3)
+    with av.open(str(clip.with_name("out_preview.mp4"))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 6
+    assert sorted(p.name for p in clip.parent.iterdir()) == [
+        "clip",
+        "out.mp4",
+        "out.mp4.json",
+        "out_preview.mp4",
+        "out_preview.png",
+    ]
+    assert "MaxCLL" in capsys.readouterr().out
+
+
+def test_folder_to_folder_is_exact(clip: Path) -> None:
+    out = clip.with_name("out")
+    assert run(clip, out, "--model", "bt2446c") == 0
+    expected = inverse_tone_map(sdr(clip), method="bt2446c").clamp(0, 1)
+    assert (codes(out) - expected).abs().max() < 0.51 / 65535
+
+
+def test_the_default_level_of_a_network_is_anchored(clip: Path) -> None:
+    torch.manual_seed(0)
+    network = HDCFM().eval()
+    with torch.no_grad():
+        network.stages[2][-1].bias.fill_(0.35)
+    path = checkpoint(clip.with_name("w.ckpt"), "hdcfm", network)
+    assert run(clip, clip.with_name("auto"), "--model", "hdcfm", "--checkpoint", path) == 0
+    assert run(clip, clip.with_name("keep"), "--model", "hdcfm", "--checkpoint", path, "--diffuse-white", "keep") == 0
+    with torch.no_grad():
+        expected = network(sdr(clip)).clamp(0, 1)
+    assert (codes(clip.with_name("keep")) - expected).abs().max() < 2e-5
+    level = json.loads(clip.with_name("auto.json").read_text())["level"]
+    assert level["automatic"]
+    assert level["gain"] != pytest.approx(1.0, abs=0.1)
+    assert float(midtone_ratios(codes(clip.with_name("auto")), sdr(clip)).median()) == pytest.approx(0, abs=0.03)
+
+
+def test_memory_of_a_network_ends_at_cuts(tmp_path: Path) -> None:
+    arguments = {"width": 8, "trunk": (1, 1, 1, 1, 1)}
+    torch.manual_seed(0)
+    network = KPNMFI(**arguments).eval()
+    with torch.no_grad():
+        for parameter in network.mfi.parameters():
+            parameter *= 6  # so that the neighbours matter
+    path = checkpoint(tmp_path / "w.ckpt", "kpn_mfi", network, **arguments)
+    (tmp_path / "clip").mkdir()
+    other = data.astronaut()[::4, ::4].astype(np.float32) / 255
+    scenes = [[image[10:58, 10 + i : 74 + i] for i in range(5)] for image in (PHOTOGRAPH, other)]
+    for i, frame in enumerate(scenes[0] + scenes[1]):
+        write_image(tmp_path / f"clip/{i}.png", frame, bits=8)
+    frames = sdr(tmp_path / "clip")
+    options = ("--model", "kpn_mfi", "--checkpoint", path, "--diffuse-white", "keep")
+    assert run(tmp_path / "clip", tmp_path / "out", *options) == 0
+    expected = [*convert_clip(network, frames[:5]), *convert_clip(network, frames[5:])]
+    assert (codes(tmp_path / "out") - torch.stack(expected)).abs().max() < 2e-5
+    at_once = torch.stack(list(convert_clip(network, frames)))
+    assert (codes(tmp_path / "out")[4] - at_once[4]).abs().max() > 1e-4
+
+
+def test_wrong_input_is_one_line(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = clip.with_name("there.mp4")
+    there.write_bytes(b"precious")
+    out = clip.with_name("out.mp4")
+    for args, message in (
+        ((clip, there, "--model", "hable"), "is there already"),
+        ((clip, out, "--model", "hdcfm"), "needs weights"),
+        ((clip, out, "--model", "hdrnet"), "unknown network 'hdrnet'"),
+        ((clip, out, "--model", "hable", "--checkpoint", there), "takes no checkpoint"),
+        ((clip.with_name("none.mp4"), out, "--model", "hable"), "none.mp4"),
+        ((clip, clip.with_name("out.avi"), "--model", "hable"), ".avi"),
+        ((clip, out, "--model", "hable", "--strength", -1), "strength"),
+        ((clip, out, "--model", "hable", "--diffuse-white", "white"), "--diffuse-white white"),
+        ((clip, clip.with_name("nowhere") / "out.mp4", "--model", "hable"), "nowhere"),
+    ):
+        assert run(*args) == (1 if message == "nowhere" else 2), message
+        printed = capsys.readouterr().out
+        assert message in printed.replace("\n", " ")
+        assert "Traceback" not in printed
+    assert there.read_bytes() == b"precious"
+    assert sorted(p.name for p in clip.parent.iterdir()) == ["clip", "there.mp4"]
+
+
+def test_overwrite(clip: Path) -> None:
+    out = clip.with_name("out")
+    assert run(clip, out, "--model", "hable") == 0
+    assert run(clip, out, "--model", "bt2446a", "--overwrite") == 0
+    assert (codes(out) - inverse_tone_map(sdr(clip), method="bt2446a").clamp(0, 1)).abs().max() < 0.51 / 65535
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_runs_go_on(tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = {"width": 8, "trunk": (1, 1, 1, 1, 1)}
+    torch.manual_seed(0)
+    path = checkpoint(tmp_path / "w.ckpt", "kpn_mfi", KPNMFI(**arguments), **arguments)
+    (tmp_path / "clip").mkdir()
+    for i in range(40):
+        write_image(tmp_path / f"clip/{i}.png", PHOTOGRAPH[10:58, 10 + i : 74 + i], bits=8)
+    args = ["convert", "clip", "out.mp4", "--model", "kpn_mfi", "--checkpoint", str(path), "--lossless"]
+    args += ["--segment-frames", "5"]
+    command = [sys.executable, "-c", f"from vitm.cli import main; raise SystemExit(main({args!r}))"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    work = tmp_path / ".out.mp4.vitm"
+    while process.poll() is None and not list(work.glob("part_00001*")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode in (-9, 130)
+    assert not (tmp_path / "out.mp4").exists()
+
+    other = [a if a != "--lossless" else "--crf=20" for a in args]
+    assert main([a if a not in ("clip", "out.mp4") else str(tmp_path / a) for a in other]) == 2
+    assert "interrupted conversion" in capsys.readouterr().out.replace("\n", " ")
+
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Going on after" in again.stdout
+    assert not work.exists()
+    whole = subprocess.run([*command[:2], command[2].replace("'out.mp4'", "'whole.mp4'")], cwd=tmp_path, check=False)
+    assert whole.returncode == 0
+    resumed, undisturbed = (
+        np.stack([f.rgb for f in FrameReader(tmp_path / name, expect="hdr10")]) for name in ("out.mp4", "whole.mp4")
+    )
+    assert resumed.shape[0] == 40
+    assert np.array_equal(resumed, undisturbed)
