@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitm.baselines.analytic import Gain
 from vitm.color import inverse_tone_map
-from vitm.level import LevelControl, anchoring_gain
+from vitm.level import LevelControl, midtone_white, usual_white
 
 
 @pytest.fixture
@@ -78,20 +78,20 @@ def test_bands_change_nothing(hdr_pq: Tensor, sdr: Tensor) -> None:
     torch.testing.assert_close(banded, control(hdr_pq, sdr), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("white", [100.0, 203.0, 400.0])
-def test_the_anchor_finds_a_wrong_level(sdr: Tensor, white: float) -> None:
-    wrong = Gain(203.0 * 0.3)(sdr)
-    gain = anchoring_gain([(wrong, sdr)], white)
-    assert gain == pytest.approx(white / 203 / 0.3, rel=1e-3)
-    right = LevelControl(gain=gain)(wrong, sdr)
-    assert nits(right) == pytest.approx(nits(Gain(white)(sdr)), rel=2e-3, abs=1e-3)
+@pytest.mark.parametrize("white", [61.0, 203.0, 400.0])
+def test_mid_tones_tell_the_level(sdr: Tensor, white: float) -> None:
+    assert midtone_white([(Gain(white)(sdr), sdr)]) == pytest.approx(white, rel=1e-3)
 
 
-def test_the_anchor_ignores_what_highlights_and_shadows_do(sdr: Tensor) -> None:
+def test_what_highlights_and_shadows_do_is_no_level(sdr: Tensor) -> None:
     plain = Gain()(sdr)
     expanded = torch.where(plain > plain.quantile(0.9), plain * 1.2, plain)
-    assert anchoring_gain([(expanded, sdr)]) == pytest.approx(1.0, abs=0.01)
-    assert anchoring_gain([(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))]) == 1.0
+    assert midtone_white([(expanded, sdr)]) == pytest.approx(203, rel=0.01)
+    assert midtone_white([(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))]) is None
+
+
+def test_usual_levels_stay() -> None:
+    assert [usual_white(w) for w in (100.0, 203.0, 300.0, 406.0, 900.0)] == [203.0, 203.0, 300.0, 406.0, 406.0]
 
 
 @pytest.mark.parametrize(

@@ -112,17 +112,22 @@ def midtone_ratios(hdr_pq: Tensor, sdr: Tensor) -> Tensor:
     return (after[usable] / before[usable]).log2()
 
 
-def anchoring_gain(pairs: Iterable[tuple[Tensor, Tensor]], white_nits: float = DIFFUSE_WHITE_NITS) -> float:
-    """The gain that puts the mid-tones of a clip where SDR with its white at `white_nits` has them.
+def midtone_white(pairs: Iterable[tuple[Tensor, Tensor]]) -> float | None:
+    """Where a conversion puts mid-tones: the luminance of white of plain SDR that would put them there, in cd/m2.
 
     Args:
         pairs: (hdr_pq, sdr) of some frames of the clip, (..., 3, H, W) each.
-        white_nits: luminance of diffuse white, cd/m2.
 
     Returns:
-        The factor on light, from the median pixel over all frames; 1 where no frame has mid-tones.
+        From the median pixel over all frames; None where no frame has mid-tones.
     """
     ratios = torch.cat([midtone_ratios(hdr_pq, sdr) for hdr_pq, sdr in pairs])
-    if not len(ratios):
-        return 1.0
-    return white_nits / DIFFUSE_WHITE_NITS * math.exp2(-float(ratios.median()))
+    return DIFFUSE_WHITE_NITS * math.exp2(float(ratios.median())) if len(ratios) else None
+
+
+def usual_white(white_nits: float) -> float:
+    """The nearest level that graded HDR has: white of 203 cd/m2 (BT.2408) to a stop more.
+
+    Colourists give mid-tones that much; in between, SDR does not tell.
+    """
+    return min(max(white_nits, DIFFUSE_WHITE_NITS), 2 * DIFFUSE_WHITE_NITS)

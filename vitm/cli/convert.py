@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from vitm.baselines.analytic import DIFFUSE_WHITE_NITS
 from vitm.color import METHODS
 from vitm.convert import context, convert_clip
-from vitm.level import LevelControl, anchoring_gain
+from vitm.level import LevelControl, midtone_white, usual_white
 from vitm.preview import write_previews
 from vitm.video import BT2020_1000_NITS, Frame, FrameReader, StreamWarning, Writer, open_writer
 from vitm.video.ahead import read_ahead
@@ -74,8 +73,9 @@ def add_parser(commands: Any) -> None:
     level.add_argument(
         "--diffuse-white",
         metavar="NITS",
+        default="auto",
         help="put the mid-tones where SDR with its white at this many cd/m2 has them; 'keep': where the model puts "
-        f"them. Default: {DIFFUSE_WHITE_NITS:g} (BT.2408) for networks, 'keep' for analytic models",
+        f"them; 'auto' (default): where the model puts them, but {DIFFUSE_WHITE_NITS:g} to {2 * DIFFUSE_WHITE_NITS:g}",
     )
     level.add_argument("--peak", metavar="NITS", type=float, help="roll highlights off below this")
     level.add_argument("--strength", type=float, default=1.0, help="0: plain SDR in HDR; 1: the model (default)")
@@ -114,15 +114,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
     reader = FrameReader(options.input, expect="sdr", assume=options.assume, on_error=options.on_error, **rate)
 
     job = _Job(work / "job.json", _identity(options, reader))
-    level = LevelControl(**job.level) if job.level else _level(options, network, reader)
+    level, found = job.level or _level(options, network, reader)
     started = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
         with reader, _open(options, codec, work, reader, level) as writer:
-            job.begin(asdict(level))
+            job.begin(level, found)
             done = writer.finished_frames
             console.print(
-                f"{options.input.name}: {len(reader)} frames, {_words(level)}", soft_wrap=True, highlight=False
+                f"{options.input.name}: {len(reader)} frames, {_words(level, found)}", soft_wrap=True, highlight=False
             )
             if done:
                 console.print(f"Going on after {done} frames of an interrupted run ({work}).", soft_wrap=True)
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                     raise KeyboardInterrupt("; the same command goes on at the last finished segment") from None
             job.end()
     seconds = time.monotonic() - started
-    report = _report(options, codec, level, reader, writer, seconds)
+    report = _report(options, codec, (level, found), reader, writer, seconds)
     with replace_when_whole(options.output.with_name(f"{options.output.name}.json")) as part:
         part.write_text(json.dumps(report, indent=2, default=str))
     for index, at in reader.damaged:
@@ -211,38 +211,41 @@ def _even(hdr_pq: Tensor) -> Tensor:
     return nn.functional.pad(hdr_pq[None], (0, right, 0, bottom), mode="replicate")[0]
 
 
-def _level(options: argparse.Namespace, network: nn.Module, reader: FrameReader) -> LevelControl:
-    """The controls that were asked for; by default networks have their mid-tones put where BT.2408 has them."""
-    white = options.diffuse_white or ("keep" if options.model in METHODS else str(DIFFUSE_WHITE_NITS))
-    controls: dict[str, Any] = {
-        "peak_nits": options.peak,
-        "strength": options.strength,
-        "saturation": options.saturation,
-    }
-    if white == "keep":
-        return LevelControl(**controls)
-    try:
-        nits = float(white)
-    except ValueError:
-        raise ValueError(f"--diffuse-white {white}: expected cd/m2, or 'keep'") from None
-    base = LevelControl(white_nits=nits, **controls)  # checks the numbers before any work
-    count = min(_SAMPLES, len(reader))
-    indices = (
-        np.linspace(0, len(reader) - 1, 2 * count + 1)[1::2].round().astype(int) if count > 1 else np.zeros(1, int)
-    )
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for frame in reader.read(sorted({int(i) for i in indices})):
+def _level(options: argparse.Namespace, network: nn.Module, reader: FrameReader) -> tuple[LevelControl, float | None]:
+    """The controls, and the white that the model's mid-tones would have of itself (None: not measured, or none there)."""
+    control = LevelControl(peak_nits=options.peak, strength=options.strength, saturation=options.saturation)
+    white = options.diffuse_white
+    if white == "keep" or (white == "auto" and options.model in METHODS):  # analytic operators state their level
+        return control, None
+    if white != "auto":
+        try:
+            control = replace(control, white_nits=float(white))
+        except ValueError:
+            raise ValueError(f"--diffuse-white {white}: expected cd/m2, 'auto' or 'keep'") from None
+    found = midtone_white(_sampled(network, reader))
+    if found is None:
+        return control, None
+    wanted = usual_white(found) if white == "auto" else control.white_nits
+    return replace(control, gain=wanted / found), found
+
+
+def _sampled(network: nn.Module, reader: FrameReader) -> Iterator[tuple[Tensor, Tensor]]:
+    """(hdr_pq, sdr) of frames spread over the clip, and small: the level is in the large."""
+    indices = {(2 * i + 1) * len(reader) // (2 * _SAMPLES) for i in range(_SAMPLES)}
+    for frame in reader.read(sorted(indices)):
         sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
-        factor = min(1.0, 540 / min(sdr.shape[1:]))  # the level is in the large: smaller frames tell it as well
+        factor = min(1.0, 540 / min(sdr.shape[1:]))
         if factor < 1:
             sdr = nn.functional.interpolate(sdr[None], scale_factor=factor, mode="area")[0]
-        pairs.extend((hdr_pq, sdr) for hdr_pq in convert_clip(network, [sdr]))
-    return replace(base, gain=anchoring_gain(pairs, nits))
+        for hdr_pq in convert_clip(network, [sdr]):
+            yield hdr_pq, sdr
 
 
-def _words(level: LevelControl) -> str:
+def _words(level: LevelControl, found: float | None) -> str:
     """The level controls, as the console says them."""
-    words = [f"gain {level.gain:.3f} ({np.log2(level.gain):+.2f} stops)" if level.gain > 0 else "gain 0"]
+    words = [
+        f"gain {level.gain:.3f}" + ("" if found is None else f" (the model's mid-tones: white at {found:.0f} cd/m2)")
+    ]
     if level.strength != 1:
         words.append(f"strength {level.strength:g}")
     if level.saturation != 1:
@@ -260,7 +263,7 @@ class _Job:
         identity: what must be the same.
 
     Attributes:
-        level: the level controls of the interrupted run; None if there is none.
+        level: what `_level` gave in the interrupted run; None if there is none.
 
     Raises:
         ValueError: the work there is another job's.
@@ -268,7 +271,7 @@ class _Job:
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self._path, self._identity = path, json.loads(json.dumps(identity, default=str))
-        self.level: dict[str, Any] | None = None
+        self.level: tuple[LevelControl, float | None] | None = None
         if path.is_file():
             before = json.loads(path.read_text())
             changed = sorted(k for k, v in self._identity.items() if before["identity"].get(k) != v)
@@ -277,12 +280,13 @@ class _Job:
                     f"{path.parent} holds an interrupted conversion with another {', '.join(changed)}: "
                     "give the same options to go on with it, or --overwrite to begin anew"
                 )
-            self.level = before["level"]
+            self.level = LevelControl(**before["level"]), before["midtone_white"]
 
-    def begin(self, level: dict[str, Any]) -> None:
-        """Keep the identity and the level controls, until `end`."""
+    def begin(self, level: LevelControl, found: float | None) -> None:
+        """Keep the identity and what `_level` gave, until `end`."""
+        content = {"identity": self._identity, "level": asdict(level), "midtone_white": found}
         with replace_when_whole(self._path) as part:
-            part.write_text(json.dumps({"identity": self._identity, "level": level}))
+            part.write_text(json.dumps(content))
 
     def end(self) -> None:
         """All frames are written."""
@@ -309,13 +313,13 @@ def _digest(path: Path | None) -> str | None:
 def _report(
     options: argparse.Namespace,
     codec: OutputKind,
-    level: LevelControl,
+    level: tuple[LevelControl, float | None],
     reader: FrameReader,
     writer: Writer,
     seconds: float,
 ) -> dict[str, Any]:
     """How the output was made."""
-    automatic = options.diffuse_white is None and options.model not in METHODS
+    control, found = level
     return {
         "input": str(options.input),
         "output": str(options.output),
@@ -324,9 +328,9 @@ def _report(
         "checkpoint": None if options.checkpoint is None else str(options.checkpoint),
         "checkpoint_sha256": _digest(options.checkpoint),
         "level": {
-            **asdict(level),
-            "diffuse_white": options.diffuse_white or ("keep" if options.model in METHODS else DIFFUSE_WHITE_NITS),
-            "automatic": automatic,
+            **asdict(control),
+            "diffuse_white": options.diffuse_white,
+            "midtone_white_of_the_model": found,
         },
         "frames": writer.n_frames,
         "max_cll": round(writer.max_cll, 1),
