@@ -1,18 +1,30 @@
-"""HDR-VDP-3 of one pair: ours against a plain program of the same definition, each in a process of its own.
+"""HDR-VDP-3 of one pair: `vitm.metrics.functional.hdr_vdp3` against a plain program of the same definition.
 
-python -m benchmarks.hdr_vdp3
+python -m benchmarks.hdr_vdp3 [--size 1080 1920] [--only default] [--form vitm] [--rounds 3] [--threads 1]
+
+The plain program is the definition written down step by step: complex Fourier transforms of the mirrored image of
+twice the size, one convolution a filter, every plane by itself. It is also the independent reference of the tests.
+Each form runs in a process of its own, after one call that fills its caches. Prints a table of CPU seconds a pair (the
+best of the rounds), wall seconds, extra peak memory and the values, and checks that the values agree.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import subprocess
+import sys
+import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.ops import Memory, hardware
 from vitm.color import pq_eotf
+from vitm.metrics.functional.hdr_vdp3 import HDR_VDP3_CONFIGS, hdr_vdp3
 from vitm.metrics.functional.hdr_vdp3_observer import BT2020_TO_NATIVE, NATIVE_TO_LMSR
 from vitm.metrics.functional.steerable import BFILT, HI0FILT, LO0FILT, LOFILT
 
@@ -137,8 +149,8 @@ def see(native: Tensor, ppd: float, display: str, mtf: bool) -> tuple[Tensor, Te
 
     nodes = np.linspace(-5, 5, 2048)
     cone, rod = responses(nodes)
-    l, m, r = (lmsr[i].clamp(1e-5, 1e5).log10() for i in (0, 1, 3))
-    return table(nodes, cone, l) + table(nodes, cone, m) + table(nodes, rod, r), adapting
+    long, medium, rods = (lmsr[i].clamp(1e-5, 1e5).log10() for i in (0, 1, 3))
+    return table(nodes, cone, long) + table(nodes, cone, medium) + table(nodes, rod, rods), adapting
 
 
 def decompose(x: Tensor, height: int) -> list[Tensor]:
@@ -152,7 +164,7 @@ def decompose(x: Tensor, height: int) -> list[Tensor]:
     return bands
 
 
-def hdr_vdp3(pred: Tensor, target: Tensor, ppd: float = 60.0, display: str = "oled", mtf: bool = True) -> float:
+def plain(pred: Tensor, target: Tensor, ppd: float = 60.0, display: str = "oled", mtf: bool = True) -> float:
     """Q of one pair of frames (3, H, W), BT.2020 PQ codes: the steps of the definition, one after another."""
     matrix = torch.tensor(BT2020_TO_NATIVE[display], dtype=pred.dtype)
     native = [torch.einsum("nc,chw->nhw", matrix, pq_eotf(x)).clamp(min=1e-6) for x in (pred, target)]
@@ -190,3 +202,65 @@ def hdr_vdp3(pred: Tensor, target: Tensor, ppd: float = 60.0, display: str = "ol
         d = torch.where(s == 0, 0.0, d) * resize(mask, t)
         error += float((d.abs() ** 0.8).mean() ** (1 / 0.8)) / len(test)
     return 10 - 4 - math.log(math.exp(-4) + error)
+
+
+def measure(form: str, config: str, size: tuple[int, int], rounds: int) -> dict[str, float]:
+    torch.manual_seed(0)
+    target = torch.rand(1, 3, *size) * 0.6
+    pred = (target + 0.01 * torch.randn_like(target)).clamp(0, 1)
+    setting = HDR_VDP3_CONFIGS[config]
+
+    def call() -> float:
+        if form == "plain":
+            return plain(pred[0], target[0], setting.ppd, setting.display, setting.mtf)
+        return hdr_vdp3(pred, target, config, "q").item()
+
+    best = {"cpu": math.inf, "wall": math.inf}
+    with torch.inference_mode():
+        with Memory("cpu") as memory:
+            value = call()
+        for _ in range(rounds):
+            cpu, wall = time.process_time(), time.perf_counter()
+            call()
+            best["cpu"] = min(best["cpu"], time.process_time() - cpu)
+            best["wall"] = min(best["wall"], time.perf_counter() - wall)
+    return {**best, "mib": memory.mib, "value": value}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, nargs=2, default=(1080, 1920), metavar=("H", "W"))
+    parser.add_argument("--only", choices=("default", "hdrtvnet", "kpn_mfi"), help="this configuration")
+    parser.add_argument("--form", choices=("plain", "vitm"), help="only this one")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--inner", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.inner:
+        return print(json.dumps(measure(args.form, args.only, tuple(args.size), args.rounds)))
+    print(
+        f"{hardware('cpu')}, {args.threads} thread(s), torch {torch.__version__}, fp32, {args.size[0]}x{args.size[1]}\n"
+    )
+    print("| configuration | form | CPU s | time / vitm | s | extra peak MiB | Q |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    for config in [args.only] if args.only else ["default", "hdrtvnet", "kpn_mfi"]:
+        results = {}
+        for form in [args.form] if args.form else ["vitm", "plain"]:
+            command = [sys.executable, "-m", "benchmarks.hdr_vdp3", "--inner", "--form", form, "--only", config]
+            options = ["--rounds", str(args.rounds), "--threads", str(args.threads), "--size", *map(str, args.size)]
+            output = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
+            result = results[form] = json.loads(output.splitlines()[-1])
+            ratio = result["cpu"] / results["vitm"]["cpu"] if "vitm" in results else math.nan
+            print(
+                f"| {config}, {HDR_VDP3_CONFIGS[config].ppd:.4g} ppd | {form} | {result['cpu']:.2f} | {ratio:.1f} | "
+                f"{result['wall']:.2f} | {result['mib']:.0f} | {result['value']:.6f} |",
+                flush=True,
+            )
+        values = [result["value"] for result in results.values()]
+        if max(values) - min(values) > 1e-4:
+            raise SystemExit(f"{config}: the forms disagree: {values}")
+
+
+if __name__ == "__main__":
+    main()

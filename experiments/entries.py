@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -20,7 +21,8 @@ class Entry:
         name: `kpn_mfi` or `kpn_mfi/table3/no_mfi`.
         configs: YAML files, later ones win: the recipe of the paper, and for a row of a table what it changes.
         demo: the overlay that sizes the recipe for the demo data, between the two.
-        about: the merged `entry` sections of the files: title, task, data module, the paper's numbers.
+        about: the merged `entry` sections of the files: title, task, data module, the paper's numbers, and for a later
+            stage `after`: an option of the task -> the entry whose trained network it takes.
     """
 
     name: str
@@ -32,6 +34,11 @@ class Entry:
     def group(self) -> str:
         """Paper, or paper/table: the group of a run on W&B."""
         return self.name.rpartition("/")[0] or self.name
+
+    def load(self, what: Literal["task", "data_module"]) -> Any:
+        """The class of the entry's task or data module."""
+        module, _, name = self.about[what].rpartition(".")
+        return getattr(importlib.import_module(module), name)
 
 
 def entry_names() -> list[str]:

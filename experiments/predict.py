@@ -27,7 +27,7 @@ console = Console()
 def predict(entry: Entry, options: argparse.Namespace) -> int:
     """`<output>/<clip>_hdr.mp4` and `<output>/<clip>_hdr/000000.png` from an SDR video or folder of frames."""
     checkpoint = options.checkpoint or best_checkpoint(newest_run(entry, options.runs, "checkpoints/*.ckpt"))
-    network = load_network(entry.name.split("/")[0], checkpoint).to(options.device)
+    network = load_network(entry.load("task").name, checkpoint).to(options.device)
     source = options.input
     if source is None:
         from experiments.demo import demo_data
@@ -45,7 +45,7 @@ def predict(entry: Entry, options: argparse.Namespace) -> int:
         info.height + info.height % 2,
         info.fps or options.fps,
         sample_aspect_ratio=info.sample_aspect_ratio,
-        audio_from=source if info.has_audio else None,
+        streams_from=source if info.kind == "video" else None,
     )
     times: list[Fraction] = []
     reader = FrameReader(source, expect="sdr", assume=options.assume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from dataclasses import asdict, dataclass
@@ -16,13 +17,19 @@ from rich.table import Table
 
 from experiments.entries import Entry
 from vitm.callbacks import AnalyticBaselines
+from vitm.metrics import PAPER, compatible, value_protocols
 from vitm.nets.complexity import count_macs, count_parameters
 
 COLUMNS = {
     "psnr": "PSNR dB",
     "ssim": "SSIM",
     "ssim_kpn": "SSIM (KPN)",
+    "sr_sim": "SR-SIM",
     "delta_e_itp": "dE_ITP",
+    "hdr_vdp3": "VDP3 JOD",
+    "hdr_vdp3_kpn": "VDP3 Q (KPN)",
+    "hdr_vdp3_hdrtvnet": "VDP3 Q (HDRTVNet)",
+    "hdr_vqm": "HDR-VQM",
     "mabd_pred": "MABD",
     "mabd_gt": "MABD (GT)",
 }
@@ -36,6 +43,15 @@ def describe(console: Console, entry: Entry, task: Any, data: Any, folder: Path)
     console.print(f"run folder: {folder}", soft_wrap=True)
 
 
+def _macs_per_frame(task: Any) -> int:
+    """Multiply-adds a frame at 256 x 256."""
+    if task.clip_frames is None:
+        network = copy.deepcopy(task.network).to("meta").eval()  # counts whole maps, and computes nothing
+        return count_macs(network, torch.empty(1, 3, 256, 256, device="meta"))
+    clip = torch.rand(1, task.clip_frames, 3, 64, 64, device=task.device)  # a sixteenth of them, in one band of rows
+    return count_macs(task.network, clip) * 16 // task.clip_frames
+
+
 @dataclass
 class Results:
     """Numbers of one run, and what is needed to read them.
@@ -47,7 +63,8 @@ class Results:
         stage: `test` or `val`, or `fit` for a run that was not measured after training.
         values: metric name -> value of the network.
         baselines: name of an analytic operator -> metric name -> value, on the same frames.
-        protocol: metric name -> how it was measured.
+        protocol: name of a value -> how it was measured.
+        unlike_paper: name of a value -> how the paper measured it, where that is known to differ.
         parameters: number of parameters.
         macs: multiply-adds a frame at 256 x 256.
         steps: optimiser steps of the weights that were measured or trained.
@@ -62,6 +79,7 @@ class Results:
     values: dict[str, float]
     baselines: dict[str, dict[str, float]]
     protocol: dict[str, str]
+    unlike_paper: dict[str, str]
     parameters: int
     macs: int
     steps: int
@@ -75,7 +93,8 @@ class Results:
         stage = next((s for s in ("test", "val") if any(k.startswith(f"{s}/") for k in logged)), "fit")
         baselines = next(c for c in trainer.callbacks if isinstance(c, AnalyticBaselines))
         cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-        clip = torch.rand(1, 3, 3, 64, 64, device=task.device)  # a sixteenth of 256 x 256, and of its multiply-adds
+        protocols = value_protocols(task.test_metrics)
+        theirs = PAPER.get(entry.name.split("/")[0], {})
         measured = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint else None
         return cls(
             entry=entry.name,
@@ -84,9 +103,14 @@ class Results:
             stage=stage,
             values={k.removeprefix(f"{stage}/"): v for k, v in logged.items() if k.startswith(f"{stage}/")},
             baselines=baselines.results,
-            protocol={name: str(metric.protocol) for name, metric in task.test_metrics.items()},
+            protocol={name: str(protocol) for name, protocol in protocols.items()},
+            unlike_paper={
+                name: str(theirs[name])
+                for name, protocol in protocols.items()
+                if name in theirs and not compatible(protocol, theirs[name])
+            },
             parameters=count_parameters(task.network),
-            macs=count_macs(task.network, clip) * 16 // clip.shape[1],
+            macs=_macs_per_frame(task),
             steps=measured["global_step"] if measured else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
             device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
@@ -124,11 +148,16 @@ class Results:
         for name, values in self.baselines.items():
             row(name, values)
         table.add_section()
-        paper = self.about.get("results", {})
-        row(f"paper, Table {self.about['table']}, {self.about['row']}", paper)
-        if not self.demo:
+        # A number that was measured otherwise does not stand in the same column.
+        paper = {k: v for k, v in self.about.get("results", {}).items() if k not in self.unlike_paper}
+        if paper:
+            row(f"paper, Table {self.about['table']}, {self.about['row']}", paper)
+        if paper and not self.demo:
             row("ours - paper", {k: self.values[k] - v for k, v in paper.items() if k in self.values})
         console.print(table)
+        for name, protocol in self.unlike_paper.items():
+            value = self.about.get("results", {}).get(name)
+            console.print(f"{name} of the paper, {value}, is not in the table: it was measured otherwise ({protocol})")
         for name, protocol in self.protocol.items():
             console.print(f"{name}: {protocol}", style="dim")
         console.print(f"{self.parameters / 1e6:.4f} M parameters, {self.macs / 1e9:.4f} GMAC a frame at 256 x 256.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import os
@@ -158,7 +157,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
         configs = [folder / "config.yaml"]
         demo = "demo" in (folder / "tags").read_text().split()
     else:
-        demo = not _names_data(flags)
+        demo = not _names(flags, "data", {"root", "pairs"})
         configs = [entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]]
     config_flags = [x for path in configs for x in ("--config", str(path))]
     if demo and not resumed and "--help" not in flags:
@@ -170,6 +169,8 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
 
     if checkpoint:
         config_flags += _network_flags(checkpoint)
+    elif not resumed and "--help" not in flags:
+        config_flags += _earlier_stages(entry, options.runs, "demo" if demo else "data", flags)
     tags = ["demo"] if demo else ["data"]
     cli = _cli(entry, command, folder, tags, resumed, checkpoint, [*config_flags, *flags])
     if cli.trainer.is_global_zero:
@@ -209,26 +210,46 @@ def _work(
         console.print(f"Written to {folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
 
 
-def _names_data(flags: list[str]) -> bool:
-    """Whether the command line says where data is, itself or in a --config file."""
+def _names(flags: list[str], section: str, keys: set[str]) -> bool:
+    """Whether the command line gives one of the keys of a section, itself or in a --config file."""
+    options = {f"--{section}", *(f"--{section}.{key}" for key in keys)}
     for i, flag in enumerate(flags):
         name, _, value = flag.partition("=")
-        if name in ("--data.root", "--data.pairs", "--data"):
+        if name in options:
             return True
         if name == "--config":
             path = Path(value or "".join(flags[i + 1 : i + 2]))
-            if path.is_file() and {"root", "pairs"} & set((yaml.safe_load(path.read_text()) or {}).get("data") or {}):
+            if path.is_file() and keys & set((yaml.safe_load(path.read_text()) or {}).get(section) or {}):
                 return True
     return False
 
 
-def newest_run(entry: Entry, runs: Path, file: str) -> Path:
-    """The run folder of `entry` with the newest file of a pattern.
+def _earlier_stages(entry: Entry, runs: Path, tag: str, flags: list[str]) -> list[str]:
+    """Options that name the best checkpoint of the newest run, on the same kind of data, of what comes before."""
+    found = []
+    for option, earlier in entry.about.get("after", {}).items():
+        section, _, key = option.partition(".")
+        if not _names(flags, section, {key}):
+            try:
+                folder = newest_run(find_entry(earlier), runs, "checkpoints/*.ckpt", tag)
+            except FileNotFoundError as error:
+                raise UsageError(
+                    f"{entry.name} goes on from a trained {earlier}, and there is no run of it on {tag} data under "
+                    f"{runs}: train that first, or give its checkpoint (--{option} PATH)"
+                ) from error
+            found += [f"--{option}", str(best_checkpoint(folder))]
+    return found
+
+
+def newest_run(entry: Entry, runs: Path, file: str, tag: str | None = None) -> Path:
+    """The run folder of `entry` with the newest file of a pattern, among those with a tag where one is given.
 
     Raises:
         FileNotFoundError: there is none.
     """
     found = {path.stat().st_mtime: folder for folder in (runs / entry.name).glob("*/") for path in folder.glob(file)}
+    if tag:
+        found = {time: folder for time, folder in found.items() if tag in (folder / "tags").read_text().split()}
     if not found:
         raise FileNotFoundError(f"no run of {entry.name} with {file} under {runs}; fit first, or name a checkpoint")
     return found[max(found)]
@@ -304,7 +325,14 @@ def _cli(
             config = self.config_init["trainer"]
             checkpoints = folder / "checkpoints"
             ours = [
-                pl.ModelCheckpoint(checkpoints, "best", monitor="val/psnr", mode="max", save_last=True),
+                pl.ModelCheckpoint(
+                    checkpoints,
+                    "best",
+                    monitor="val/psnr",
+                    mode="max",
+                    save_last=True,
+                    enable_version_counter=False,  # a resumed run replaces last.ckpt, and writes no last-v1.ckpt
+                ),
                 SaveOnTermination(checkpoints),
                 *([] if config.logger is False else [pl.LearningRateMonitor("step")]),
                 Throughput(),
@@ -327,16 +355,12 @@ def _cli(
             except MisconfigurationException as error:
                 raise UsageError(str(error)) from error
 
-    def load(path: str) -> Any:
-        module, _, name = path.rpartition(".")
-        return getattr(importlib.import_module(module), name)
-
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in ("LightningCLI's args parameter", ".*isinstance.treespec", "The number of training batches"):
         warnings.filterwarnings("ignore", message)  # known, and nothing that a user can act on
     return ExperimentCLI(
-        load(entry.about["task"]),
-        load(entry.about["data_module"]),
+        entry.load("task"),
+        entry.load("data_module"),
         run=False,
         args=args,
         save_config_callback=None,

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from vitm.color import METHODS, inverse_tone_map
 from vitm.convert import convert_clip
+from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI
 from vitm.zoo import CheckpointError, load_network
 
@@ -29,6 +31,30 @@ def test_checkpoint_rebuilds_its_network(checkpoint):
     assert not loaded.training
     with torch.no_grad():
         torch.testing.assert_close(loaded(clip), network(clip), atol=1e-6, rtol=0)
+
+
+def test_hdcfm_of_ours_and_of_its_authors(shared, tmp_path):
+    """Ours is rebuilt with its arguments; the published file is told by its keys and loads strictly."""
+    torch.manual_seed(0)
+    arguments = {"dyct_order": "paper", "local_mod": False}
+    network = HDCFM(**arguments).eval()
+    state = {f"network.{k}": v for k, v in network.state_dict().items()}
+    torch.save({"vitm": {"network": "hdcfm", "arguments": arguments}, "state_dict": state}, tmp_path / "best.ckpt")
+    sdr = torch.rand(1, 3, 40, 48)
+    with torch.no_grad():
+        loaded = load_network("hdcfm", tmp_path / "best.ckpt")
+        torch.testing.assert_close(loaded(sdr), network(sdr), atol=1e-6, rtol=0)
+    published = shared / "weights/hdcfm_official.pth.tar"
+    golden = np.load(shared / "goldens/HDCFM_96x128.npz")
+    with torch.no_grad():
+        out = load_network("hdcfm", published)(torch.from_numpy(golden["input"]))
+    assert np.abs(out.numpy() - golden["output"]).max() < 1e-5
+    file = torch.load(published, map_location="cpu", weights_only=True)
+    torch.save({k: v for k, v in file.items() if k != "conv_last.4.bias"}, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError, match=r"stages\.2\.4\.bias"):
+        load_network("hdcfm", tmp_path / "part.pth")
+    with pytest.raises(CheckpointError, match="holds no kpn_mfi"):
+        load_network("kpn_mfi", published)
 
 
 def test_a_clip_is_converted_frame_by_frame(checkpoint):

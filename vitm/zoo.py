@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from vitm.baselines.analytic import Analytic
 from vitm.color import METHODS
+from vitm.papers.hdcfm import HDCFM, HDCFMPDCG
 from vitm.papers.kpn_mfi import KPNMFI
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"kpn_mfi": KPNMFI}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"hdcfm": HDCFM, "kpn_mfi": KPNMFI, "pdcg": HDCFMPDCG}
 
 
 class CheckpointError(ValueError):
@@ -65,6 +66,9 @@ def _rebuild(name: str, file: dict[str, Any], checkpoint: str | Path) -> nn.Modu
     elif name == "kpn_mfi" and "mfi.t_fus.weight" in file:
         network = KPNMFI.official()
         network.load_state_dict(_from_official_kpn_mfi(file))
+    elif name == "hdcfm" and "HRconv.0.spatial_branch.0.weight" in file:
+        network = HDCFM()
+        network.load_state_dict(_from_official_hdcfm(file))
     else:
         keys = ", ".join(list(file)[:5])
         raise CheckpointError(f"{checkpoint} holds no {name} that is known here; its first keys are: {keys}")
@@ -124,4 +128,30 @@ def _from_official_kpn_mfi(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if key.startswith("decoder.kernels."):  # taps are stored column by column there, row by row here
             value = value.view(3, 5, 5, *value.shape[1:]).transpose(1, 2).reshape(value.shape)
         renamed[key] = value
+    return renamed
+
+
+_STAGES = ("first", "HR", "last")
+# The released HDCFM code; its linear layers are convolutions of a 1x1 map here.
+_OFFICIAL_HDCFM: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    (r"^classifier\.downblocks", "estimator.blocks"),
+    (r"^classifier\.global_vector\.1", "estimator.global_head"),
+    (r"^classifier\.conv2\.0", "estimator.local_head"),
+    (r"^conv_first\.", "stages.0."),
+    (r"^HRconv\.", "stages.1."),
+    (r"^conv_last\.", "stages.2."),
+    (r"^cond_(scale|shift)_(first|HR|last)", lambda m: f"global_mods.{_STAGES.index(m[2])}.{m[1]}"),
+    (r"^conv_feat_(first|HR)_(scale|shift)", lambda m: f"local_mods.{_STAGES.index(m[1])}.{m[2]}"),
+    (r"channel_mul_conv", "transform"),
+    (r"spatial_branch", "spatial"),
+    (r"channel_branch\.(\d)", lambda m: f"channel.{int(m[1]) - 1}"),  # counted from the average pooling
+]
+
+
+def _from_official_hdcfm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for key, value in state.items():
+        for pattern, name in _OFFICIAL_HDCFM:
+            key = re.sub(pattern, name, key)
+        renamed[key] = value[..., None, None] if key.startswith("global_mods.") and value.ndim == 2 else value
     return renamed

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from experiments.entries import find_entry
 from vitm.data.fake import write_fake_triplets
+from vitm.papers.hdcfm import HDCFM
 
-TINY = [
-    *("--model.width", "8"),
-    *("--model.trunk", "[1,1,1,1,1]"),
+MODEL = {
+    "vitm.papers.kpn_mfi.KPNMFITask": ["--model.width", "8", "--model.trunk", "[1,1,1,1,1]"],
+    "vitm.papers.hdcfm.HDCFMTask": ["--model.test_metrics", "null"],
+    "vitm.papers.hdcfm.PDCGTask": [
+        *("--model.width", "20", "--model.blocks", "1"),
+        *("--model.perceptual_weight", "0", "--model.accumulate", "2", "--model.test_metrics", "null"),
+    ],
+}
+COMMON = [
     *("--data.crop_size", "40"),
     *("--data.batch_size", "2"),
     *("--data.num_workers", "0"),
@@ -15,6 +24,7 @@ TINY = [
     *("--trainer.enable_model_summary", "false"),
     *("--trainer.log_every_n_steps", "1"),
 ]
+TINY = [*MODEL["vitm.papers.kpn_mfi.KPNMFITask"], *COMMON]
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +33,29 @@ def fake_data(tmp_path_factory):
     return write_fake_triplets(tmp_path_factory.mktemp("data"), n=4)
 
 
+@pytest.fixture(scope="session")
+def first_stage(tmp_path_factory):
+    """A checkpoint of an untrained HDCFM."""
+    torch.manual_seed(0)
+    state = {f"network.{k}": v for k, v in HDCFM().state_dict().items()}
+    path = tmp_path_factory.mktemp("hdcfm") / "best.ckpt"
+    torch.save({"vitm": {"network": "hdcfm", "arguments": {}}, "state_dict": state}, path)
+    return path
+
+
 @pytest.fixture
-def tiny(fake_data, tmp_path):
-    """Options that make any entry run in seconds on fake data, into a folder of the test."""
-    return [*TINY, "--data.root", str(fake_data), "--runs", str(tmp_path / "runs")]
+def tiny_of(fake_data, first_stage, tmp_path):
+    """Entry name -> options that make it run in seconds on fake data, into a folder of the test."""
+
+    def options(entry):
+        about = find_entry(entry).about
+        after = [x for option in about.get("after", {}) for x in (f"--{option}", str(first_stage))]
+        return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(fake_data), "--runs", str(tmp_path / "runs")]
+
+    return options
+
+
+@pytest.fixture
+def tiny(tiny_of):
+    """The same of `kpn_mfi`."""
+    return tiny_of("kpn_mfi")

@@ -40,14 +40,15 @@ def weights(path):
 
 
 @pytest.mark.parametrize("entry", entry_names())
-def test_every_entry_trains_a_step_and_is_measured(entry, tiny, tmp_path):
-    assert main([entry, *tiny, "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
+def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
+    assert main([entry, *tiny_of(entry), "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
     folder = only_run(tmp_path, entry)
     results = json.loads((folder / "metrics.json").read_text())
     assert results["stage"] == "test"
     assert results["steps"] == 1
     assert not results["demo"]
-    assert {"psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd_pred"} <= results["values"].keys()
+    own = {"ssim_kpn", "mabd_pred"} if entry.startswith("kpn_mfi") else set()
+    assert {"psnr", "ssim", "delta_e_itp"} | own <= results["values"].keys()
     assert {"bt2446a", "bt2446c", "hable", "reinhard"} < results["baselines"].keys()
     assert (folder / "checkpoints/last.ckpt").is_file()
     assert cv2.imread(str(folder / "previews/test_0.png")).shape == (48 + 24, 4 * 64, 3)
@@ -67,6 +68,31 @@ def test_the_command_line_wins_over_the_files(tiny, tmp_path):
     assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1", "--model.alpha", "0.125"]) == 0
     config = yaml.safe_load((only_run(tmp_path, "kpn_mfi") / "config.yaml").read_text())
     assert config["model"]["alpha"] == 0.125
+
+
+def test_a_second_stage_goes_on_from_the_newest_first_one(tiny_of, tmp_path, capsys):
+    """And what comes out converts frames."""
+    options = tiny_of("hdcfm/pdcg")
+    at = options.index("--model.hdcfm")
+    pdcg = ["hdcfm/pdcg", "fit", *options[:at], *options[at + 2 :], "--trainer.max_steps", "1"]
+    assert main(pdcg) == 2
+    message = capsys.readouterr().out.replace("\n", "")
+    assert "goes on from a trained hdcfm" in message
+    assert "--model.hdcfm PATH" in message
+    assert not (tmp_path / "runs").exists()
+
+    assert main(["hdcfm", "fit", *tiny_of("hdcfm"), "--trainer.max_steps", "1"]) == 0
+    first = next((tmp_path / "runs/hdcfm").glob("*/checkpoints/*.ckpt"))
+    assert main(pdcg) == 0
+    config = yaml.safe_load((only_run(tmp_path, "hdcfm/pdcg") / "config.yaml").read_text())
+    assert config["model"]["hdcfm"] == str(first)
+
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    cv2.imwrite(str(frames / "0.png"), np.full((34, 70, 3), 250, np.uint8))
+    predict = ["hdcfm/pdcg", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu", "--output", str(tmp_path)]
+    assert main([*predict, "--input", str(frames)]) == 0
+    assert cv2.imread(str(tmp_path / "clip_hdr/000000.png"), cv2.IMREAD_UNCHANGED).shape == (34, 70, 3)
 
 
 def test_list_and_help(capsys):
@@ -237,21 +263,22 @@ def test_mixed_precision_keeps_the_loss(precision, tiny, tmp_path):
     assert mixed[0] == pytest.approx(full[0], rel=2e-2)
 
 
-def command(tiny, *flags):
-    return [sys.executable, "-m", "experiments.run", "kpn_mfi", "fit", *tiny, *flags]
+def command(entry, *flags):
+    return [sys.executable, "-m", "experiments.run", entry, *flags]
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_weights(fake_data, tmp_path):
+@pytest.mark.parametrize("entry", ["kpn_mfi", "hdcfm", "hdcfm/pdcg"])
+def test_a_killed_run_resumes_to_the_same_weights(entry, tiny_of, tmp_path):
     """SIGTERM in the middle of an epoch, then --resume: the weights of an undisturbed run, bit for bit."""
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    steps = ["--trainer.max_steps", "40", "--trainer.max_epochs", "-1", "--data.root", str(fake_data)]
-    undisturbed = [*TINY, *steps, "--runs", str(tmp_path / "undisturbed")]
-    killed = [*TINY, *steps, "--runs", str(tmp_path / "killed")]
-    subprocess.run(command(undisturbed), check=True, env=env, capture_output=True)
+    steps = ["--trainer.max_steps", "40", "--trainer.max_epochs", "-1"]
+    undisturbed = command(entry, "fit", *tiny_of(entry), *steps, "--runs", str(tmp_path / "undisturbed"))
+    killed = command(entry, "fit", *tiny_of(entry), *steps, "--runs", str(tmp_path / "killed"))
+    subprocess.run(undisturbed, check=True, env=env, capture_output=True)
 
-    process = subprocess.Popen(command(killed), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log = tmp_path / "killed/kpn_mfi"
+    process = subprocess.Popen(killed, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "killed" / entry
     deadline = time.time() + 120
     while time.time() < deadline and process.poll() is None:
         if any(len(p.read_text().splitlines()) > 8 for p in log.glob("*/csv/metrics.csv")):
@@ -263,27 +290,27 @@ def test_a_killed_run_resumes_to_the_same_weights(fake_data, tmp_path):
     stopped = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert 0 < stopped < 40
 
-    subprocess.run(command(killed, "--resume", str(folder)), check=True, env=env, capture_output=True)
-    (reference,) = (tmp_path / "undisturbed/kpn_mfi").glob("*-*/")
+    subprocess.run([*killed, "--resume", str(folder)], check=True, env=env, capture_output=True)
+    (reference,) = (tmp_path / "undisturbed" / entry).glob("*-*/")
     ours, theirs = (weights(f / "checkpoints/last.ckpt") for f in (folder, reference))
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
     assert len(list(log.iterdir())) == 1
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_curve_of_one(fake_data, tmp_path):
+@pytest.mark.parametrize("entry", ["kpn_mfi", "hdcfm/pdcg"])  # dropout in HDCFM differs between processes
+def test_two_processes_give_the_curve_of_one(entry, tiny_of, tmp_path):
     """DDP with two processes of batch 1 against one process of batch 2: the same losses and metrics."""
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     env.pop("VITM_RUN_ID", None)
-    common = [*TINY, "--data.root", str(fake_data), "--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
+    common = [*tiny_of(entry), "--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
     one = [*common, "--runs", str(tmp_path / "one")]
     two = [*common, "--runs", str(tmp_path / "two"), "--data.batch_size", "1", "--trainer.devices", "2"]
     two += ["--trainer.strategy", "ddp"]
     for args in (one, two):
-        full_run = [a for a in command(args) if a != "fit"]
-        done = subprocess.run(full_run, env=env, capture_output=True, text=True)
+        done = subprocess.run(command(entry, *args), env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    (a,), (b,) = ((tmp_path / name / "kpn_mfi").glob("*-*/") for name in ("one", "two"))
+    (a,), (b,) = ((tmp_path / name / entry).glob("*-*/") for name in ("one", "two"))
     assert losses(b) == pytest.approx(losses(a), rel=1e-4)
     ours, theirs = weights(b / "checkpoints/last.ckpt"), weights(a / "checkpoints/last.ckpt")
     for key, value in theirs.items():

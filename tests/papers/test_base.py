@@ -8,9 +8,9 @@ import torch
 from vitm.papers.base import adam
 
 
-def rates(schedule, steps, base=1e-3):
+def rates(schedule, steps, base=1e-3, milestones=()):
     """The learning rate at each optimiser step."""
-    configured = adam([torch.nn.Parameter(torch.zeros(1))], base, (0.9, 0.999), schedule, steps)
+    configured = adam([torch.nn.Parameter(torch.zeros(1))], base, (0.9, 0.999), schedule, steps, milestones)
     optimizer, out = configured["optimizer"], []
     for _ in range(steps):
         out.append(optimizer.param_groups[0]["lr"])
@@ -22,6 +22,11 @@ def rates(schedule, steps, base=1e-3):
 
 def test_constant_rate():
     assert set(rates("constant", 20)) == {1e-3}
+
+
+def test_halving_rate():
+    """After each milestone, cumulatively."""
+    assert rates("halving", 9, 1.0, (3, 5, 8)) == [1.0] * 3 + [0.5] * 2 + [0.25] * 3 + [0.125]
 
 
 def test_cosine_rate():

@@ -19,7 +19,7 @@ STOPS = [i / 4 for i in range(-8, 9)]
 
 
 class AnalyticBaselines(Callback):
-    """Measure every analytic operator, and the best single gain, during `test`.
+    """Measure every analytic operator, the best single gain, and earlier stages of the network, during `test`.
 
     The gain is the one with the best PSNR on the test set itself (an oracle: no method without the truth can choose
     it), of 17 within two stops of diffuse white at 203 cd/m2. After the test, `results` maps a name to its metrics.
@@ -34,8 +34,9 @@ class AnalyticBaselines(Callback):
         def measured(networks: dict[Any, nn.Module], names: Sequence[str]) -> dict[Any, Measured]:
             return {k: (network, frame_metrics(names).to(pl_module.device)) for k, network in networks.items()}
 
-        self._names: Sequence[str] = pl_module.metrics  # type: ignore[assignment]
-        self._operators = measured({m: Analytic(m) for m in METHODS}, self._names)
+        self._names: Sequence[str] = list(pl_module.test_metrics.keys())  # type: ignore[union-attr, operator]
+        earlier: dict[str, nn.Module] = pl_module.earlier_stages()  # type: ignore[operator]
+        self._operators = measured({m: Analytic(m) for m in METHODS} | earlier, self._names)
         self._gains = measured({s: Gain(DIFFUSE_WHITE_NITS * 2**s) for s in STOPS}, ["psnr"])
 
     def on_test_batch_end(

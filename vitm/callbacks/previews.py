@@ -50,7 +50,7 @@ def _caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 class Previews(Callback):
-    """Write the middle frame of the first batches of validation and test as PNG, and to W&B.
+    """Write the frame, or the middle one of the clip, of the first batches of validation and test as PNG, and to W&B.
 
     Args:
         folder: where the PNG files go.
@@ -88,7 +88,7 @@ class Previews(Callback):
     def _write(self, stage: str, trainer: Trainer, outputs: Tensor, batch: Any, batch_idx: int) -> None:
         if batch_idx >= self.samples or not trainer.is_global_zero:
             return
-        frames = [x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
+        frames = [x[0] if x.ndim == 4 else x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
         picture = preview(*frames)
         self.folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(self.folder / f"{stage}_{batch_idx}.png"), picture[..., ::-1])

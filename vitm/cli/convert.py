@@ -212,7 +212,7 @@ def _even(hdr_pq: Tensor) -> Tensor:
 
 
 def _level(options: argparse.Namespace, network: nn.Module, reader: FrameReader) -> tuple[LevelControl, float | None]:
-    """The controls, and the white that the model's mid-tones would have of itself (None: not measured, or none there)."""
+    """The controls, and the white that the model's own mid-tones tell (None: not measured, or none there)."""
     control = LevelControl(peak_nits=options.peak, strength=options.strength, saturation=options.saturation)
     white = options.diffuse_white
     if white == "keep" or (white == "auto" and options.model in METHODS):  # analytic operators state their level
@@ -243,9 +243,9 @@ def _sampled(network: nn.Module, reader: FrameReader) -> Iterator[tuple[Tensor, 
 
 def _words(level: LevelControl, found: float | None) -> str:
     """The level controls, as the console says them."""
-    words = [
-        f"gain {level.gain:.3f}" + ("" if found is None else f" (the model's mid-tones: white at {found:.0f} cd/m2)")
-    ]
+    words = [f"gain {level.gain:.3f}"]
+    if found is not None:
+        words.append(f"the model's mid-tones tell of white at {found:.0f} cd/m2")
     if level.strength != 1:
         words.append(f"strength {level.strength:g}")
     if level.saturation != 1:

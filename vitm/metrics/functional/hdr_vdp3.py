@@ -37,7 +37,7 @@ _SEEN = 0.001  # smallest relative difference of light that counts
 _MASKING_P, _MASKING_Q = 10**0.3424, 10**0.108934275615
 _MASKING_SELF, _MASKING_NEIGHBOUR = 10**1.41846291721, 10**0.136877512403
 _POOLING = 0.8
-_SLAB = 2**15  # pixels that are worked on at a time where each stands alone: they stay in the CPU's cache
+_SLAB = 2**17  # pixels that a CPU works on at a time where each stands alone: they stay in its cache
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,9 @@ def _mix(planes: Tensor, matrix: Matrix) -> Tensor:
 
 def _by_rows(function: Callable[..., Tensor], *planes: Tensor) -> list[Tensor]:
     """`function` of the planes (..., H, W), a few rows at a time."""
-    rows = max(1, _SLAB // planes[0].shape[-1])
-    return [function(*(p[..., y : y + rows, :] for p in planes)) for y in range(0, planes[0].shape[-2], rows)]
+    height, width = planes[0].shape[-2:]
+    rows = max(1, _SLAB // width) if planes[0].device.type == "cpu" else height
+    return [function(*(p[..., y : y + rows, :] for p in planes)) for y in range(0, height, rows)]
 
 
 def _interpolate(table: Tensor, position: Tensor) -> Tensor:

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins import MixedPrecision
+from torch.utils.data import DataLoader
+
+from vitm.nets.perceptual import PerceptualLoss
+from vitm.papers.hdcfm import HDCFM, HDCFMTask, PDCGTask
+from vitm.papers.hdcfm.losses import patch_loss
+from vitm.papers.hdcfm.pdcg import over_exposure_mask
+from vitm.zoo import load_network
+
+SMALL = {"width": 20, "blocks": 1, "perceptual_weight": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """And one thread: the frames are tiny."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def first_stage(tmp_path_factory):
+    """A checkpoint of an HDCFM that is not the default one."""
+    torch.manual_seed(1)
+    arguments = {"local_mod": False}
+    state = {f"network.{k}": v for k, v in HDCFM(**arguments).state_dict().items()}
+    path = tmp_path_factory.mktemp("hdcfm") / "best.ckpt"
+    torch.save({"vitm": {"network": "hdcfm", "arguments": arguments}, "state_dict": state}, path)
+    return str(path)
+
+
+def batches(steps, batch=2, size=40):
+    """Bright frames, so that much is over-exposed."""
+    rng = torch.Generator().manual_seed(2)
+    sdr = (torch.rand(steps * batch, 3, size, size, generator=rng) + 0.5).clamp(max=1)
+    hdr_pq = torch.rand(steps * batch, 3, size, size, generator=rng)
+    samples = [{"sdr": s, "hdr_pq": h, "name": ""} for s, h in zip(sdr, hdr_pq, strict=True)]
+    return DataLoader(samples, batch_size=batch)
+
+
+def train(task, steps=2, **trainer):
+    options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    options |= {"enable_model_summary": False, "max_steps": steps} | trainer
+    trainer = Trainer(**options)
+    trainer.fit(task, batches(steps))
+    return trainer
+
+
+def equal(a, b):
+    """Whether two networks have the same weights."""
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def assert_alike(a, b, *inputs):
+    """Two networks compute the same; their weights may differ where they have no effect."""
+    with torch.no_grad():
+        torch.testing.assert_close(a(*inputs), b(*inputs), rtol=1e-3, atol=1e-4)
+
+
+def test_hdcfm_minimises_the_absolute_difference(first_stage):
+    task = HDCFMTask(lr=1e-3, schedule="constant")
+    network = copy.deepcopy(task.network).train()
+    for module in (task.network, network):
+        module.estimator.dropout.p = 0.0
+    train(task)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.99))
+    for batch in batches(2):
+        optimizer.zero_grad()
+        (network(batch["sdr"]) - batch["hdr_pq"]).abs().mean().backward()
+        optimizer.step()
+    assert_alike(task.network.eval(), network.eval(), batch["sdr"])
+
+
+def test_hdcfm_halves_its_rate():
+    task = HDCFMTask(lr=8e-4, milestones=[1, 2])
+    train(task)
+    assert task.optimizers().param_groups[0]["lr"] == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize("gan", ["vanilla", "lsgan"])
+def test_pdcg_steps_are_those_of_two_plain_adams(gan, first_stage):
+    """Equation 4; the generator first, then the discriminator on what was generated before that step."""
+    task = PDCGTask(first_stage, gan=gan, gan_weight=0.5, lr=1e-3, ema_decay=0.5, **SMALL)
+    generator, discriminator = copy.deepcopy(task.generator), copy.deepcopy(task.discriminator)
+    for network in (generator, discriminator):
+        network.to(memory_format=torch.channels_last)  # as the task's, or rounding may bend a ReLU the other way
+    hdcfm = load_network("hdcfm", first_stage)
+    average = copy.deepcopy(generator)
+    adams = [torch.optim.Adam(n.parameters(), 1e-3, (0.9, 0.99)) for n in (generator, discriminator)]
+
+    trainer = train(task)
+    for step, batch in enumerate(batches(2), 1):
+        sdr, target = batch["sdr"], batch["hdr_pq"]
+        mask = over_exposure_mask(sdr)
+        with torch.no_grad():
+            hdr_pq = hdcfm(sdr)
+        fake = generator(hdr_pq, mask)
+        loss = F.l1_loss(fake, target) + 0.5 * patch_loss(discriminator(fake), mask, True, gan)
+        adams[0].zero_grad()
+        loss.backward()
+        adams[0].step()
+        adams[1].zero_grad()
+        real, fake = (discriminator(x.detach()) for x in (target, fake))
+        (0.5 * patch_loss(real, mask, True, gan) + 0.5 * patch_loss(fake, mask, False, gan)).backward()
+        adams[1].step()
+        decay = min(0.5, step / (10 + step))
+        for a, p in zip(average.parameters(), generator.parameters(), strict=True):
+            a.data = decay * a.data + (1 - decay) * p.data
+    assert_alike(task.generator, generator, hdr_pq, mask)
+    assert_alike(task.network.pdcg, average, hdr_pq, mask)
+    assert_alike(task.discriminator, discriminator, target)
+    assert equal(task.network.hdcfm, hdcfm)
+    assert trainer.global_step == 2
+
+
+def test_pieces_of_a_batch_give_its_step(first_stage):
+    torch.manual_seed(3)
+    whole = PDCGTask(first_stage, gan_weight=0.5, **SMALL)
+    pieces = PDCGTask(first_stage, gan_weight=0.5, accumulate=2, **SMALL)
+    pieces.load_state_dict(whole.state_dict())
+    for task in (whole, pieces):
+        assert train(task).global_step == 2
+    batch = next(iter(batches(1)))
+    assert_alike(pieces.network, whole.network, batch["sdr"])
+    assert_alike(pieces.discriminator, whole.discriminator, batch["sdr"])
+
+
+def test_perceptual_loss_is_part_of_the_joint_loss(first_stage, tmp_path):
+    from tests.nets.test_perceptual import stand_in
+
+    torch.save(stand_in("conv1_2")[1], tmp_path / "vgg.pth")
+    vgg = {"vgg_weights": str(tmp_path / "vgg.pth"), "vgg_layer": "conv1_2"}
+    task = PDCGTask(first_stage, gan_weight=0.0, **SMALL | vgg | {"perceptual_weight": 0.5})
+    trainer = train(task, 1)
+    logged = trainer.callback_metrics
+    assert logged["train/perceptual"] > 0
+    assert logged["train/loss"] == pytest.approx(float(logged["train/l1"] + 0.5 * logged["train/perceptual"]))
+    assert isinstance(task.perceptual, PerceptualLoss)
+    assert not [k for k in task.state_dict() if "perceptual" in k]
+
+
+class Gradients(Callback):
+    """The unscaled gradients of each optimiser before its step: generator, discriminator, generator, ..."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        parameters = optimizer.param_groups[0]["params"]
+        self.seen.append(torch.cat([p.grad.flatten() for p in parameters]).clone())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_keeps_the_gradients_of_both(precision, first_stage):
+    """In fp16 each step of either optimiser doubles the loss scale, and none sees another one's."""
+    seen = []
+    for mixed in (False, True):
+        torch.manual_seed(4)
+        task, gradients = PDCGTask(first_stage, gan_weight=0.5, accumulate=2, **SMALL), Gradients()
+        options = {"callbacks": [gradients]}
+        if mixed and precision == "fp16":
+            scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_factor=2.0, growth_interval=1)
+            options["plugins"] = [MixedPrecision("16-mixed", "cpu", scaler)]
+        elif mixed:
+            options["precision"] = "bf16-mixed"
+        train(task, **options)
+        seen.append(gradients.seen)
+    assert len(seen[0]) == len(seen[1]) == 4
+    for full, half in zip(*seen, strict=True):
+        assert half.dot(full) / full.dot(full) == pytest.approx(1, abs=0.15)
+    if precision == "fp16":
+        assert scaler.get_scale() == 64 * 2**4
+
+
+def test_gradients_are_clipped(first_stage):
+    task = PDCGTask(first_stage, clip_value=0.25, **SMALL)
+    optimizer = torch.optim.SGD(task.generator.parameters(), 1.0)
+    for p in task.generator.parameters():
+        p.grad = torch.randn_like(p)
+    before = [p.grad.clone() for p in task.generator.parameters()]
+    task.on_before_optimizer_step(optimizer)
+    for p, grad in zip(task.generator.parameters(), before, strict=True):
+        assert torch.equal(p.grad, grad.clamp(-0.25, 0.25))
+
+
+def test_a_checkpoint_holds_both_stages(first_stage, tmp_path):
+    task = PDCGTask(first_stage, lr=1e-2, **SMALL)
+    train(task, enable_checkpointing=True, default_root_dir=tmp_path).save_checkpoint(tmp_path / "pdcg.ckpt")
+    network = load_network("pdcg", tmp_path / "pdcg.ckpt")
+    assert equal(network, task.network)
+    assert torch.load(tmp_path / "pdcg.ckpt", weights_only=True)["global_step"] == 2
+    assert not equal(network.pdcg, task.generator)  # it is the moving average
+
+    measured = PDCGTask(**task.arguments)  # needs neither the first stage's file nor VGG19
+    measured.load_state_dict(torch.load(tmp_path / "pdcg.ckpt", weights_only=True)["state_dict"])
+    assert equal(measured.network, network)
+
+
+def test_training_needs_a_first_stage(tmp_path):
+    with pytest.raises(ValueError, match=r"--model\.hdcfm PATH"):
+        train(PDCGTask(**SMALL))
+    with pytest.raises(FileNotFoundError, match=r"missing\.ckpt"):
+        PDCGTask(str(tmp_path / "missing.ckpt"))
+    with pytest.raises(ValueError, match="accumulate=0"):
+        PDCGTask(accumulate=0)
+
+
+def test_the_published_file_is_a_first_stage(shared):
+    path = shared / "weights" / "hdcfm_official.pth.tar"
+    task = PDCGTask(str(path), **SMALL)
+    assert equal(task.network.hdcfm, load_network("hdcfm", path))

@@ -1,0 +1,247 @@
+"""Training and evaluation of HDCFM, and of PDCG after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.strategies import ParallelStrategy
+from torch import Tensor, nn
+
+from vitm.data.batch import FrameBatch
+from vitm.nets.discriminators import PatchDiscriminator
+from vitm.nets.perceptual import PerceptualLoss
+from vitm.papers.base import InverseToneMappingTask, Schedule, adam, constructor_arguments
+from vitm.papers.hdcfm.losses import GANLoss, patch_loss
+from vitm.papers.hdcfm.network import HDCFM
+from vitm.papers.hdcfm.pdcg import HDCFMPDCG, PDCG
+from vitm.zoo import load_network, read_checkpoint
+
+METRICS = ("psnr", "ssim", "delta_e_itp")
+
+
+class HDCFMTask(InverseToneMappingTask):
+    """HDCFM with the mean absolute difference of PQ codes (section 4.1).
+
+    Args:
+        lr: learning rate of Adam (section 4.1).
+        betas: betas of Adam (not in the paper; HDRTVNet's).
+        schedule: of the learning rate (section 4.1: halved every 200,000 steps).
+        milestones: steps after which `schedule=halving` halves the rate.
+        compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        **network: arguments of `HDCFM`.
+    """
+
+    name: ClassVar[str] = "hdcfm"
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+
+    def __init__(
+        self,
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        schedule: Schedule = "halving",
+        milestones: Sequence[int] = (200_000, 400_000, 600_000, 800_000),
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+        **network: Any,
+    ) -> None:
+        super().__init__(compile, test_metrics)
+        self.network = HDCFM(**network)
+        self.arguments = constructor_arguments(HDCFM, network)
+        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
+        """L1 (section 4.1); the estimator's dropout is active."""
+        with self.step_rng():
+            hdr_pq = self.network(batch["sdr"])
+        loss = F.l1_loss(hdr_pq.float(), batch["hdr_pq"])
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam, its rate halved at the milestones by default (section 4.1)."""
+        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, steps, self.milestones)
+
+
+class PDCGTask(InverseToneMappingTask):
+    """PDCG behind a frozen HDCFM, with its joint loss (equation 4).
+
+    `network` is both stages, with the moving average of the generator: that is what is measured, saved under
+    `network.` and loaded by `vitm.zoo`. The generator in training, the discriminator and both optimisers are saved
+    beside it. A step of the trainer is one of the generator.
+
+    Args:
+        hdcfm: checkpoint of the first stage, ours or the published file. Needed to train; a checkpoint that is measured
+            brings its own.
+        l1_weight: alpha of equation 4.
+        perceptual_weight: beta; 0 needs no VGG19 weights.
+        gan_weight: gamma; 0 leaves the discriminator out.
+        gan: `"vanilla"`: binary cross-entropy; `"lsgan"`: least squares.
+        vgg_weights: file of VGG19's weights; see `vitm.nets.perceptual.PerceptualLoss`.
+        vgg_layer: layer that the perceptual loss compares (not in the paper).
+        lr: learning rate of both Adams (not in the paper; HDRTVNet's).
+        betas: their betas (likewise).
+        schedule: of both learning rates.
+        milestones: steps after which `schedule=halving` halves them.
+        clip_value: clip every gradient to plus or minus this; None for no clipping.
+        accumulate: pieces in which a batch is computed, to need less memory; the step is that of the whole batch.
+        ema_decay: of the moving average of the generator; 0 for none. The first steps count more.
+        compile: run the generator through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        base: arguments of `HDCFM` where `hdcfm` does not say them.
+        **network: arguments of `PDCG`.
+    """
+
+    name: ClassVar[str] = "pdcg"
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    network: HDCFMPDCG
+
+    def __init__(
+        self,
+        hdcfm: str | None = None,
+        l1_weight: float = 1.0,
+        perceptual_weight: float = 0.5,
+        gan_weight: float = 0.005,
+        gan: GANLoss = "vanilla",
+        vgg_weights: str | None = None,
+        vgg_layer: str = "conv5_4",
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        schedule: Schedule = "constant",
+        milestones: Sequence[int] = (),
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        ema_decay: float = 0.999,
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+        base: dict[str, Any] | None = None,
+        **network: Any,
+    ) -> None:
+        super().__init__(compile, test_metrics)
+        if accumulate < 1 or not 0 <= ema_decay < 1:
+            raise ValueError(
+                f"expected accumulate >= 1 and 0 <= ema_decay < 1, got accumulate={accumulate}, ema_decay={ema_decay}"
+            )
+        self.automatic_optimization = False
+        if hdcfm is not None:
+            base = read_checkpoint(hdcfm).get("vitm", {}).get("arguments", {})
+        self.arguments = {
+            "base": constructor_arguments(HDCFM, base or {}),
+            **constructor_arguments(PDCG, network),
+        }
+        self.network = HDCFMPDCG(**self.arguments)
+        self.generator = PDCG(**network)
+        self.generator.load_state_dict(self.network.pdcg.state_dict())
+        self.network.requires_grad_(False)
+        self.discriminator = PatchDiscriminator().requires_grad_(gan_weight > 0)
+        self.trainable = hdcfm is not None
+        self.perceptual: PerceptualLoss | None = None
+        if hdcfm is not None:
+            self.network.hdcfm.load_state_dict(load_network("hdcfm", hdcfm).state_dict())
+            self.perceptual = PerceptualLoss(vgg_weights, vgg_layer) if perceptual_weight > 0 else None
+        self.gan: GANLoss = gan
+        self.l1_weight, self.perceptual_weight, self.gan_weight = l1_weight, perceptual_weight, gan_weight
+        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
+        self.clip_value, self.accumulate, self.ema_decay = clip_value, accumulate, ema_decay
+
+    def setup(self, stage: str) -> None:
+        """As always, and the same for the generator in training and the discriminator.
+
+        Raises:
+            ValueError: there is no first stage to train behind.
+        """
+        if stage == "fit" and not self.trainable:
+            raise ValueError("PDCG is trained behind an HDCFM: give its checkpoint as `hdcfm` (--model.hdcfm PATH)")
+        super().setup(stage)
+        for network in (self.generator, self.discriminator):
+            network.to(memory_format=torch.channels_last)
+        if self.compile_network:
+            self.generator.compile()
+
+    def earlier_stages(self) -> dict[str, nn.Module]:
+        """HDCFM alone."""
+        return {"HDCFM alone": self.network.hdcfm}
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> None:
+        """One step of the generator and one of the discriminator, against each other's weights before the step."""
+        pieces = list(zip(batch["sdr"].chunk(self.accumulate), batch["hdr_pq"].chunk(self.accumulate), strict=True))
+        logged: dict[str, Tensor] = {}
+        for i, (sdr, target) in enumerate(pieces):
+            share = len(sdr) / len(batch["sdr"])
+            with nullcontext() if i == len(pieces) - 1 else self._without_sync():
+                losses = self._losses(sdr, target)
+                # They share no parameter that takes a gradient, so one pass back serves both.
+                self.manual_backward(share * (losses["loss"] + losses["discriminator"]))
+            for name, loss in losses.items():
+                logged[name] = logged.get(name, 0) + share * loss.detach()
+        self._step()
+        for name, loss in logged.items():
+            self.log(f"train/{name}", loss, prog_bar=name == "loss", sync_dist=True)
+
+    def _losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+        hdr_pq, mask = self.network.first_stage(sdr)
+        generated = self.generator(hdr_pq, mask)
+        zero = generated.new_zeros(())
+        losses = {"l1": F.l1_loss(generated, target), "perceptual": zero, "gan": zero, "discriminator": zero}
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(generated, target)
+        if self.gan_weight > 0:
+            self.discriminator.requires_grad_(False)
+            losses["gan"] = patch_loss(self.discriminator(generated), mask, real=True, kind=self.gan)
+            self.discriminator.requires_grad_(True)
+            real = patch_loss(self.discriminator(target), mask, real=True, kind=self.gan)
+            fake = patch_loss(self.discriminator(generated.detach()), mask, real=False, kind=self.gan)
+            losses["discriminator"] = (real + fake) / 2
+        losses["loss"] = (
+            self.l1_weight * losses["l1"]
+            + self.perceptual_weight * losses["perceptual"]
+            + self.gan_weight * losses["gan"]
+        )  # eq. 4
+        return losses
+
+    def _step(self) -> None:
+        optimizers: Any = self.optimizers()
+        generator, *others = optimizers if isinstance(optimizers, list) else [optimizers]
+        scale = self._loss_scale()
+        generator.step()
+        generator.zero_grad()
+        for optimizer in others:
+            factor = self._loss_scale() / scale  # fp16: a step may change the scale that these gradients carry
+            for parameter in self.discriminator.parameters() if factor != 1 else ():
+                assert parameter.grad is not None
+                parameter.grad *= factor
+            # past Lightning's wrapper, which would count it as a step of the trainer
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+            optimizer.zero_grad()
+        schedulers: Any = self.lr_schedulers() or []
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            scheduler.step()
+        decay = min(self.ema_decay, self.global_step / (10 + self.global_step))
+        with torch.no_grad():
+            for average, current in zip(self.network.pdcg.parameters(), self.generator.parameters(), strict=True):
+                average.lerp_(current, 1 - decay)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients, which are unscaled by now."""
+        if self.clip_value is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
+
+    def _loss_scale(self) -> float:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return float(scaler.get_scale()) if scaler is not None else 1.0
+
+    def _without_sync(self) -> AbstractContextManager[None]:
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+    def configure_optimizers(self) -> Any:
+        """Adam for the generator, and one for the discriminator."""
+        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
+        networks = [self.generator, *([self.discriminator] if self.gan_weight > 0 else [])]
+        return [adam(n.parameters(), self.lr, self.betas, self.schedule, steps, self.milestones) for n in networks]
