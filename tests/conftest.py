@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 # Reference material that is never part of the project: released weights, goldens, real HDR files.
 SHARED = Path(os.environ.get("VITM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -27,3 +30,26 @@ def shared() -> Path:
 def rng() -> torch.Generator:
     """A seeded generator."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def extra_peak() -> Callable[[Callable[[], object]], float]:
+    """MiB of tensors that a call holds at most beyond those before it, its result included.
+
+    Counted from torch's own allocator: resident memory also holds what other tests and libraries left behind.
+    """
+
+    def measure(fn: Callable[[], object]) -> float:
+        gc.collect()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            result = fn()
+        del result
+        held = peak = 0
+        for event in recorded.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                peak = max(peak, held)
+        assert peak > 0
+        return peak / 2**20
+
+    return measure

@@ -27,13 +27,15 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     """A network in eval mode.
 
     Args:
-        name: `"kpn_mfi"`, or an analytic operator of `vitm.color.METHODS`, which needs no checkpoint.
+        name: `"hdcfm"`, `"pdcg"` (HDCFM and PDCG after it), `"kpn_mfi"`, or an analytic operator of
+            `vitm.color.METHODS`, which needs no checkpoint.
         checkpoint: a local file: a checkpoint of `experiments.run` (its constructor arguments are in the file), or the
             authors' state dict. None gives an untrained network with the paper's arguments.
 
     Returns:
-        The network. `kpn_mfi`: sdr (B, T, 3, H, W) -> hdr_pq of the same shape; operators: any number of leading
-        dimensions. BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
+        The network, sdr -> hdr_pq of the same shape. `kpn_mfi`: (B, T, 3, H, W); `hdcfm`, `pdcg`: (B, 3, H, W);
+        operators: any number of leading dimensions. BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not
+        clamped.
 
     Raises:
         ValueError: unknown name, or a checkpoint for an operator.

@@ -27,6 +27,15 @@ COMMON = [
 TINY = [*MODEL["vitm.papers.kpn_mfi.KPNMFITask"], *COMMON]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The frames are tiny: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def fake_data(tmp_path_factory):
     """Four triplets a split, 48 x 64, in the layout of KPN-MFI."""

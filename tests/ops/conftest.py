@@ -1,13 +1,11 @@
-"""One thread, and the peak memory of a call."""
+"""One thread."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 
 @pytest.fixture(autouse=True)
@@ -17,26 +15,3 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def extra_peak() -> Callable[[Callable[[], object]], float]:
-    """MiB of tensors that a call holds at most beyond those before it, its result included.
-
-    Counted from torch's own allocator: resident memory also holds what other tests and libraries left behind.
-    """
-
-    def measure(fn: Callable[[], object]) -> float:
-        gc.collect()
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-            result = fn()
-        del result
-        held = peak = 0
-        for event in recorded.profiler.kineto_results.events():
-            if event.name() == "[memory]":
-                held += event.nbytes()
-                peak = max(peak, held)
-        assert peak > 0
-        return peak / 2**20
-
-    return measure

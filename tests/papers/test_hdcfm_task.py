@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.hdcfm import HDCFM, HDCFMTask, PDCGTask
+from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import patch_loss
 from vitm.papers.hdcfm.pdcg import over_exposure_mask
 from vitm.zoo import load_network
@@ -80,6 +81,20 @@ def test_hdcfm_minimises_the_absolute_difference(first_stage):
         (network(batch["sdr"]) - batch["hdr_pq"]).abs().mean().backward()
         optimizer.step()
     assert_alike(task.network.eval(), network.eval(), batch["sdr"])
+
+
+def test_filters_can_start_as_the_identity():
+    """A signal passes five filters; by PyTorch's initialisation they leave nothing of it."""
+    gains = {}
+    for init in ("default", "identity"):
+        filters = [layer for stage in HDCFMTask(init=init).network.stages for layer in stage if isinstance(layer, DDF)]
+        x = start = 0.1 * torch.rand(1, 64, 24, 24)
+        with torch.no_grad():
+            for filtered in filters:
+                x = filtered(x)
+        gains[init] = float(x.std() / start.std())
+    assert gains["default"] < 1e-5
+    assert 0.5 < gains["identity"] < 2
 
 
 def test_hdcfm_halves_its_rate():

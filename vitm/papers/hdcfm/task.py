@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,27 @@ from vitm.data.batch import FrameBatch
 from vitm.nets.discriminators import PatchDiscriminator
 from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.base import InverseToneMappingTask, Schedule, adam, constructor_arguments
+from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import GANLoss, patch_loss
 from vitm.papers.hdcfm.network import HDCFM
 from vitm.papers.hdcfm.pdcg import HDCFMPDCG, PDCG
 from vitm.zoo import load_network, read_checkpoint
 
 METRICS = ("psnr", "ssim", "delta_e_itp")
+
+
+@torch.no_grad()
+def start_as_identity(network: nn.Module) -> None:
+    """Give every dynamic filter in a network the bias that passes features on: one at the centre, zero around it.
+
+    By PyTorch's initialisation, the released code's, each filter leaves less than a tenth of a signal, and the five of
+    HDCFM a ten-millionth: at first there is next to nothing of the frame to learn from.
+    """
+    for module in network.modules():
+        if isinstance(module, DDF):
+            for head in (module.spatial[-1], module.channel[-1]):
+                bias: Any = head.bias
+                bias.zero_().view(-1, 9)[:, 4] = 1
 
 
 class HDCFMTask(InverseToneMappingTask):
@@ -31,6 +46,8 @@ class HDCFMTask(InverseToneMappingTask):
         betas: betas of Adam (not in the paper; HDRTVNet's).
         schedule: of the learning rate (section 4.1: halved every 200,000 steps).
         milestones: steps after which `schedule=halving` halves the rate.
+        init: `"default"`: PyTorch's; `"identity"`: dynamic filters start by passing features on (not in the paper),
+            which learns in hundreds of steps what otherwise takes thousands.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `HDCFM`.
@@ -45,6 +62,7 @@ class HDCFMTask(InverseToneMappingTask):
         betas: tuple[float, float] = (0.9, 0.99),
         schedule: Schedule = "halving",
         milestones: Sequence[int] = (200_000, 400_000, 600_000, 800_000),
+        init: Literal["default", "identity"] = "default",
         compile: bool = False,
         test_metrics: list[str] | None = None,
         **network: Any,
@@ -52,6 +70,8 @@ class HDCFMTask(InverseToneMappingTask):
         super().__init__(compile, test_metrics)
         self.network = HDCFM(**network)
         self.arguments = constructor_arguments(HDCFM, network)
+        if init == "identity":
+            start_as_identity(self.network)
         self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
