@@ -59,7 +59,7 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "mabd_pred": CLIPS,
             }
         ),
-        # Its rows are HDRTVNet's own; SSIM's definition was not published, and SR-SIM's scale is inferred from the values.
+        # Its rows are HDRTVNet's own. SSIM's definition was not published; SR-SIM's scale is inferred from its values.
         "hdcfm": MappingProxyType(
             {
                 "psnr": FRAMES,
