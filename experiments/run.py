@@ -356,7 +356,13 @@ def _cli(
                 raise UsageError(str(error)) from error
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in ("LightningCLI's args parameter", ".*isinstance.treespec", "The number of training batches"):
+    known = (
+        "LightningCLI's args parameter",
+        ".*isinstance.treespec",
+        "The number of training batches",
+        "Found .* eval mode",
+    )
+    for message in known:
         warnings.filterwarnings("ignore", message)  # known, and nothing that a user can act on
     return ExperimentCLI(
         entry.load("task"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -143,13 +144,30 @@ def test_wrong_input_is_one_line(clip: Path, capsys: pytest.CaptureFixture[str])
         ((clip, out, "--model", "hable", "--strength", -1), "strength"),
         ((clip, out, "--model", "hable", "--diffuse-white", "white"), "--diffuse-white white"),
         ((clip, clip.with_name("nowhere") / "out.mp4", "--model", "hable"), "nowhere"),
+        ((clip, clip, "--model", "hable", "--overwrite"), "would replace"),
+        ((there, out, "--model", "hable", "--fps", 25), "--fps"),
     ):
-        assert run(*args) == (1 if message == "nowhere" else 2), message
+        assert run(*args) == 2, message
         printed = capsys.readouterr().out
         assert message in printed.replace("\n", " ")
         assert "Traceback" not in printed
     assert there.read_bytes() == b"precious"
     assert sorted(p.name for p in clip.parent.iterdir()) == ["clip", "there.mp4"]
+
+
+def test_work_that_was_not_joined_is_no_other_job_s(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    out = clip.with_name("out.mp4")
+    with monkeypatch.context() as broken:
+        broken.setattr("vitm.video.writer.finish", full)
+        assert run(clip, out, "--model", "hable") == 1
+    assert not out.exists()
+    assert run(clip, out, "--model", "bt2446a") == 2
+    assert run(clip, out, "--model", "hable") == 0
+    assert json.loads(out.with_name("out.mp4.json").read_text())["model"] == "hable"
+    assert sorted(p.name for p in clip.parent.iterdir()) == ["clip", "out.mp4", "out.mp4.json"]
 
 
 def test_overwrite(clip: Path) -> None:

@@ -6,11 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
 import torch
 
-from vitm.color import pq_eotf
+from vitm.color import bt2020_to_bt709, pq_eotf
 from vitm.evaluation import MismatchError, open_pair, read_pairs
 from vitm.video import HDR10Writer, VideoTagError, write_exr, write_png16
 
@@ -83,6 +84,11 @@ def test_linear_frames_need_their_unit(tmp_path: Path) -> None:
     pair = open_pair("clip", tmp_path / "a", tmp_path / "b", unit_nits=100.0)
     pred, _ = next(pair.frames(0))
     assert np.abs(pred.permute(1, 2, 0).numpy() - codes[0]).max() < 1e-5
+    (tmp_path / "709").mkdir()
+    light = bt2020_to_bt709(pq_eotf(torch.from_numpy(codes[0]).permute(2, 0, 1))).permute(1, 2, 0).numpy() / 100
+    OpenEXR.File({}, {"RGB": np.ascontiguousarray(light)}).write(str(tmp_path / "709/0.exr"))  # untagged: BT.709
+    _, target = next(open_pair("clip", tmp_path / "a", tmp_path / "709", unit_nits=100.0).frames(0))
+    assert np.abs(target.permute(1, 2, 0).numpy() - codes[0]).mean() < 1e-5
     png = folder(tmp_path / "png", codes)
     with pytest.raises(MismatchError, match="linear against pq"):
         open_pair("clip", tmp_path / "a", png)

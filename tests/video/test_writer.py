@@ -407,7 +407,7 @@ def test_a_full_disk_at_the_last_step(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(writer_module, "finish", full)
-    with pytest.raises(VideoWriteError, match="the disk is full; nothing was left behind") as error:
+    with pytest.raises(VideoWriteError, match="the disk is full; there is no output") as error:
         write(tmp_path / "a.mp4", random_frames(1))
     assert error.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

@@ -30,6 +30,7 @@ from vitm.video import BT2020_1000_NITS, Frame, FrameReader, StreamWarning, Writ
 from vitm.video.ahead import read_ahead
 from vitm.video.atomic import replace_when_whole
 from vitm.video.cuts import CutDetector
+from vitm.video.frames import list_frames
 from vitm.video.outputs import OutputKind
 from vitm.video.tags import Assume, Role
 from vitm.zoo import NETWORKS, load_network
@@ -45,6 +46,17 @@ _HDR: dict[str, Role] = {
     "exr": "linear",
 }
 _EVEN = ("hevc", "hlg", "prores", "av1")
+
+
+def frame_rate(text: str) -> Fraction:
+    """A positive rate from the command line, as 24, 23.976 or 24000/1001."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; give 24, 23.976 or 24000/1001")
+    return rate
 
 
 def add_parser(commands: Any) -> None:
@@ -90,7 +102,7 @@ def add_parser(commands: Any) -> None:
     files.add_argument("--lossless", action="store_true", default=None, help="of 10-bit codes")
     files.add_argument("--preview", action="store_true", help="also write OUT's tone-mapped side-by-side, PNG and MP4")
     files.add_argument("--assume", choices=get_args(Assume), help="what the input's missing colour tags are (bt709)")
-    files.add_argument("--fps", type=Fraction, help="frame rate of a folder (24)")
+    files.add_argument("--fps", type=frame_rate, help="frame rate of a folder (24)")
     files.add_argument("--on-error", choices=("stop", "repeat"), default="stop", help="at a damaged frame")
     files.add_argument("--segment-frames", type=int, default=120, help="frames that are finished together (120)")
     parser.set_defaults(run=run)
@@ -100,20 +112,20 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Convert, write the report and print; returns the exit status."""
     codec: OutputKind = options.codec or ("hevc" if options.output.suffix else "png")
     work = options.output.with_name(f".{options.output.name}.vitm")
-    if options.overwrite:
-        shutil.rmtree(work, ignore_errors=True)
-    elif options.output.exists():
-        raise ValueError(f"{options.output} is there already: --overwrite replaces it")
+    _check_places(options)
+    LevelControl(peak_nits=options.peak, strength=options.strength, saturation=options.saturation)  # before any work
     network = load_network(options.model, options.checkpoint).to(options.device)
     if options.model not in METHODS and options.checkpoint is None:
         raise ValueError(
             f"{options.model} needs weights: --checkpoint PATH (analytic models need none: {', '.join(METHODS)})"
         )
     folder = options.input.is_dir()
+    if options.fps is not None and not folder:
+        raise ValueError(f"--fps is for folders of frames; {options.input} has its own times")
     rate: dict[str, Any] = {"fps": options.fps or Fraction(24)} if folder else {}
     reader = FrameReader(options.input, expect="sdr", assume=options.assume, on_error=options.on_error, **rate)
 
-    job = _Job(work / "job.json", _identity(options, reader))
+    job = _Job(work, _identity(options, reader), options.overwrite)
     level, found = job.level or _level(options, network, reader)
     started = time.monotonic()
     with warnings.catch_warnings():
@@ -122,32 +134,37 @@ def run(options: argparse.Namespace, console: Console) -> int:
             job.begin(level, found)
             done = writer.finished_frames
             console.print(
-                f"{options.input.name}: {len(reader)} frames, {_words(level, found)}", soft_wrap=True, highlight=False
+                f"{options.input.name}: {len(reader)} frames, {_words(level, found)}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
             )
             if done:
-                console.print(f"Going on after {done} frames of an interrupted run ({work}).", soft_wrap=True)
+                console.print(f"Going on after {done} frames of an interrupted run.")
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
             with Progress(*columns, console=console) as progress:
                 task = progress.add_task(options.model, total=len(reader), completed=done)
                 try:
                     for hdr_pq, pts in _converted(network, level, reader, done):
+                        job.note(reader.damaged)
                         writer.write(_even(hdr_pq) if codec in _EVEN else hdr_pq, pts)
                         progress.advance(task)
                 except KeyboardInterrupt:
-                    raise KeyboardInterrupt("; the same command goes on at the last finished segment") from None
-            job.end()
+                    raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
+    job.end()
     seconds = time.monotonic() - started
-    report = _report(options, codec, (level, found), reader, writer, seconds)
+    report = _report(options, codec, (level, found), job.damaged, writer, seconds)
     with replace_when_whole(options.output.with_name(f"{options.output.name}.json")) as part:
         part.write_text(json.dumps(report, indent=2, default=str))
-    for index, at in reader.damaged:
-        console.print(f"frame {index} ({float(at or 0):.3f} s) is damaged: the one before it was repeated")
+    for index, at in job.damaged:
+        console.print(f"frame {index} ({at:.3f} s) is damaged: the one before it was repeated")
     for words in writer.dropped:
-        console.print(f"not in the output: {words}", soft_wrap=True)
+        console.print(f"not in the output: {words}", soft_wrap=True, markup=False)
     console.print(
         f"{options.output}: {writer.n_frames} frames, MaxCLL {writer.max_cll:.0f}, MaxFALL {writer.max_fall:.0f} "
         f"cd/m2, {seconds:.1f} s",
         soft_wrap=True,
+        markup=False,
     )
     if options.preview:
         _preview(options, codec, rate, console)
@@ -259,48 +276,81 @@ class _Job:
     """What an unfinished conversion was asked to do, kept beside its work: it goes on with the same options only.
 
     Args:
-        path: JSON file in the folder of unfinished work.
+        work: folder of unfinished work.
         identity: what must be the same.
+        anew: whether the work of another job is thrown away.
 
     Attributes:
         level: what `_level` gave in the interrupted run; None if there is none.
+        damaged: number and time of the frames that were repeated, those of interrupted runs too.
 
     Raises:
         ValueError: the work there is another job's.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self._path, self._identity = path, json.loads(json.dumps(identity, default=str))
+    def __init__(self, work: Path, identity: dict[str, Any], anew: bool) -> None:
+        self._path, self._identity = work / "job.json", json.loads(json.dumps(identity, default=str))
         self.level: tuple[LevelControl, float | None] | None = None
-        if path.is_file():
-            before = json.loads(path.read_text())
-            changed = sorted(k for k, v in self._identity.items() if before["identity"].get(k) != v)
-            if changed:
-                raise ValueError(
-                    f"{path.parent} holds an interrupted conversion with another {', '.join(changed)}: "
-                    "give the same options to go on with it, or --overwrite to begin anew"
-                )
-            self.level = LevelControl(**before["level"]), before["midtone_white"]
+        self.damaged: list[tuple[int, float]] = []
+        if not (work / "settings.json").is_file():  # no frame was finished, or all were joined
+            shutil.rmtree(work, ignore_errors=True)
+            return
+        before = json.loads(self._path.read_text()) if self._path.is_file() else {"identity": {}}
+        changed = sorted(k for k, v in self._identity.items() if before["identity"].get(k) != v)
+        if changed and not anew:
+            raise ValueError(
+                f"{work} holds an interrupted conversion with another {', '.join(changed)}: "
+                "give the same options to go on with it, or --overwrite to begin anew"
+            )
+        if changed:
+            shutil.rmtree(work)
+            return
+        self.level = LevelControl(**before["level"]), before["midtone_white"]
+        self.damaged = [(index, at) for index, at in before["damaged"]]
 
     def begin(self, level: LevelControl, found: float | None) -> None:
         """Keep the identity and what `_level` gave, until `end`."""
-        content = {"identity": self._identity, "level": asdict(level), "midtone_white": found}
-        with replace_when_whole(self._path) as part:
-            part.write_text(json.dumps(content))
+        self.level = level, found
+        self._save()
+
+    def note(self, damaged: list[tuple[int, Fraction | None]]) -> None:
+        """Keep which frames were repeated."""
+        known = {index for index, _ in self.damaged}
+        if new := [(index, float(at or 0)) for index, at in damaged if index not in known]:
+            self.damaged += new
+            self._save()
 
     def end(self) -> None:
-        """All frames are written."""
+        """The output is there."""
         self._path.unlink()
+        self._path.parent.rmdir()
+
+    def _save(self) -> None:
+        assert self.level is not None
+        content = {"identity": self._identity, "level": asdict(self.level[0]), "midtone_white": self.level[1]}
+        with replace_when_whole(self._path) as part:
+            part.write_text(json.dumps({**content, "damaged": self.damaged}))
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """OUT may replace an older OUT where that is asked for, and never IN."""
+    source, output = options.input.resolve(), options.output.resolve()
+    if source == output or output in source.parents:
+        raise ValueError(f"{options.output} would replace {options.input}: choose another name")
+    if output.exists() and not options.overwrite:
+        raise ValueError(f"{options.output} is there already: --overwrite replaces it")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {output.parent}: create it first")
 
 
 def _identity(options: argparse.Namespace, reader: FrameReader) -> dict[str, Any]:
     names = ["model", "diffuse_white", "peak", "strength", "saturation", "codec", "crf", "preset", "lossless"]
     names += ["assume", "fps", "on_error"]
     path = options.input
-    stat = max((file.stat() for file in path.iterdir()), key=lambda s: s.st_mtime_ns) if path.is_dir() else path.stat()
+    stats = [file.stat() for file in (list_frames(path) if path.is_dir() else [path])]
     return {
         "version": version("vitm"),
-        "input": f"{path.resolve()} {len(reader)} frames {stat.st_size} {stat.st_mtime_ns}",
+        "input": f"{path.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}",
         "checkpoint": _digest(options.checkpoint),
         **{name: getattr(options, name) for name in names},
     }
@@ -314,7 +364,7 @@ def _report(
     options: argparse.Namespace,
     codec: OutputKind,
     level: tuple[LevelControl, float | None],
-    reader: FrameReader,
+    damaged: list[tuple[int, float]],
     writer: Writer,
     seconds: float,
 ) -> dict[str, Any]:
@@ -335,7 +385,7 @@ def _report(
         "frames": writer.n_frames,
         "max_cll": round(writer.max_cll, 1),
         "max_fall": round(writer.max_fall, 1),
-        "damaged_frames": [{"frame": index, "seconds": float(at or 0)} for index, at in reader.damaged],
+        "damaged_frames": [{"frame": index, "seconds": at} for index, at in damaged],
         "dropped": writer.dropped,
         "seconds": round(seconds, 1),
         "device": options.device,
@@ -352,4 +402,4 @@ def _preview(options: argparse.Namespace, codec: OutputKind, rate: dict[str, Any
         FrameReader(options.output, expect=_HDR[codec], **folder_rate) as hdr,
     ):
         write_previews(sdr, hdr, picture, video, sdr.info.fps or Fraction(24))
-    console.print(f"Previews: {picture}, {video}", soft_wrap=True)
+    console.print(f"Previews: {picture}, {video}", soft_wrap=True, markup=False)

@@ -52,7 +52,7 @@ def overall_values(clips: Clips, metrics: Mapping[str, AnyMetric]) -> dict[str, 
 
 
 def write_frames(path: Path, clips: Clips, metrics: Metrics) -> None:
-    """A row a frame: clip, frame, seconds, cut (1 where a scene begins), and each metric's numbers."""
+    """A row a frame: clip, frame, seconds (frame / fps), cut (1 where a scene begins), and each metric's numbers."""
     with replace_when_whole(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         header = True

@@ -20,7 +20,7 @@ from vitm.video.cuts import CutDetector
 
 Metrics = Mapping[str, FrameMetric | ClipMetric]
 
-_PIXELS_AT_ONCE = 2**22
+_PIXELS_AT_ONCE = 2**20
 
 
 @dataclass
@@ -40,6 +40,11 @@ class ClipState:
     cuts: list[int] = field(default_factory=list)
     measured: dict[str, Tensor] = field(default_factory=dict)
 
+    def settled(self) -> ClipState:
+        """The same without what an interruption left half done."""
+        measured = {name: rows[: self.done] for name, rows in self.measured.items()}
+        return ClipState(self.done, self.whole, [cut for cut in self.cuts if cut < self.done], measured)
+
     def kept(self, context: int) -> Tensor:
         """(done,) bool: frames that have the `context` frames before them in their own scene."""
         kept = torch.ones(self.done, dtype=torch.bool)
@@ -57,7 +62,7 @@ def measure_clip(
     Args:
         pair: what to measure.
         metrics: by name, on `device`.
-        state: changed in place after every few frames, always consistent.
+        state: changed in place after every few frames; interrupted, its `settled` can go on.
         device: where to compute.
         on_progress: called with the number of frames that were added.
     """

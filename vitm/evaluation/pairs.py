@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitm.color import pq_inverse_eotf
+from vitm.color import bt709_to_bt2020, pq_inverse_eotf
 from vitm.video import FrameReader, StreamInfo, VideoTagError, probe
 from vitm.video.images import SUFFIXES
 from vitm.video.tags import Assume, fill_missing
@@ -46,11 +46,14 @@ class Pair:
         """Both sides of each frame from number `first` on, (3, H, W) in PQ codes."""
         rest = range(first, len(self))
         for pred, target in zip(self.pred.read(rest), self.target.read(rest), strict=True):
-            yield self._codes(pred.rgb), self._codes(target.rgb)
+            yield self._codes(pred.rgb, self.pred.info), self._codes(target.rgb, self.target.info)
 
-    def _codes(self, rgb: object) -> Tensor:
+    def _codes(self, rgb: object, info: StreamInfo) -> Tensor:
         frame = torch.as_tensor(rgb).permute(2, 0, 1)
-        return frame if self.unit_nits is None else pq_inverse_eotf(frame.clamp_min(0) * self.unit_nits)
+        if self.unit_nits is None:
+            return frame
+        nits = frame * self.unit_nits
+        return pq_inverse_eotf(bt709_to_bt2020(nits) if info.primaries == "bt709" else nits)
 
 
 def read_pairs(path: Path) -> list[tuple[str, Path, Path]]:
@@ -133,6 +136,9 @@ def open_pair(
         for path in (pred, target)
     )
     a, b = pred_reader.info, target_reader.info
+    for info in (a, b):
+        if linear and info.primaries not in ("bt709", "bt2020"):
+            raise VideoTagError(f"{info.path}: {info.primaries} primaries; expected bt709 or bt2020")
     if (a.width, a.height) != (b.width, b.height):
         raise MismatchError(f"{both} differ in size: {a.width}x{a.height} against {b.width}x{b.height}")
     if a.n_frames != b.n_frames:
@@ -156,4 +162,6 @@ def _transfer(path: Path, assume: Assume | None) -> str:
     if path.suffix.lower() in SUFFIXES:
         raise VideoTagError(f"{path}: a single image: put it into a folder by itself")
     info: StreamInfo = fill_missing(probe(path), assume)
-    return str(info.transfer)
+    if info.transfer is None:
+        raise VideoTagError(f"{path}: no transfer tag; if you know what it holds, say --assume bt2020-pq")
+    return info.transfer

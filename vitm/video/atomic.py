@@ -42,7 +42,7 @@ def write_error(error: OSError | Exception, path: Path) -> VideoWriteError:
         errno.EACCES: "no permission",
         errno.EROFS: "the file system is read-only",
     }.get(code or 0, str(error))
-    result = VideoWriteError(f"cannot write {path}: {reason}; nothing was left behind")
+    result = VideoWriteError(f"cannot write {path}: {reason}; there is no output")
     result.errno = code
     return result
 
