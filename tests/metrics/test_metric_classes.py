@@ -17,6 +17,7 @@ from torch import Tensor
 from vitm.metrics import MABD, PAPER, PSNR, SSIM, DeltaEITP, Protocol, compatible, frame_metrics, functional
 
 ALL = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
+SHARED = (*ALL, "sr_sim", "hdr_vdp3", "pu21_psnr", "hdr_volume", "hdr_vqm", "flicker", "highlight_stability")
 KEYS = {"psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd_pred", "mabd_gt", "mse_mabd"}
 
 
@@ -150,7 +151,7 @@ def _worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     pred, target = clips(5)
     pred[4] = target[4]
-    metrics = frame_metrics(ALL)
+    metrics = frame_metrics(SHARED)
     share = slice(0, 1) if rank == 0 else slice(1, 5)
     metrics.update(pred[share], target[share])
     torch.save(metrics.compute(), f"{folder}/{rank}.pt")
@@ -162,11 +163,12 @@ def test_two_processes_with_unequal_shares_equal_one(tmp_path: Path) -> None:
     mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     pred, target = clips(5)
     pred[4] = target[4]
-    metrics = frame_metrics(ALL)
+    metrics = frame_metrics(SHARED)
     metrics.update(pred, target)
     expected = metrics.compute()
     for rank in range(2):
         result = torch.load(tmp_path / f"{rank}.pt")
-        assert set(result) == KEYS
+        assert result.keys() == expected.keys()
         for name, value in expected.items():
-            assert result[name].item() == pytest.approx(value.item(), rel=1e-12), name
+            exact = 1e-12 if name in KEYS else 1e-5  # the others are computed in fp32, with other threads there
+            assert result[name].item() == pytest.approx(value.item(), rel=exact), name
