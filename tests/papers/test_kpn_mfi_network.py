@@ -148,6 +148,7 @@ def test_all_parameters_are_used():
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
+@pytest.mark.slow
 def test_compiled_equals_eager():
     clip = torch.rand(1, 3, 3, 16, 16)
     network = small()
