@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import time
 import warnings
 from collections import deque
@@ -22,6 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from vitm.baselines.analytic import DIFFUSE_WHITE_NITS
+from vitm.cli.job import Job
+from vitm.cli.options import frame_rate
 from vitm.color import METHODS
 from vitm.convert import context, convert_clip
 from vitm.level import LevelControl, midtone_white, usual_white
@@ -46,17 +47,6 @@ _HDR: dict[str, Role] = {
     "exr": "linear",
 }
 _EVEN = ("hevc", "hlg", "prores", "av1")
-
-
-def frame_rate(text: str) -> Fraction:
-    """A positive rate from the command line, as 24, 23.976 or 24000/1001."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; give 24, 23.976 or 24000/1001")
-    return rate
 
 
 def add_parser(commands: Any) -> None:
@@ -125,7 +115,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     rate: dict[str, Any] = {"fps": options.fps or Fraction(24)} if folder else {}
     reader = FrameReader(options.input, expect="sdr", assume=options.assume, on_error=options.on_error, **rate)
 
-    job = _Job(work, _identity(options, reader), options.overwrite)
+    job = Job(work, _identity(options, reader), options.overwrite)
     level, found = job.level or _level(options, network, reader)
     started = time.monotonic()
     with warnings.catch_warnings():
@@ -270,66 +260,6 @@ def _words(level: LevelControl, found: float | None) -> str:
     if level.peak_nits is not None:
         words.append(f"peak {level.peak_nits:g} cd/m2")
     return "level: " + ", ".join(words)
-
-
-class _Job:
-    """What an unfinished conversion was asked to do, kept beside its work: it goes on with the same options only.
-
-    Args:
-        work: folder of unfinished work.
-        identity: what must be the same.
-        anew: whether the work of another job is thrown away.
-
-    Attributes:
-        level: what `_level` gave in the interrupted run; None if there is none.
-        damaged: number and time of the frames that were repeated, those of interrupted runs too.
-
-    Raises:
-        ValueError: the work there is another job's.
-    """
-
-    def __init__(self, work: Path, identity: dict[str, Any], anew: bool) -> None:
-        self._path, self._identity = work / "job.json", json.loads(json.dumps(identity, default=str))
-        self.level: tuple[LevelControl, float | None] | None = None
-        self.damaged: list[tuple[int, float]] = []
-        if not (work / "settings.json").is_file():  # no frame was finished, or all were joined
-            shutil.rmtree(work, ignore_errors=True)
-            return
-        before = json.loads(self._path.read_text()) if self._path.is_file() else {"identity": {}}
-        changed = sorted(k for k, v in self._identity.items() if before["identity"].get(k) != v)
-        if changed and not anew:
-            raise ValueError(
-                f"{work} holds an interrupted conversion with another {', '.join(changed)}: "
-                "give the same options to go on with it, or --overwrite to begin anew"
-            )
-        if changed:
-            shutil.rmtree(work)
-            return
-        self.level = LevelControl(**before["level"]), before["midtone_white"]
-        self.damaged = [(index, at) for index, at in before["damaged"]]
-
-    def begin(self, level: LevelControl, found: float | None) -> None:
-        """Keep the identity and what `_level` gave, until `end`."""
-        self.level = level, found
-        self._save()
-
-    def note(self, damaged: list[tuple[int, Fraction | None]]) -> None:
-        """Keep which frames were repeated."""
-        known = {index for index, _ in self.damaged}
-        if new := [(index, float(at or 0)) for index, at in damaged if index not in known]:
-            self.damaged += new
-            self._save()
-
-    def end(self) -> None:
-        """The output is there."""
-        self._path.unlink()
-        self._path.parent.rmdir()
-
-    def _save(self) -> None:
-        assert self.level is not None
-        content = {"identity": self._identity, "level": asdict(self.level[0]), "midtone_white": self.level[1]}
-        with replace_when_whole(self._path) as part:
-            part.write_text(json.dumps({**content, "damaged": self.damaged}))
 
 
 def _check_places(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from vitm.cli.convert import frame_rate
+from vitm.cli.options import frame_rate
 from vitm.evaluation import (
     ClipState,
     Pair,
