@@ -22,10 +22,13 @@ from typing import NamedTuple
 import kornia
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor
 
 from vitm.ops.attention import correlate, softmax_attention
+from vitm.ops.deform import deform_conv2d, deform_conv2d_torch
 from vitm.ops.filtering import bilateral_blur
+from vitm.ops.large_kernel import depthwise_conv2d, dynamic_depthwise_conv2d
 from vitm.ops.pixel_conv import pixel_conv
 
 MIB = 2**20
@@ -62,6 +65,29 @@ def kornia_bilateral(x: Tensor) -> Tensor:
     return blurred
 
 
+def depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=len(weight))
+
+
+def depthwise_channels_last(x: Tensor, weight: Tensor) -> Tensor:
+    return depthwise(x.contiguous(memory_format=torch.channels_last), weight)
+
+
+def dynamic_depthwise(x: Tensor, kernels: Tensor) -> Tensor:
+    """The samples folded into the channels of one grouped convolution."""
+    B, C, H, W = x.shape
+    return depthwise(x.reshape(1, B * C, H, W), kernels.view(B * C, 1, *kernels.shape[2:])).view(x.shape)
+
+
+def torchvision_deform(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of an offset jumps where the sample crosses a pixel's centre.
+
+    There fp32's rounding decides: in some 10 of 3e6 offsets torchvision and we differ from fp64, and from each other.
+    """
+    out: Tensor = torchvision.ops.deform_conv2d(x, offset, weight, padding=1)
+    return out
+
+
 class Case(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
     variants: dict[str, Callable[..., Tensor]]  # the last one is ours
@@ -71,6 +97,13 @@ class Case(NamedTuple):
 
 PIXEL_CONV = {"windows": windows, "F.unfold": unfold, "vitm": pixel_conv}
 SOFTMAX = {"m x m matrix": softmax_matrix, "vitm": softmax_attention}
+DEPTHWISE = {
+    "F.conv2d NCHW": depthwise,
+    "F.conv2d channels-last": depthwise_channels_last,
+    "vitm": depthwise_conv2d,
+}
+DYNAMIC = {"F.conv2d folded": dynamic_depthwise, "vitm": dynamic_depthwise_conv2d}
+DEFORM = {"torchvision": torchvision_deform, "in one piece": deform_conv2d_torch, "vitm": deform_conv2d}
 CASES = {
     "pixel_conv 3x256x256": Case(((1, 3, 256, 256), (1, 75, 256, 256)), PIXEL_CONV),
     "pixel_conv 3x1080x1920": Case(((1, 3, 1080, 1920), (1, 75, 1080, 1920)), PIXEL_CONV),
@@ -82,6 +115,15 @@ CASES = {
     "correlate m=4096": Case(((1, 64, 4096),) * 3, {"m x m matrix": correlation_matrix, "vitm": correlate}),
     "bilateral_blur 3x512x512 forward + backward": Case(
         ((1, 3, 512, 512),), {"kornia": kornia_bilateral, "vitm": bilateral_blur}, True, 255.0
+    ),
+    "depthwise 17x17 64x135x240": Case(((1, 64, 135, 240), (64, 1, 17, 17)), DEPTHWISE),
+    "depthwise 17x17 64x135x240 forward + backward": Case(((1, 64, 135, 240), (64, 1, 17, 17)), DEPTHWISE, True),
+    "dynamic depthwise 7x7 64x135x240": Case(((1, 64, 135, 240), (1, 64, 7, 7)), DYNAMIC),
+    "dynamic depthwise 7x7 4x64x64x64": Case(((4, 64, 64, 64), (4, 64, 7, 7)), DYNAMIC),
+    "dynamic depthwise 7x7 4x64x64x64 forward + backward": Case(((4, 64, 64, 64), (4, 64, 7, 7)), DYNAMIC, True),
+    "deform 3x3 15x540x960": Case(((1, 15, 540, 960), (1, 90, 540, 960), (64, 15, 3, 3)), DEFORM),
+    "deform 3x3 15x135x240 forward + backward": Case(
+        ((1, 15, 135, 240), (1, 90, 135, 240), (64, 15, 3, 3)), DEFORM, True
     ),
 }
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vitm.ops.pixel_conv import pixel_conv
-from vitm.ops.tiling import map_rows, row_bands
+from vitm.ops.tiling import map_rows, row_bands, update_rows, upsample_rows
 
 
 @pytest.mark.parametrize(("height", "band", "multiple"), [(100, 30, 1), (96, 30, 8), (7, 100, 1), (8, 3, 4), (1, 1, 1)])
@@ -90,3 +90,42 @@ def test_errors() -> None:
     down = nn.Conv2d(1, 1, 3, 2, 1)
     with pytest.raises(ValueError, match="total stride"):
         map_rows(down, [torch.zeros(1, 1, 30, 4)], halo=1, band=7)
+
+
+@pytest.mark.parametrize("height", [1, 5, 16, 17, 40])
+@pytest.mark.parametrize("band", [1, 7, 100])
+def test_update_rows_overwrites_with_the_whole_function(height, band):
+    conv = nn.Conv2d(2, 2, 5, padding=2)
+    x = torch.randn(1, 2, height, 6)
+    with torch.no_grad():
+        expected = x + conv(x).relu()
+        out = update_rows(lambda rows: rows + conv(rows).relu(), x, halo=2, band=band)
+    assert out is x
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+def test_update_rows_needs_its_halo():
+    """With a halo of one row for a reach of two, rows at the bands' borders are wrong: the test above can fail."""
+    conv = nn.Conv2d(2, 2, 5, padding=2)
+    x = torch.randn(1, 2, 40, 6)
+    with torch.no_grad():
+        expected = conv(x)
+        assert not torch.allclose(update_rows(conv, x, halo=1, band=7), expected, atol=1e-5)
+
+
+def test_map_rows_writes_into_an_input():
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    x, y = torch.randn(2, 1, 2, 40, 6)
+    with torch.no_grad():
+        expected = conv(x) + y
+        out = map_rows(lambda a, b: conv(a) + b, (x, y), halo=1, band=7, out=y)
+    assert out is y
+    assert torch.allclose(y, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("low", "high"), [((3, 4), (50, 37)), ((5, 2), (5, 9)), ((1, 1), (20, 3)), ((9, 9), (7, 31))])
+def test_upsample_rows_are_rows_of_the_enlarged_map(low, high):
+    x = torch.randn(2, 3, *low)
+    expected = nn.functional.interpolate(x, high, mode="bilinear", align_corners=False)
+    for rows in (torch.arange(high[0]), torch.tensor([0, high[0] - 1]), torch.arange(2, 5)):
+        assert torch.allclose(upsample_rows(x, high, rows), expected[:, :, rows], atol=1e-5)

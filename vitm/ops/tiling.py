@@ -7,7 +7,15 @@ from fractions import Fraction
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def needs_whole_maps(network: nn.Module, x: Tensor) -> bool:
+    """Whether a network must compute `x` whole: for gradients, for a compiler, which fuses by itself, on "meta"."""
+    if torch.compiler.is_compiling() or x.is_meta:
+        return True
+    return torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in network.parameters()))
 
 
 def row_bands(height: int, band: int, multiple: int = 1) -> list[tuple[int, int]]:
@@ -33,7 +41,13 @@ def row_bands(height: int, band: int, multiple: int = 1) -> list[tuple[int, int]
 
 
 def map_rows(
-    fn: Callable[..., Tensor], inputs: Sequence[Tensor], *, halo: int, band: int = 128, multiple: int = 1
+    fn: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    *,
+    halo: int,
+    band: int = 128,
+    multiple: int = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Run a local function band by band into one output. Exact up to rounding.
 
@@ -57,9 +71,10 @@ def map_rows(
         halo: Rows of the smallest input that a row of the output can depend on, on either side.
         band: Rows of the smallest input in one band, without halo.
         multiple: Bands start at multiples of this many rows of the smallest input (the total stride of `fn`).
+        out: Where the result goes. It may be an input of which `fn` needs the rows it computes and no others.
 
     Returns:
-        What `fn(*inputs)` returns, in one tensor of its memory format.
+        What `fn(*inputs)` returns, in one tensor of its memory format; `out` if that is given.
 
     Raises:
         ValueError: The heights do not divide, or the output's height is no fixed ratio of the input's.
@@ -70,7 +85,6 @@ def map_rows(
         raise ValueError(f"map_rows needs heights that are multiples of the smallest, got {heights}")
     scales = [h // height for h in heights]
     reach = -(-halo // multiple) * multiple
-    out: Tensor | None = None
     for start, stop in row_bands(height, band, multiple):
         low, high = max(0, start - reach), min(height, stop + reach)
         part = fn(*(t[..., low * s : high * s, :] for t, s in zip(inputs, scales, strict=True)))
@@ -92,3 +106,45 @@ def map_rows(
         out[..., int(start * scale) : int(stop * scale), :] = part[..., kept, :]
     assert out is not None
     return out
+
+
+def update_rows(fn: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, band: int = 128) -> Tensor:
+    """Replace `x` by fn(x), for a local function that keeps the shape, band by band in place. Exact up to rounding.
+
+    Args:
+        fn: Takes bands `(..., rows, W)`, returns their like.
+        x: `(..., H, W)`; it is overwritten.
+        halo: Rows of `x` that a row of the result can depend on, on either side.
+        band: Rows in one band, without halo.
+
+    Returns:
+        `x`.
+    """
+    height = x.shape[-2]
+    above = x[..., :0, :]  # the rows before the band, as they were
+    for start, stop in row_bands(height, max(band, halo)):
+        rows = torch.cat([above, x[..., start : min(height, stop + halo), :]], dim=-2)
+        done = above.shape[-2]
+        above = rows[..., max(0, done + stop - start - halo) : done + stop - start, :].clone()
+        x[..., start:stop, :] = fn(rows)[..., done : done + stop - start, :]
+    return x
+
+
+def upsample_rows(x: Tensor, size: tuple[int, int], rows: Tensor) -> Tensor:
+    """Some rows of a map enlarged bilinearly.
+
+    Convention: pixels are areas, as in `F.interpolate(x, size, mode="bilinear", align_corners=False)`.
+
+    Args:
+        x: (B, C, h, w).
+        size: (H, W) of the enlarged map.
+        rows: (n,) integers, which rows of it.
+
+    Returns:
+        (B, C, n, W).
+    """
+    at = ((rows + 0.5) * (x.shape[2] / size[0]) - 0.5).clamp_min(0)
+    first = at.long().clamp_max(x.shape[2] - 1)
+    second = (first + 1).clamp_max(x.shape[2] - 1)
+    chosen = torch.lerp(x[:, :, first], x[:, :, second], (at - first).to(x.dtype)[:, None])
+    return F.interpolate(chosen, (len(rows), size[1]), mode="bilinear", align_corners=False)

@@ -1,0 +1,158 @@
+"""Deformable convolution (Dai et al., ICCV 2017; with a mask, Zhu et al., CVPR 2019), stride 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.ops.tiling import row_bands
+
+
+def deform_conv2d(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, padding: int = 1
+) -> Tensor:
+    """Convolve pixels that a flow of each tap's own picks, zeros outside the image.
+
+    `out[b, o, p] = bias[o] + sum over channels c and taps k of weight[o, c, k] * mask[b, g, k, p] * x[b, c, p + p_k +
+    offset[b, g, k, p]]`, sampled bilinearly; g is the offset group of channel c (Dai et al., equation 2; Zhu et al.,
+    equation 1). Without gradients the sampled taps of a band of rows are held at a time; the result is the same. With
+    gradients they are kept for the backward pass; on CUDA torchvision's kernel (where installed) samples them again.
+
+    Args:
+        x: Feature map `(B, C, H, W)`.
+        offset: `(B, 2*G*k*k, h, w)` in pixels, `h = H + 2 * padding - k + 1`; channel `2*(g*k*k + tap)` is the offset
+            down, the next one the offset to the right of offset group g; taps row by row. As in torchvision.
+        weight: `(O, C, k, k)`.
+        bias: `(O,)`, or None.
+        mask: Factors `(B, G*k*k, h, w)`, or None.
+        padding: Zeros on each side.
+
+    Returns:
+        `(B, O, h, w)`, fp32 (fp64 when an input is fp64), also under autocast.
+
+    Raises:
+        ValueError: The shapes do not belong together, or the offset groups do not divide C.
+    """
+    x, offset, weight, bias, mask = _checked(x, offset, weight, bias, mask, padding)
+    tensors = (x, offset, weight, bias, mask)
+    trained = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    compiling = torch.compiler.is_compiling()
+    if trained and x.device.type == "cuda" and not compiling and (kernel := _torchvision()):
+        return kernel(x, offset, weight, bias, padding=padding, mask=mask)
+    if trained or compiling:
+        return _rows(*tensors, padding, 0)
+    B, (height, width) = len(x), offset.shape[2:]
+    out = x.new_empty(B, len(weight), height, width)
+    values = 2**20 * torch.get_num_threads() if x.device.type == "cpu" else 2**27
+    for top, bottom in row_bands(height, max(1, values // (B * weight[0].numel() * width))):
+        rows = slice(top, bottom)
+        mask_rows = None if mask is None else mask[:, :, rows]
+        out[:, :, rows] = _rows(x, offset[:, :, rows], weight, bias, mask_rows, padding, top)
+    return out
+
+
+def deform_conv2d_torch(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, padding: int = 1
+) -> Tensor:
+    """`deform_conv2d` in one piece from functions that every backend and exporter has; same arguments and result."""
+    return _rows(*_checked(x, offset, weight, bias, mask, padding), padding, 0)
+
+
+class DeformConv2d(nn.Conv2d):
+    """`deform_conv2d` with the parameters of `nn.Conv2d`; the output is as large as the input.
+
+    Args:
+        in_channels: C.
+        out_channels: O.
+        kernel_size: k, odd.
+        bias: whether there is a bias.
+
+    Raises:
+        ValueError: k is even.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, bias: bool = True) -> None:
+        if kernel_size % 2 == 0:
+            raise ValueError(f"DeformConv2d needs an odd kernel size, got {kernel_size}")
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+
+    def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """X (B, C, H, W), offset (B, 2*G*k*k, H, W), mask (B, G*k*k, H, W) or None -> (B, O, H, W)."""
+        return deform_conv2d(x, offset, self.weight, self.bias, mask, self.kernel_size[0] // 2)
+
+
+@cache
+def _torchvision() -> Callable[..., Tensor] | None:
+    try:
+        from torchvision.ops import deform_conv2d as kernel
+    except ImportError:
+        return None
+    out: Callable[..., Tensor] = kernel
+    return out
+
+
+def _checked(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, padding: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """The tensors in one dtype, if their shapes belong together."""
+    tensors = (x, offset, weight, bias, mask)
+    got = ", ".join("None" if t is None else str(tuple(t.shape)) for t in tensors)
+    if x.ndim != 4 or offset.ndim != 4 or weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
+        raise ValueError(
+            f"deform_conv2d needs x (B, C, H, W), offset (B, 2*G*k*k, h, w) and weight (O, C, k, k), got {got}"
+        )
+    (B, C, H, W), (outputs, inputs, size, _) = x.shape, weight.shape
+    taps, shape = size * size, (B, H + 2 * padding - size + 1, W + 2 * padding - size + 1)
+    groups = offset.shape[1] // (2 * taps)
+    if groups == 0 or offset.shape[1] % (2 * taps) or C % groups:
+        raise ValueError(
+            f"deform_conv2d needs 2*G*k*k offset channels with G a divisor of C, got {offset.shape[1]} for C = {C} and "
+            f"k = {size}; for one group predict {2 * taps} channels"
+        )
+    if (
+        inputs != C
+        or (offset.shape[0], *offset.shape[2:]) != shape
+        or not (bias is None or bias.shape == (outputs,))
+        or not (mask is None or mask.shape == (B, groups * taps, *shape[1:]))
+    ):
+        raise ValueError(
+            f"deform_conv2d with padding {padding} needs x (B, C, H, W), offset (B, 2*G*k*k, h, w), weight (O, C, k, "
+            f"k), bias (O,) or None and mask (B, G*k*k, h, w) or None, h = H + 2*padding - k + 1; got {got}"
+        )
+    dtype = torch.float32
+    for t in tensors:
+        dtype = dtype if t is None else torch.promote_types(dtype, t.dtype)
+    x, offset, weight = (t.to(dtype) for t in (x, offset, weight))
+    bias, mask = (None if t is None else t.to(dtype) for t in (bias, mask))
+    return x, offset, weight, bias, mask
+
+
+def _rows(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, padding: int, top: int
+) -> Tensor:
+    """The output's rows from `top` on, as many as offsets are given for."""
+    B, C, H, W = x.shape
+    outputs, _, size, _ = weight.shape
+    taps, (height, width) = size * size, offset.shape[2:]
+    groups = offset.shape[1] // (2 * taps)
+    down, right = offset.reshape(B * groups, taps, 2, height, width).unbind(2)
+    # grid_sample's coordinate of pixel p among n is (2p + 1) / n - 1
+    tap, y, x_right = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (size, height, width))
+    base_y = (2 * (tap[:, None] + y + (top - padding)) + 1) / H - 1
+    base_x = (2 * (tap[:, None] + x_right - padding) + 1) / W - 1
+    base_y = base_y[:, None, :, None].expand(size, size, -1, 1).reshape(taps, height, 1)
+    base_x = base_x[None, :, None, :].expand(size, size, 1, -1).reshape(taps, 1, width)
+    grid = torch.stack((torch.add(base_x, right, alpha=2 / W), torch.add(base_y, down, alpha=2 / H)), -1)
+    with torch.autocast(x.device.type, enabled=False):
+        images = x.reshape(B * groups, C // groups, H, W)
+        sampled = F.grid_sample(images, grid.flatten(1, 2), align_corners=False)
+        if mask is not None:
+            sampled = sampled.view(B, groups, -1, taps, height, width) * mask.view(B, groups, 1, taps, height, width)
+        out = weight.flatten(1) @ sampled.view(B, C * taps, height * width)
+    if bias is not None:
+        out = out + bias[:, None]
+    return out.view(B, outputs, height, width)
