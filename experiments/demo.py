@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 
-def demo_data() -> Path:
-    """The folder of the demo triplets, made on first use (under a minute on two cores)."""
+def demo_data(kind: str = "triplets") -> Path:
+    """The folder of the demo data, `"triplets"` or `"clips"`, made on first use (under a minute on two cores)."""
     from vitm.data.demo import write_demo
 
     cache = Path(
         os.environ.get("VITM_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "vitm"
     )
-    return write_demo(cache / "demo")
+    return write_demo(cache / "demo") if kind == "triplets" else write_demo(cache / "demo_clips", frames=10)

@@ -21,8 +21,9 @@ class Entry:
         name: `kpn_mfi` or `kpn_mfi/table3/no_mfi`.
         configs: YAML files, later ones win: the recipe of the paper, and for a row of a table what it changes.
         demo: the overlay that sizes the recipe for the demo data, between the two.
-        about: the merged `entry` sections of the files: title, task, data module, the paper's numbers, and for a later
-            stage `after`: an option of the task -> the entry whose trained network it takes.
+        about: the merged `entry` sections of the files: title, task, data module, the paper's numbers, `demo`: the kind
+            of its demo data, and for a later stage `after`: an option of the task -> the entry whose trained network
+            it takes.
     """
 
     name: str

@@ -49,7 +49,8 @@ def _macs_per_frame(task: Any) -> int:
         network = copy.deepcopy(task.network).to("meta").eval()  # counts whole maps, and computes nothing
         return count_macs(network, torch.empty(1, 3, 256, 256, device="meta"))
     clip = torch.rand(1, task.clip_frames, 3, 64, 64, device=task.device)  # a sixteenth of them, in one band of rows
-    return count_macs(task.network, clip) * 16 // task.clip_frames
+    converted = 1 if hasattr(task.network, "radius") else task.clip_frames  # the middle frame of a window, or all
+    return count_macs(task.network, clip) * 16 // converted
 
 
 @dataclass

@@ -165,7 +165,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
 
         if "LOCAL_RANK" not in os.environ:
             console.print(DEMO, soft_wrap=True)
-        config_flags += ["--data.root", str(demo_data())]
+        config_flags += ["--data.root", str(demo_data(entry.about.get("demo", "triplets")))]
 
     if checkpoint:
         config_flags += _network_flags(checkpoint)

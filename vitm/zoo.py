@@ -12,11 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from vitm.baselines.analytic import Analytic
+from vitm.baselines.srresnet import SRResNet
 from vitm.color import METHODS
+from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM, HDCFMPDCG
 from vitm.papers.kpn_mfi import KPNMFI
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"hdcfm": HDCFM, "kpn_mfi": KPNMFI, "pdcg": HDCFMPDCG}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "dslnet": DSLNet,
+    "hdcfm": HDCFM,
+    "kpn_mfi": KPNMFI,
+    "pdcg": HDCFMPDCG,
+    "srresnet": SRResNet,
+}
 
 
 class CheckpointError(ValueError):
@@ -27,15 +35,15 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     """A network in eval mode.
 
     Args:
-        name: `"hdcfm"`, `"pdcg"` (HDCFM and PDCG after it), `"kpn_mfi"`, or an analytic operator of
-            `vitm.color.METHODS`, which needs no checkpoint.
+        name: of `NETWORKS` (`"pdcg"` is HDCFM and PDCG after it), or an analytic operator of `vitm.color.METHODS`,
+            which needs no checkpoint.
         checkpoint: a local file: a checkpoint of `experiments.run` (its constructor arguments are in the file), or the
             authors' state dict. None gives an untrained network with the paper's arguments.
 
     Returns:
-        The network, sdr -> hdr_pq of the same shape. `kpn_mfi`: (B, T, 3, H, W); `hdcfm`, `pdcg`: (B, 3, H, W);
-        operators: any number of leading dimensions. BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not
-        clamped.
+        The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` (B, 3, H, W); operators
+        any number of leading dimensions. `dslnet` converts the middle frame of (B, 5, 3, H, W), and clips by `stream`.
+        BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
 
     Raises:
         ValueError: unknown name, or a checkpoint for an operator.

@@ -59,7 +59,8 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "mabd_pred": CLIPS,
             }
         ),
-        # Its rows are HDRTVNet's own. SSIM's definition was not published; SR-SIM's scale is inferred from its values.
+        # Its rows are HDRTVNet's own. SSIM's definition was not published; SR-SIM's scale is inferred from its values,
+        # here and in DSLNet, which measures as HDRTVNet does.
         "hdcfm": MappingProxyType(
             {
                 "psnr": FRAMES,
@@ -67,6 +68,13 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "sr_sim": replace(FRAMES, variant="0..255"),
                 "delta_e_itp": FRAMES,
                 "hdr_vdp3_hdrtvnet": replace(FRAMES, variant="Q", ppd=50.0, display="led-lcd-wcg"),
+            }
+        ),
+        "dslnet": MappingProxyType(
+            {
+                "psnr": FRAMES,
+                "sr_sim": replace(FRAMES, variant="0..255"),
+                "delta_e_itp": FRAMES,
             }
         ),
     }

@@ -67,7 +67,7 @@ class InverseToneMappingTask(LightningModule):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
-    clip_frames: ClassVar[int | None] = None
+    clip_frames: int | None = None
     """How many frames the network takes at once, (B, T, 3, H, W); None for single ones, (B, 3, H, W)."""
     network: nn.Module
     arguments: dict[str, Any]

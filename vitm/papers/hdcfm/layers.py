@@ -5,29 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.nets.blocks import Pointwise
 from vitm.ops.ddf import ddf
 
 CONDITIONS = 6  # channels of the vector and of the map that the estimator predicts
-
-
-class Pointwise(nn.Conv2d):
-    """A 1x1 convolution whose result has the memory format of its input, whatever that of its weights."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
-        return F.conv2d(x, self.weight.flatten(1)[:, :, None, None], self.bias)
-
-    @property
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """Weights (outputs, inputs) and bias (outputs, 1)."""
-        assert self.bias is not None
-        return self.weight.flatten(1), self.bias[:, None]
 
 
 class DDF(nn.Module):

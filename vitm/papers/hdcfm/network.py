@@ -9,32 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitm.papers.hdcfm.layers import CONDITIONS, DDF, ContextBlock, Modulation, Pointwise
+from vitm.nets.blocks import ColorBlock, Pointwise
+from vitm.ops.tiling import needs_whole_maps
+from vitm.papers.hdcfm.layers import CONDITIONS, DDF, ContextBlock, Modulation
 from vitm.papers.hdcfm.strips import run_in_strips
 
 WIDTH = 64
 SMALLEST = 32  # five halvings
-
-
-class DownBlock(nn.Module):
-    """1x1 convolution, 3x3 average of stride 2 that counts the zeros around the image, LeakyReLU, instance norm."""
-
-    def __init__(self, inputs: int, outputs: int, normalise: bool) -> None:
-        super().__init__()
-        self.conv = Pointwise(inputs, outputs)
-        self.act = nn.LeakyReLU(0.2, inplace=True)
-        self.norm = nn.InstanceNorm2d(outputs, affine=True) if normalise else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H/2, W/2), rounded up.
-
-        The average comes first: it commutes with the convolution but for the bias, which it lowers at the border.
-        """
-        weight, bias = self.conv.affine
-        inside = F.avg_pool2d(x.new_ones(1, 1, *x.shape[2:]), 3, 2, 1)
-        x = F.conv2d(F.avg_pool2d(x, 3, 2, 1), weight[..., None, None]) + bias[..., None] * inside
-        out: Tensor = self.norm(self.act(x))
-        return out
 
 
 class Estimator(nn.Module):
@@ -43,7 +24,7 @@ class Estimator(nn.Module):
     def __init__(self, use_global: bool, use_local: bool) -> None:
         super().__init__()
         widths = (3, 16, 32, 64, 128, 128)
-        self.blocks = nn.Sequential(*(DownBlock(widths[i], widths[i + 1], normalise=i < 4) for i in range(5)))
+        self.blocks = nn.Sequential(*(ColorBlock(widths[i], widths[i + 1], normalise=i < 4) for i in range(5)))
         self.dropout = nn.Dropout(0.5)
         self.global_head = Pointwise(widths[-1], CONDITIONS) if use_global else None
         self.local_head = Pointwise(widths[-1], CONDITIONS) if use_local else None
@@ -133,7 +114,7 @@ class HDCFM(nn.Module):
         """
         if sdr.ndim != 4 or sdr.shape[1] != 3 or min(sdr.shape[2:]) < SMALLEST:
             raise ValueError(f"expected sdr of shape (B, 3, H, W) with H, W >= {SMALLEST}, got {tuple(sdr.shape)}")
-        if self._needs_whole_maps(sdr):
+        if needs_whole_maps(self, sdr):
             x = sdr
             for layer, condition in self._layers(*self._estimate(sdr)):
                 x = layer(x) if condition is None else layer(x, condition)
@@ -160,9 +141,3 @@ class HDCFM(nn.Module):
                 if local is not None:
                     yield self.local_mods[i], local
                 yield self.relu, None
-
-    def _needs_whole_maps(self, sdr: Tensor) -> bool:
-        """With gradients, for a compiler, which fuses by itself, and on the meta device."""
-        if torch.compiler.is_compiling() or sdr.is_meta:
-            return True
-        return torch.is_grad_enabled() and (sdr.requires_grad or any(p.requires_grad for p in self.parameters()))

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from vitm.nets.blocks import Pointwise
 from vitm.ops.ddf import drop_wrapped_taps, filter_pixels, pixels_at_once
 from vitm.ops.tiling import row_bands
 from vitm.ops.workers import Share, workers
-from vitm.papers.hdcfm.layers import DDF, ContextBlock, Modulation, Pointwise
+from vitm.papers.hdcfm.layers import DDF, ContextBlock, Modulation
 
 # Takes consecutive pixels (C, n) and the index of the first, returns them (C', n), maybe in place.
 Step = Callable[[Tensor, int], Tensor]

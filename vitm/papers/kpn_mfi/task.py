@@ -31,7 +31,7 @@ class KPNMFITask(InverseToneMappingTask):
 
     name: ClassVar[str] = "kpn_mfi"
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
-    clip_frames: ClassVar[int | None] = 3
+    clip_frames = 3
 
     def __init__(
         self,

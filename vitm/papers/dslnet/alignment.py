@@ -1,0 +1,121 @@
+"""DMFA, dynamic multi-frame alignment: frames to features of the target frame (section DMFA, Figure 5)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.ops.deform import DeformConv2d
+from vitm.ops.large_kernel import DepthwiseConv2d, dynamic_depthwise_conv2d
+from vitm.ops.tiling import map_rows
+from vitm.papers.dslnet.layers import conv3x3, plain_convs
+
+
+class DynamicDepthwise(nn.Module):
+    """A depthwise convolution whose kernels are predicted from the averages of its input.
+
+    Args:
+        width: channels.
+        kernel_size: k.
+        norm: of the predictor's inner layer: `"layer"`, or `"batch"`, which needs more than one sample to train.
+    """
+
+    def __init__(self, width: int, kernel_size: int, norm: Literal["layer", "batch"]) -> None:
+        super().__init__()
+        inner = width // 4
+        self.kernel_size = kernel_size
+        self.squeeze = nn.Linear(width, inner, bias=False)
+        self.norm = nn.LayerNorm(inner) if norm == "layer" else nn.BatchNorm1d(inner)
+        self.predict = nn.Linear(inner, width * kernel_size**2)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def kernels(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, k, k)."""
+        kernels: Tensor = self.predict(F.relu(self.norm(self.squeeze(x.mean((2, 3))))))
+        return kernels.view(len(x), -1, self.kernel_size, self.kernel_size)
+
+    def forward(self, x: Tensor, kernels: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W); with the kernels of a larger picture where they are given."""
+        return dynamic_depthwise_conv2d(x, self.kernels(x) if kernels is None else kernels, self.bias)
+
+
+class DMFA(nn.Module):
+    """Offsets by LDOE, large kernels at half resolution, and a deformable convolution of all frames.
+
+    The text feeds LDOE's rectified map to the deformable convolution. Rectified offsets point right and down alone, and
+    their number does not fit: a 3x3 convolution that starts at zero makes offsets from it, one group for each frame.
+
+    Args:
+        frames: N.
+        width: channels C of the result.
+        kernel_size: of LDOE's two large depthwise convolutions.
+        dynamic_kernel: k of the dynamic convolution between them.
+        dynamic: predict its kernels; False: learn them (Table 2, M5 and M6).
+        norm: see `DynamicDepthwise`.
+        modulated: weigh every tap by a predicted mask (deformable convolution v2; the paper cites v1).
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        width: int,
+        kernel_size: int,
+        dynamic_kernel: int,
+        dynamic: bool,
+        norm: Literal["layer", "batch"],
+        modulated: bool,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv3x3(3 * frames, width, 2), nn.ReLU(), DepthwiseConv2d(width, kernel_size))
+        self.middle: DynamicDepthwise | DepthwiseConv2d = (
+            DynamicDepthwise(width, dynamic_kernel, norm) if dynamic else DepthwiseConv2d(width, dynamic_kernel)
+        )
+        self.tail = nn.Sequential(
+            DepthwiseConv2d(width, kernel_size), nn.ReLU(), nn.ConvTranspose2d(width, width, 2, 2), nn.ReLU()
+        )
+        self.taps = 9 * frames
+        self.offsets = conv3x3(width, self.taps * (3 if modulated else 2))
+        nn.init.zeros_(self.offsets.weight)
+        nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
+        self.deform = DeformConv2d(3 * frames, width)
+        self._reach = 1 + 2 * (kernel_size // 2)
+        self._tail_reach = kernel_size // 2 + dynamic_kernel // 2 + 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All frames on channels (B, 3 N, H, W), H and W even -> (B, C, H, W)."""
+        return self._align(x, self._offsets(self.stem(x)))
+
+    def in_bands(self, x: Tensor) -> Tensor:
+        """The same, without gradients, in bands of rows."""
+        half = map_rows(self.stem, (x,), halo=self._reach, multiple=2)
+        kernels = self.middle.kernels(half) if isinstance(self.middle, DynamicDepthwise) else None
+        return self._align(x, map_rows(lambda h: self._offsets(h, kernels), (half,), halo=self._tail_reach, band=64))
+
+    def _offsets(self, half: Tensor, kernels: Tensor | None = None) -> Tensor:
+        middle = self.middle(half) if kernels is None else self.middle(half, kernels)
+        out: Tensor = self.offsets(self.tail(middle))
+        return out
+
+    def _align(self, x: Tensor, offsets: Tensor) -> Tensor:
+        offset, mask = offsets[:, : 2 * self.taps], offsets[:, 2 * self.taps :]
+        return F.relu(self.deform(x, offset, mask.sigmoid() if mask.shape[1] else None))
+
+
+class StackedConvs(nn.Module):
+    """3x3 convolutions in place of DMFA (Table 4), or one of them, of the target frame (Table 2, M0 to M4)."""
+
+    def __init__(self, frames: int, width: int, count: int) -> None:
+        super().__init__()
+        self.convs = plain_convs(3 * frames, width, count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3 N, H, W) -> (B, C, H, W)."""
+        out: Tensor = self.convs(x)
+        return out
+
+    def in_bands(self, x: Tensor) -> Tensor:
+        """The same, without gradients, in bands of rows."""
+        return map_rows(self.convs, (x,), halo=len(self.convs) // 2)

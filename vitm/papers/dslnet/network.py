@@ -1,0 +1,211 @@
+"""DSLNet: dynamic alignment, spatial-temporal modulation, large kernels; consecutive SDR frames to one HDR10 frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.nets.windows import windows
+from vitm.ops.tiling import map_rows, needs_whole_maps
+from vitm.papers.dslnet.alignment import DMFA, StackedConvs
+from vitm.papers.dslnet.layers import LKRB, Blocks, PlainBlock, conv3x3, plain_convs
+from vitm.papers.dslnet.modulation import SMALLEST, Coefficients, FrameCode, Modulation
+
+PLAIN_CONVS = 7  # in place of a module, which makes 1,029,181 parameters without modulation: Table 5's 1.03 M
+
+
+class DSLNet(nn.Module):
+    """Consecutive SDR frames in, the middle one as HDR10 out. The defaults have 930,941 parameters (Table 1: 0.93 M).
+
+    Convention: any height and width of at least 17; odd ones are padded by replication and cropped back. The output is
+    not clamped. The network looks at averages over the whole frame, so crops of a frame do not give crops of the
+    result. Without gradients it works in bands of rows with two full-resolution feature maps in memory.
+
+    Args:
+        radius: T, frames on either side of the target frame. The paper does not state it; 2 fits its parameter counts.
+        width: channels of every feature map.
+        kernel_size: of the large depthwise convolutions (LDOE and LKRB).
+        dynamic_kernel: of LDOE's dynamic convolution.
+        alignment: `"dmfa"`; `"convs"`: stacked plain convolutions (Table 4, w/o Align); `"none"`: one convolution of
+            the target frame (Table 2, M0 to M4).
+        dmfa_dynamic: LDOE's middle kernels are predicted (Table 2, M7) or learnt (M5).
+        deform: deformable convolution without (`"v1"`, as cited) or with a mask (`"v2"`).
+        dyn_norm: see `vitm.papers.dslnet.alignment.DynamicDepthwise`.
+        use_tfm: temporal feature modulation (M3).
+        use_cfm: feature modulation by the target frame (M1).
+        use_sfm: spatial feature modulation (M4).
+        without_modulation: what takes the place of the modulation branch where all three are off: `"convs"` (Table 5)
+            or `"nothing"` (Table 2, M0).
+        share_modulation: the three repetitions share their coefficients.
+        colorblock: `"hdrtvnet"`, or `"literal"`, the order of equation 2.
+        residual: blocks of the residual branch: `"lk"` (M2) or `"plain"`.
+        lkrb_order: `"text"` or `"eq8"`, see `vitm.papers.dslnet.layers.LKRB`.
+        use_lkqe: large-kernel quality enhancement (M6).
+    """
+
+    def __init__(
+        self,
+        radius: int = 2,
+        width: int = 64,
+        kernel_size: int = 17,
+        dynamic_kernel: int = 7,
+        alignment: Literal["dmfa", "convs", "none"] = "dmfa",
+        dmfa_dynamic: bool = True,
+        deform: Literal["v1", "v2"] = "v1",
+        dyn_norm: Literal["layer", "batch"] = "layer",
+        use_tfm: bool = True,
+        use_cfm: bool = True,
+        use_sfm: bool = True,
+        without_modulation: Literal["convs", "nothing"] = "convs",
+        share_modulation: bool = False,
+        colorblock: Literal["hdrtvnet", "literal"] = "hdrtvnet",
+        residual: Literal["lk", "plain"] = "lk",
+        lkrb_order: Literal["text", "eq8"] = "text",
+        use_lkqe: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, given, known in (
+            ("alignment", alignment, ("dmfa", "convs", "none")),
+            ("deform", deform, ("v1", "v2")),
+            ("dyn_norm", dyn_norm, ("layer", "batch")),
+            ("without_modulation", without_modulation, ("convs", "nothing")),
+            ("colorblock", colorblock, ("hdrtvnet", "literal")),
+            ("residual", residual, ("lk", "plain")),
+            ("lkrb_order", lkrb_order, ("text", "eq8")),
+        ):
+            if given not in known:
+                raise ValueError(f"{name} is {given!r}; expected {' or '.join(map(repr, known))}")
+        if radius < 0 or width < 4 or kernel_size % 2 == 0 or dynamic_kernel % 2 == 0:
+            raise ValueError(
+                f"expected radius >= 0, width >= 4 and odd kernels, got radius={radius}, width={width}, "
+                f"kernel_size={kernel_size}, dynamic_kernel={dynamic_kernel}"
+            )
+        self.radius, self.context, self.target_only = radius, radius, alignment == "none"
+        frames = 2 * radius + 1
+        self.align: DMFA | StackedConvs
+        if alignment == "dmfa":
+            self.align = DMFA(frames, width, kernel_size, dynamic_kernel, dmfa_dynamic, dyn_norm, deform == "v2")
+        else:
+            count = 1 if self.target_only else 1 + PLAIN_CONVS
+            self.align = StackedConvs(1 if self.target_only else frames, width, count)
+
+        def blocks(kind: Literal["lk", "plain"]) -> Blocks:
+            lk = kind == "lk"
+            return Blocks(*(LKRB(width, kernel_size, lkrb_order) if lk else PlainBlock(width) for _ in range(4)))
+
+        self.modulation: Modulation | None = None
+        self.plain_branch: nn.Sequential | None = None
+        if use_tfm or use_cfm or use_sfm:
+            self.modulation = Modulation(frames, width, use_tfm, use_cfm, use_sfm, share_modulation, colorblock)
+        elif without_modulation == "convs":
+            self.plain_branch = plain_convs(width, width, PLAIN_CONVS)
+        self.head = nn.Sequential(conv3x3(width, width), nn.LeakyReLU(), conv3x3(width, width), nn.LeakyReLU())
+        self.blocks = blocks(residual)
+        self.skip = conv3x3(width, width)
+        self.enhance_head = nn.Sequential(conv3x3(width, width), nn.ReLU()) if use_lkqe else None
+        self.enhance = blocks("lk") if use_lkqe else Blocks()
+        self.last = conv3x3(width, 3)
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Convert the middle frame of windows.
+
+        Args:
+            sdr: (B, 2 radius + 1, 3, H, W), BT.709 gamma code in [0, 1], H and W at least 17.
+
+        Returns:
+            hdr_pq (B, 3, H, W), BT.2020 PQ code, not clamped.
+
+        Raises:
+            ValueError: if the shape is another one.
+        """
+        n = 2 * self.radius + 1
+        if sdr.ndim != 5 or sdr.shape[1:3] != (n, 3) or min(sdr.shape[3:]) < SMALLEST:
+            raise ValueError(f"expected sdr of shape (B, {n}, 3, H, W) with H, W >= {SMALLEST}, got {tuple(sdr.shape)}")
+        frames = list(sdr.unbind(1))
+        return self._convert(frames, self._codes(frames))
+
+    @torch.no_grad()
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Convert a clip of any length with the memory of one window; ConditionNet sees each frame once.
+
+        Equal to `forward` on each frame's window; before the first and after the last frame these are repeated.
+
+        Args:
+            frames: an iterator of sdr (B, 3, H, W), BT.709 gamma code in [0, 1], all of one size.
+
+        Yields:
+            hdr_pq (B, 3, H, W), BT.2020 PQ code, not clamped, one for each frame and in the same order.
+
+        Raises:
+            ValueError: if frames differ in size.
+        """
+        size: torch.Size | None = None
+
+        def coded() -> Iterator[tuple[Tensor, list[FrameCode]]]:
+            nonlocal size
+            for i, frame in enumerate(frames):
+                size = size or frame.shape
+                if frame.shape != size:
+                    raise ValueError(f"frame {i} is {tuple(frame.shape)}, those before it {tuple(size)}; give one size")
+                yield frame, self._codes([frame])
+
+        for window in windows(coded(), self.radius):
+            yield self._convert([frame for frame, _ in window], [code for _, codes in window for code in codes])
+
+    def _codes(self, frames: list[Tensor]) -> list[FrameCode]:
+        """What ConditionNet says of each frame; nothing where no modulation asks."""
+        return [] if self.modulation is None else [self.modulation.code(frame) for frame in frames]
+
+    def _convert(self, frames: list[Tensor], codes: list[FrameCode]) -> Tensor:
+        target = frames[self.radius]
+        height, width = target.shape[2:]
+        x = target if self.target_only else torch.cat(frames, dim=1)
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        found = None if self.modulation is None else self.modulation.coefficients(codes)
+        out = self._whole(x, found) if needs_whole_maps(self, x) else self._banded(x, found)
+        return out[..., :height, :width]
+
+    def _whole(self, x: Tensor, found: Coefficients | None) -> Tensor:
+        aligned = self.align(x)
+        features = self._fuse(self.blocks(self.head(aligned)), aligned, _rows(x), found, x.shape[2])
+        if self.enhance_head is not None:
+            features = self.enhance(self.enhance_head(features))
+        out: Tensor = self.last(features)
+        return out
+
+    @torch.no_grad()
+    def _banded(self, x: Tensor, found: Coefficients | None) -> Tensor:
+        """As `_whole`: two feature maps, `aligned` and `skip`, and bands of rows."""
+        aligned = self.align.in_bands(x)
+        skip = self.blocks.in_place(map_rows(self.head, (aligned,), halo=2))
+        # Modulation is pointwise: its result can take the place of `aligned`. Stacked convolutions need their halo.
+        halo, place = (1, aligned) if self.plain_branch is None else (PLAIN_CONVS, None)
+        features = map_rows(
+            lambda s, a, rows: self._fuse(s, a, rows, found, x.shape[2]),
+            (skip, aligned, _rows(x)),
+            halo=halo,
+            out=place,
+        )
+        if self.enhance_head is not None:
+            features = self.enhance.in_place(map_rows(self.enhance_head, (features,), halo=1, out=skip))
+        return map_rows(self.last, (features,), halo=1)
+
+    def _fuse(self, residual: Tensor, aligned: Tensor, rows: Tensor, found: Coefficients | None, height: int) -> Tensor:
+        """F = F_Mod + F_skip, of some rows of a map."""
+        skip: Tensor = self.skip(residual)  # the last layer of F_skip
+        if self.modulation is not None and found is not None:
+            skip = skip + self.modulation(aligned, found, rows, height)
+        elif self.plain_branch is not None:
+            skip = skip + self.plain_branch(aligned)
+        return skip
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Numbers of the rows of a map, (H, 1)."""
+    return torch.arange(x.shape[2], device=x.device)[:, None]

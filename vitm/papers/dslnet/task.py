@@ -1,0 +1,134 @@
+"""Training and evaluation of DSLNet, and of the multi-frame ResNet of its Table 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.baselines.srresnet import SRResNet
+from vitm.data.batch import ClipBatch
+from vitm.papers.base import InverseToneMappingTask, Schedule, adam, constructor_arguments
+from vitm.papers.dslnet.network import DSLNet
+
+MILESTONES = (50_000, 100_000, 150_000, 190_000, 230_000, 270_000, 310_000)
+
+
+class WindowTask(InverseToneMappingTask):
+    """A network that converts the middle frame of a window, with the mean absolute difference of PQ codes.
+
+    Args:
+        network: (B, 2 radius + 1, 3, H, W) -> (B, 3, H, W), with the attribute `radius` and the method `stream`.
+        arguments: all arguments of its constructor.
+        lr: learning rate of Adam (section Training Details).
+        betas: betas of Adam (not in the paper).
+        schedule: of the learning rate (section Training Details: halved every 50,000 steps, after 150,000 steps every
+            40,000).
+        milestones: steps after which `schedule=halving` halves the rate.
+        compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "sr_sim", "delta_e_itp")
+
+    def __init__(
+        self,
+        network: nn.Module,
+        arguments: dict[str, Any],
+        lr: float,
+        betas: tuple[float, float],
+        schedule: Schedule,
+        milestones: Sequence[int],
+        compile: bool,
+        test_metrics: list[str] | None,
+    ) -> None:
+        super().__init__(compile, test_metrics)
+        self.network, self.arguments = network, arguments
+        radius: Any = network.radius
+        self.clip_frames = 2 * radius + 1
+        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Predictions in [0, 1] of all frames of clips: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
+        stream: Any = self.network.stream
+        return torch.stack(list(stream(sdr.unbind(1))), dim=1).float().clamp(0, 1)
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        """L1 of the target frame (section Training Details)."""
+        frames = int(self.clip_frames or 0)
+        spare = (batch["sdr"].shape[1] - frames) // 2
+        if spare < 0:
+            raise ValueError(
+                f"the network takes {frames} frames, and the batch has windows of {batch['sdr'].shape[1]}: set "
+                f"data.radius to {frames // 2} or more"
+            )
+        hdr_pq = self.network(batch["sdr"][:, spare : spare + frames])
+        loss = F.l1_loss(hdr_pq.float(), batch["hdr_pq"])
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam, its rate halved at the milestones by default."""
+        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, steps, self.milestones)
+
+
+class DSLNetTask(WindowTask):
+    """DSLNet.
+
+    Args:
+        lr: see `WindowTask`.
+        betas: see `WindowTask`.
+        schedule: see `WindowTask`.
+        milestones: see `WindowTask`.
+        compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        **network: arguments of `DSLNet`.
+    """
+
+    name: ClassVar[str] = "dslnet"
+
+    def __init__(
+        self,
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule = "halving",
+        milestones: Sequence[int] = MILESTONES,
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+        **network: Any,
+    ) -> None:
+        arguments = constructor_arguments(DSLNet, network)
+        super().__init__(DSLNet(**network), arguments, lr, betas, schedule, milestones, compile, test_metrics)
+
+
+class MResNetTask(WindowTask):
+    """The multi-frame ResNet of Table 3: all frames stacked on the channels of an SRResNet.
+
+    Args:
+        lr: see `WindowTask`.
+        betas: see `WindowTask`.
+        schedule: see `WindowTask`.
+        milestones: see `WindowTask`.
+        compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        **network: arguments of `SRResNet`.
+    """
+
+    name: ClassVar[str] = "srresnet"
+
+    def __init__(
+        self,
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule = "halving",
+        milestones: Sequence[int] = MILESTONES,
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+        **network: Any,
+    ) -> None:
+        arguments = constructor_arguments(SRResNet, network)
+        super().__init__(SRResNet(**network), arguments, lr, betas, schedule, milestones, compile, test_metrics)
