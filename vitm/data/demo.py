@@ -1,4 +1,4 @@
-"""The demo data: rooms hung with photographs, filmed by a turning camera, written as KPN-MFI's triplets."""
+"""The demo data: rooms hung with photographs, filmed by a turning camera, written as triplets or as longer clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from vitm.data.stage import STAGES
 Split = Literal["train", "val", "test"]
 VERSION = 1  # of what the generator draws; raise it with every change that alters a pixel
 PEAK_NITS = 4000.0
-_TRIPLETS: dict[Split, int] = {"train": 8, "val": 4, "test": 4}  # of a scene
+_TAKES: dict[int, dict[Split, int]] = {  # frames of a take -> how many a scene has
+    3: {"train": 8, "val": 4, "test": 4},
+    10: {"train": 3, "val": 1, "test": 1},
+}
 _GREY_NITS = {"day": 28.0, "night": 12.0, "courtyard": 55.0}  # the grade: evenings are darker
 
 
@@ -119,12 +122,13 @@ def write_demo(
     seed: int = 0,
     panorama_height: int = 896,
     workers: int = 2,
-    triplets: dict[Split, int] | None = None,
+    frames: int = 3,
+    takes: dict[Split, int] | None = None,
 ) -> Path:
     """Write the demo data, or leave it as it is where it already stands whole.
 
-    `root/{train,val,test}/{sdr,hdr}/<scene>_<take>_{1,2,3}.png` (KPN-MFI's layout; SDR 8-bit BT.709, HDR 16-bit PNG of
-    10-bit PQ BT.2020), `root/test_clip/{sdr,hdr}/<scene>_<frame>.png` (24 frames) and `root/manifest.json` (scenes,
+    `root/{train,val,test}/{sdr,hdr}/<scene>_<take>_{1,2,3}.png` (KPN-MFI's layout; of other than 3 frames
+    `<scene>_<take>/<frame>.png`; SDR 8-bit BT.709, HDR 16-bit PNG of 10-bit PQ BT.2020), `root/test_clip/{sdr,hdr}/<scene>_<frame>.png` (24 frames) and `root/manifest.json` (scenes,
     photographs and their licences, checksums). It is made in a folder beside and renamed when it is whole.
 
     Args:
@@ -133,7 +137,8 @@ def write_demo(
         seed: of the rooms and cameras.
         panorama_height: rows of the panoramas that are filmed; fewer are faster and softer.
         workers: threads.
-        triplets: how many triplets a scene gives, by split; None is 8, 4 and 4.
+        frames: of a take: 3 for `HDR10Triplets`, 10 for `HDR10Clips`.
+        takes: how many a scene gives, by split; None is 8, 4 and 4 of 3 frames, 3, 1 and 1 of 10.
 
     Returns:
         `root`.
@@ -149,7 +154,8 @@ def write_demo(
         "size": list(size),
         "panorama_height": panorama_height,
         "peak_nits": PEAK_NITS,
-        "triplets": dict(triplets or _TRIPLETS),
+        "frames": frames,
+        "takes": dict(takes or _TAKES[frames]),
     }
     if is_whole(root, plan):
         return root
@@ -207,16 +213,17 @@ def _checksum(file: Path) -> str:
 
 def _write_scene(root: Path, scene: Scene, plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Write a scene's frames; yields their names and checksums."""
-    takes = plan["triplets"][scene.split]
+    takes, frames = plan["takes"][scene.split], plan["frames"]
     if not takes:
         return
     world = scene.world(plan["panorama_height"])
     size = tuple(plan["size"])
     for take in range(takes):
         first = 40 * take
-        clip = film(world, scene.path(take, takes), 3, size, first)
-        for k in range(3):
-            yield from _write_frame(root / scene.split, f"{scene.name}_{take:02d}_{k + 1}.png", clip, k)
+        clip = film(world, scene.path(take, takes), frames, size, first)
+        for k in range(frames):
+            name = f"{scene.name}_{take:02d}" + (f"_{k + 1}.png" if frames == 3 else f"/{k:06d}.png")
+            yield from _write_frame(root / scene.split, name, clip, k)
     if scene.split == "test" and scene.stage == "day":
         clip = film(world, scene.path(1, 4), 24, size)
         for k in range(24):

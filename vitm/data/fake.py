@@ -38,16 +38,20 @@ def write_fake_triplets(
     size: tuple[int, int] = (48, 64),
     *,
     layout: Layout = "triplets",
+    frames: int = 3,
     splits: Sequence[Split] = ("train", "val", "test"),
     seed: int = 0,
 ) -> Path:
     """Writes a data set of n samples a split that `HDR10Triplets` reads, and returns `root`.
+
+    Clips of ten frames (`layout="clips", frames=10`) are what `HDR10Clips` reads.
 
     Args:
         root: The folder to write to.
         n: Triplets (or, for `stills`, frames) in each split.
         size: Height and width in pixels.
         layout: One of those of `vitm.data.layouts`; `stills` in folders `<split>_{sdr,hdr}`, as HDRTV1K.
+        frames: Of a sample.
         splits: The splits to write.
         seed: Of the content.
     """
@@ -55,7 +59,7 @@ def write_fake_triplets(
     for s, split in enumerate(splits):
         for i in range(n):
             name = f"{split}{i:03d}"
-            sdr, hdr = fake_frames(1 if layout == "stills" else 3, *size, seed=seed + 1000 * s + i)
+            sdr, hdr = fake_frames(1 if layout == "stills" else frames, *size, seed=seed + 1000 * s + i)
             for kind, t in product(("sdr", "hdr"), range(len(sdr))):
                 file = {
                     "triplets": f"{split}/{kind}/{name}_{t + 1}.png",
