@@ -8,6 +8,8 @@ from vitm.data.fake import write_fake_triplets
 from vitm.papers.hdcfm import HDCFM
 
 MODEL = {
+    "vitm.papers.dslnet.DSLNetTask": ["--model.width", "8"],
+    "vitm.papers.dslnet.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.papers.kpn_mfi.KPNMFITask": ["--model.width", "8", "--model.trunk", "[1,1,1,1,1]"],
     "vitm.papers.hdcfm.HDCFMTask": ["--model.test_metrics", "null"],
     "vitm.papers.hdcfm.PDCGTask": [
@@ -43,6 +45,12 @@ def fake_data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def fake_clips(tmp_path_factory):
+    """Two clips of ten frames a split, 48 x 64."""
+    return write_fake_triplets(tmp_path_factory.mktemp("clips"), n=2, layout="clips", frames=10)
+
+
+@pytest.fixture(scope="session")
 def first_stage(tmp_path_factory):
     """A checkpoint of an untrained HDCFM."""
     torch.manual_seed(0)
@@ -53,13 +61,14 @@ def first_stage(tmp_path_factory):
 
 
 @pytest.fixture
-def tiny_of(fake_data, first_stage, tmp_path):
+def tiny_of(fake_data, fake_clips, first_stage, tmp_path):
     """Entry name -> options that make it run in seconds on fake data, into a folder of the test."""
 
     def options(entry):
         about = find_entry(entry).about
         after = [x for option in about.get("after", {}) for x in (f"--{option}", str(first_stage))]
-        return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(fake_data), "--runs", str(tmp_path / "runs")]
+        root = fake_clips if about.get("demo") == "clips" else fake_data
+        return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
 
     return options
 
