@@ -9,9 +9,6 @@ averages, 128 channels at full resolution). The forms take turns in one process;
 from __future__ import annotations
 
 import argparse
-import math
-import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.ops import Memory, hardware
+from benchmarks.forms import compare
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.hdcfm.layers import DDF, ContextBlock
 from vitm.zoo import load_network
@@ -94,34 +91,7 @@ def main() -> None:
     sdr = F.interpolate(torch.rand(1, 3, 12, 20), size=tuple(args.size), mode="bicubic").clamp(
         0, 1
     )  # as smooth as images
-    cpu, wall, peak = (dict.fromkeys(args.forms, math.inf) for _ in range(3))
-    outputs = {}
-    with torch.inference_mode():
-        for form in args.forms:
-            known[form](sdr)  # compiles, fills the caches
-            with Memory("cpu") as memory:
-                outputs[form] = known[form](sdr)
-            peak[form] = memory.mib
-        for _ in range(args.rounds):
-            for form in args.forms:
-                starts = time.process_time(), time.perf_counter()
-                known[form](sdr)
-                cpu[form] = min(cpu[form], time.process_time() - starts[0])
-                wall[form] = min(wall[form], time.perf_counter() - starts[1])
-    print(
-        f"{hardware('cpu')}, {args.threads} thread(s), torch {torch.__version__}, fp32, {args.size[0]}x{args.size[1]}\n"
-    )
-    print("| form | CPU s | wall s | CPU / vitm | wall / vitm | extra peak MiB | memory / vitm | largest difference |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for form in args.forms:
-        ratios = [d[form] / d.get("vitm", math.nan) for d in (cpu, wall, peak)]
-        difference = (outputs[form] - outputs.get("vitm", outputs[form])).abs().max()
-        print(
-            f"| {form} | {cpu[form]:.2f} | {wall[form]:.2f} | {ratios[0]:.1f} | {ratios[1]:.1f} | {peak[form]:.0f} | "
-            f"{ratios[2]:.1f} | {difference:.0e} |"
-        )
-    if len(args.forms) == 1:
-        print(f"\nThe whole process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB at most.")
+    compare(known, args.forms, sdr, args.rounds)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from vitm.baselines.srresnet import SRResNet
 from vitm.color import METHODS, inverse_tone_map
-from vitm.convert import convert_clip
+from vitm.convert import context, convert_clip
+from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI
 from vitm.zoo import CheckpointError, load_network
@@ -98,3 +100,23 @@ def test_checkpoints_cannot_run_code(tmp_path):
     torch.save({"vitm": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(CheckpointError):
         load_network("kpn_mfi", tmp_path / "evil.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("dslnet", DSLNet(width=8, radius=1)), ("srresnet", SRResNet(frames=3, width=8, blocks=1))]
+)
+def test_a_network_of_windows_converts_every_frame_of_a_clip(name, made, tmp_path):
+    """From a checkpoint alone; with the clip's ends and its cuts as ends of the window."""
+    arguments = {"width": 8} | ({"radius": 1} if name == "dslnet" else {"frames": 3, "blocks": 1})
+    state = {f"network.{k}": v for k, v in made.state_dict().items()}
+    torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, tmp_path / "best.ckpt")
+    network = load_network(name, tmp_path / "best.ckpt")
+    assert context(network) == 1
+    clip = torch.rand(5, 3, 18, 22)
+    cuts = iter([True, False, False, True, False])
+    out = list(convert_clip(network, clip, lambda frame: next(cuts)))
+    windows = [(0, 0, 1), (0, 1, 2), (1, 2, 2), (3, 3, 4), (3, 4, 4)]
+    with torch.no_grad():
+        for frame, window in zip(out, windows, strict=True):
+            expected = network(clip[None, list(window)])[0].clamp(0, 1)
+            torch.testing.assert_close(frame, expected, atol=1e-5, rtol=0)

@@ -108,6 +108,11 @@ def map_rows(
     return out
 
 
+def rows_at_once(x: Tensor) -> int:
+    """How many rows of a map (..., C, H, W) make a band: 64 MiB in fp32 or 128 rows, what is more."""
+    return max(128, 2**24 // (x.shape[-3] * x.shape[-1]))
+
+
 def update_rows(fn: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, band: int = 128) -> Tensor:
     """Replace `x` by fn(x), for a local function that keeps the shape, band by band in place. Exact up to rounding.
 
@@ -123,7 +128,8 @@ def update_rows(fn: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, band: i
     height = x.shape[-2]
     above = x[..., :0, :]  # the rows before the band, as they were
     for start, stop in row_bands(height, max(band, halo)):
-        rows = torch.cat([above, x[..., start : min(height, stop + halo), :]], dim=-2)
+        rows = x[..., start : min(height, stop + halo), :]
+        rows = torch.cat([above, rows], dim=-2) if start else rows
         done = above.shape[-2]
         above = rows[..., max(0, done + stop - start - halo) : done + stop - start, :].clone()
         x[..., start:stop, :] = fn(rows)[..., done : done + stop - start, :]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitm.ops.deform import DeformConv2d
 from vitm.ops.large_kernel import DepthwiseConv2d, dynamic_depthwise_conv2d
-from vitm.ops.tiling import map_rows
+from vitm.ops.tiling import map_rows, rows_at_once
 from vitm.papers.dslnet.layers import conv3x3, plain_convs
 
 
@@ -90,9 +90,10 @@ class DMFA(nn.Module):
 
     def in_bands(self, x: Tensor) -> Tensor:
         """The same, without gradients, in bands of rows."""
-        half = map_rows(self.stem, (x,), halo=self._reach, multiple=2)
+        half = map_rows(self.stem, (x,), halo=self._reach, band=2 * rows_at_once(x), multiple=2)
         kernels = self.middle.kernels(half) if isinstance(self.middle, DynamicDepthwise) else None
-        return self._align(x, map_rows(lambda h: self._offsets(h, kernels), (half,), halo=self._tail_reach, band=64))
+        band = rows_at_once(half)
+        return self._align(x, map_rows(lambda h: self._offsets(h, kernels), (half,), halo=self._tail_reach, band=band))
 
     def _offsets(self, half: Tensor, kernels: Tensor | None = None) -> Tensor:
         middle = self.middle(half) if kernels is None else self.middle(half, kernels)
@@ -118,4 +119,4 @@ class StackedConvs(nn.Module):
 
     def in_bands(self, x: Tensor) -> Tensor:
         """The same, without gradients, in bands of rows."""
-        return map_rows(self.convs, (x,), halo=len(self.convs) // 2)
+        return map_rows(self.convs, (x,), halo=len(self.convs) // 2, band=rows_at_once(x))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.ops.large_kernel import DepthwiseConv2d
-from vitm.ops.tiling import update_rows
+from vitm.ops.tiling import rows_at_once, update_rows
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -70,5 +70,5 @@ class Blocks(nn.Sequential):
     def in_place(self, x: Tensor) -> Tensor:
         """The same, without gradients, in bands of rows that overwrite `x`."""
         for block in self:
-            update_rows(block, x, halo=block.reach)  # type: ignore[arg-type]
+            update_rows(block, x, halo=block.reach, band=rows_at_once(x))  # type: ignore[arg-type]
         return x

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.nets.windows import windows
-from vitm.ops.tiling import map_rows, needs_whole_maps
+from vitm.ops.tiling import map_rows, needs_whole_maps, rows_at_once
 from vitm.papers.dslnet.alignment import DMFA, StackedConvs
 from vitm.papers.dslnet.layers import LKRB, Blocks, PlainBlock, conv3x3, plain_convs
 from vitm.papers.dslnet.modulation import SMALLEST, Coefficients, FrameCode, Modulation
@@ -183,18 +183,20 @@ class DSLNet(nn.Module):
     def _banded(self, x: Tensor, found: Coefficients | None) -> Tensor:
         """As `_whole`: two feature maps, `aligned` and `skip`, and bands of rows."""
         aligned = self.align.in_bands(x)
-        skip = self.blocks.in_place(map_rows(self.head, (aligned,), halo=2))
+        band = rows_at_once(aligned)
+        skip = self.blocks.in_place(map_rows(self.head, (aligned,), halo=2, band=band))
         # Modulation is pointwise: its result can take the place of `aligned`. Stacked convolutions need their halo.
         halo, place = (1, aligned) if self.plain_branch is None else (PLAIN_CONVS, None)
         features = map_rows(
             lambda s, a, rows: self._fuse(s, a, rows, found, x.shape[2]),
             (skip, aligned, _rows(x)),
             halo=halo,
+            band=band,
             out=place,
         )
         if self.enhance_head is not None:
-            features = self.enhance.in_place(map_rows(self.enhance_head, (features,), halo=1, out=skip))
-        return map_rows(self.last, (features,), halo=1)
+            features = self.enhance.in_place(map_rows(self.enhance_head, (features,), halo=1, band=band, out=skip))
+        return map_rows(self.last, (features,), halo=1, band=band)
 
     def _fuse(self, residual: Tensor, aligned: Tensor, rows: Tensor, found: Coefficients | None, height: int) -> Tensor:
         """F = F_Mod + F_skip, of some rows of a map."""
