@@ -1,7 +1,31 @@
 """Data: LightningDataModules, the layouts they read, videos to data sets, demo and fake data."""
 
-from vitm.data.batch import FrameBatch, FrameSample, TripletBatch, TripletSample
+from vitm.data.batch import (
+    ClipBatch,
+    ClipSample,
+    FrameBatch,
+    FrameSample,
+    SequenceBatch,
+    SequenceSample,
+    TripletBatch,
+    TripletSample,
+)
+from vitm.data.clips import HDR10Clips
 from vitm.data.frames import HDR10Frames
+from vitm.data.long_sequences import LongSequences
 from vitm.data.triplets import HDR10Triplets
 
-__all__ = ["FrameBatch", "FrameSample", "HDR10Frames", "HDR10Triplets", "TripletBatch", "TripletSample"]
+__all__ = [
+    "ClipBatch",
+    "ClipSample",
+    "FrameBatch",
+    "FrameSample",
+    "HDR10Clips",
+    "HDR10Frames",
+    "HDR10Triplets",
+    "LongSequences",
+    "SequenceBatch",
+    "SequenceSample",
+    "TripletBatch",
+    "TripletSample",
+]

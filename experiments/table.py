@@ -1,0 +1,200 @@
+"""A table of a paper with our numbers beside its own: `python -m experiments.table TABLE [options]`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from experiments.entries import Entry, entry_names, find_entry
+from experiments.results import COLUMNS
+from vitm.video.atomic import replace_when_whole
+
+USAGE = "python -m experiments.table dslnet/table2: the finished runs of its rows, newest of each seed"
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: the paper's numbers and the runs that measured ours.
+
+    Attributes:
+        entry: the row's entry.
+        runs: contents of `metrics.json`, one for each seed; none if nothing is finished.
+        seeds: their seeds.
+    """
+
+    entry: Entry
+    runs: tuple[dict[str, Any], ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As the paper calls it."""
+        return str(self.entry.about["row"])
+
+    def paper(self, metric: str) -> float | None:
+        """The paper's number; None where it prints none, or measured it otherwise."""
+        if any(metric in run["unlike_paper"] for run in self.runs):
+            return None
+        return self.entry.about["results"].get(metric)
+
+    def ours(self, metric: str) -> tuple[float, float] | None:
+        """Mean and standard deviation over the seeds; the latter is NaN for a single one."""
+        values = [run["values"][metric] for run in self.runs if metric in run["values"]]
+        if not values:
+            return None
+        return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
+def collect(table: str, runs: Path, tag: str) -> list[Row]:
+    """The rows of a table, in the paper's order, with the newest finished run of each seed.
+
+    A row that changes nothing is a run of its base, and takes those too.
+
+    Raises:
+        ValueError: no entry is a row of `table`.
+    """
+    names = [name for name in entry_names() if name.rpartition("/")[0] == table]
+    if not names or "/table" not in table:
+        known = sorted({name.rpartition("/")[0] for name in entry_names() if "/table" in name})
+        raise ValueError(f"no table {table!r}; there are {', '.join(known)}")
+    rows = []
+    for entry in sorted(map(find_entry, names), key=lambda e: _natural(str(e.about["row"]))):
+        folders = [runs / entry.name]
+        if not yaml.safe_load(entry.configs[-1].read_text()).keys() - {"entry"}:
+            folders.append(runs / entry.configs[0].parent.relative_to(Path(__file__).parent))
+        newest: dict[int, dict[str, Any]] = {}
+        files = [file for folder in folders for file in folder.glob("*/metrics.json")]
+        for file in sorted(files, key=lambda f: f.stat().st_mtime):
+            run = json.loads(file.read_text())
+            if run["stage"] == "test" and tag in (file.parent / "tags").read_text().split():
+                config = yaml.safe_load((file.parent / "config.yaml").read_text())
+                newest[int(config["seed_everything"])] = run
+        rows.append(Row(entry, tuple(newest[seed] for seed in sorted(newest)), tuple(sorted(newest))))
+    return rows
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sorts M2 before M10, and M0 before M0+M1."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Titles, and the cells of each row: for each metric paper, ours and the difference, then parameters and seeds."""
+    measured = {metric for row in rows for run in row.runs for metric in run["values"]}
+    printed = {metric for row in rows for metric in row.entry.about["results"]}
+    metrics = [m for m in COLUMNS if m in printed or (m in measured and not printed)]
+    titles = [
+        "row",
+        *(f"{COLUMNS[m]} {what}" for m in metrics for what in ("paper", "ours", "diff")),
+        "M params",
+        "seeds",
+    ]
+    lines = []
+    for row in rows:
+        line = [row.name]
+        for metric in metrics:
+            paper, ours = row.paper(metric), row.ours(metric)
+            digits = 4 if (paper or (ours or (0.0,))[0]) < 2 else 2
+            line.append("" if paper is None else f"{paper:.{digits}f}")
+            spread = "" if ours is None or ours[1] != ours[1] else f" ± {ours[1]:.{digits}f}"
+            line.append("" if ours is None else f"{ours[0]:.{digits}f}{spread}")
+            line.append("" if paper is None or ours is None else f"{ours[0] - paper:+.{digits}f}")
+        line.append(f"{row.runs[0]['parameters'] / 1e6:.4f}" if row.runs else "")
+        line.append(str(len(row.runs)) if row.runs else "not run")
+        lines.append(line)
+    return titles, lines
+
+
+def notes(rows: Sequence[Row], tag: str) -> list[str]:
+    """What a reader must know before comparing."""
+    runs = [run for row in rows for run in row.runs]
+    found = []
+    if tag == "demo" and runs:
+        found.append("Ours are of the demo data and its short schedule: only the order of the rows can be compared.")
+    if tag != "demo" and runs:
+        found.append("The difference means something only where data and schedule are the paper's.")
+    if len({run["steps"] for run in runs}) > 1:
+        found.append(f"The rows were trained for different numbers of steps: {sorted({r['steps'] for r in runs})}.")
+    for name in sorted({name for run in runs for name in run["unlike_paper"]}):
+        found.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
+    for name, how in sorted({(n, p) for run in runs for n, p in run["protocol"].items() if n in COLUMNS}):
+        found.append(f"{name}: {how}")
+    return found
+
+
+def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rule = ["---", *["---:"] * (len(titles) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (titles, rule, *lines)) + "\n"
+
+
+def latex(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A LaTeX tabular with booktabs rules."""
+
+    def line(texts: Sequence[str]) -> str:
+        return " & ".join(re.sub(r"([#%&_])", r"\\\1", t).replace("±", "$\\pm$") for t in texts) + r" \\"
+
+    start, end = rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", r"\end{tabular}"
+    parts = [start, r"\toprule", line(titles), r"\midrule", *map(line, lines), r"\bottomrule", end]
+    return "\n".join(parts) + "\n"
+
+
+def _csv(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([titles, *lines])
+    return file.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a table and write `table.md`, `table.csv` and `table.tex`; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.table", description=USAGE)
+    parser.add_argument("table", help="such as dslnet/table2")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
+    parser.add_argument("--demo", action="store_true", help="runs on the demo data (default: on your own)")
+    parser.add_argument("--output", type=Path, help="folder to write to (default: that of the table's runs)")
+    options = parser.parse_args(argv)
+    tag = "demo" if options.demo else "data"
+    try:
+        rows = collect(options.table, options.runs, tag)
+    except ValueError as error:
+        console.print(f"error: {error}", style="bold red", markup=False)
+        return 2
+    titles, lines = cells(rows)
+    table = Table(title=f"{rows[0].entry.about['paper']}, Table {rows[0].entry.about['table']}", title_justify="left")
+    for title in titles:
+        table.add_column(title, justify="left" if title == "row" else "right")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    said = notes(rows, tag)
+    for note in said:
+        console.print(note, style="dim", highlight=False, markup=False)
+    if not any(row.runs for row in rows):
+        console.print(f"No row has a finished run on {tag} data under {options.runs}.", markup=False)
+        return 1
+    folder = options.output or options.runs / options.table
+    folder.mkdir(parents=True, exist_ok=True)
+    text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in said)
+    for name, content in (("md", text), ("csv", _csv(titles, lines)), ("tex", latex(titles, lines))):
+        with replace_when_whole(folder / f"table.{name}") as part:
+            part.write_text(content)
+    console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Videos as folders of numbered frames: REDS (gamma PNG) and OpenEXR sequences (linear light)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vitm.data.exposure import base_gain
+from vitm.data.motion import Floats, Placement
+from vitm.data.sequences.take import Matrices, unknown
+from vitm.data.walk import Key
+from vitm.video.images import image_header, read_image
+
+_NUMBER = re.compile(r"(.*?)(\d+)$")
+_GAMMA_22 = ((np.arange(256) / 255) ** 2.2).astype(np.float32)  # f^-1 of VITM-TC, eq. 14, of every code
+
+
+@dataclass(frozen=True)
+class Video:
+    """A folder of frames with consecutive numbers and one size: 8-bit PNG (gamma 1 / 2.2) or EXR (linear light).
+
+    Attributes:
+        name: see `Source`.
+        paths: the frames in temporal order.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def open(cls, name: str, folder: Path, suffix: str) -> Video:
+        """The checked video in a folder; headers are read, pixels are not.
+
+        Raises:
+            ValueError: if a number is missing or twice there, a size differs, or a PNG is not 8-bit.
+        """
+        numbered = sorted(
+            (match[1], int(match[2]), path)
+            for path in folder.iterdir()
+            if path.suffix.lower() == suffix and not path.name.startswith(".") and (match := _NUMBER.match(path.stem))
+        )
+        if not numbered:
+            raise FileNotFoundError(f"{folder} holds no numbered {suffix} frame")
+        (stem, first, _), (_, _, start) = numbered[0], numbered[0]
+        for k, (found, number, path) in enumerate(numbered):
+            if found != stem:
+                raise ValueError(f"{folder} holds frames of two names, {start.name} and {path.name}; expected one clip")
+            if number != first + k:
+                before = numbered[k - 1][2].name
+                raise ValueError(f"{folder}: {path.name} follows {before}; expected consecutive numbers, none missing")
+        paths = tuple(path for *_, path in numbered)
+        headers = [image_header(path) for path in paths]
+        for path, header in zip(paths, headers, strict=True):
+            if (header.width, header.height) != (headers[0].width, headers[0].height):
+                raise ValueError(
+                    f"{path} is {header.width}x{header.height}, but {start.name} is {headers[0].width}x"
+                    f"{headers[0].height}; expected one size in a clip"
+                )
+            if suffix == ".png" and header.sample != "uint8":
+                raise ValueError(f"{path} has {header.sample} samples; expected an 8-bit PNG")
+        return cls(name, paths)
+
+    def length(self, frames: int) -> int:
+        """Its own length, whatever is asked for."""
+        return len(self.paths)
+
+    def take(self, key: Key, size: int, frames: int) -> VideoTake:
+        """The video itself; its motion is what was filmed."""
+        return VideoTake(self, size)
+
+    def check(self) -> None:
+        """Looks at the middle frame, and at the ends where that one says nothing.
+
+        Raises:
+            ValueError: if all are black, or every sample of an 8-bit clip is 255.
+        """
+        for name, code in (("black", 0), ("clipped", 255)):
+            if name == "clipped" and self.linear_light:
+                continue
+            last = len(self.paths) - 1
+            if all(_is_all(read_image(self.paths[k]), code) for k in (last // 2, 0, last)):
+                raise ValueError(
+                    f"{self.paths[0].parent} is all {name} (its first, middle and last frame are): remove the clip"
+                )
+
+    @property
+    def linear_light(self) -> bool:
+        """EXR frames hold light of any scale, PNG frames codes."""
+        return self.paths[0].suffix.lower() == ".exr"
+
+    @cached_property
+    def gain(self) -> float:
+        """What brings its light to 0 EV, one number for the clip, from three frames; 1 for PNG."""
+        if not self.linear_light:
+            return 1.0
+        n = len(self.paths)
+        return base_gain(
+            np.concatenate([_light(self.paths[k], 64).reshape(-1, 3) for k in (n // 6, n // 2, 5 * n // 6)])
+        )
+
+
+def _is_all(image: Floats, code: int) -> bool:
+    return bool((image <= 0).all() if code == 0 else (image >= code).all())
+
+
+@dataclass(frozen=True)
+class VideoTake:
+    """A `Video` at one size."""
+
+    source: Video
+    size: int
+    still: bool = False
+
+    def planes(self, times: Sequence[int], placement: Placement) -> Floats:
+        """The frames, see `Take`; each file is read once."""
+        gain = np.float32(self.source.gain)
+        read = {t: placement(_light(self.source.paths[t], self.size)) * gain for t in {*times}}
+        return np.stack([read[t] for t in times])
+
+    def homographies(self, times: Sequence[int], placement: Placement) -> Matrices:
+        """Not known: NaN."""
+        return unknown(times)
+
+
+def _light(path: Path, size: int) -> Floats:
+    """Linear light (size, size, 3) of a frame: the mean over each pixel's area, whatever the aspect."""
+    image = read_image(path)
+    linear = _GAMMA_22[image] if image.dtype == np.uint8 else np.maximum(image, 0)
+    return np.asarray(cv2.resize(linear, (size, size), interpolation=cv2.INTER_AREA))
