@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models import vgg19
+from torchvision.models import vgg16, vgg19
 from torchvision.transforms.functional import normalize
 
 from vitm.nets.perceptual import PerceptualLoss
@@ -90,3 +90,26 @@ def test_wrong_weights_and_layers(tmp_path: Path) -> None:
     torch.save({k: v[:, :1] if v.ndim == 4 else v for k, v in state.items()}, tmp_path / "grey.pth")
     with pytest.raises(ValueError, match="another network than VGG19"):
         PerceptualLoss(tmp_path / "grey.pth", "conv1_2")
+
+
+def test_several_layers_of_vgg16(tmp_path: Path) -> None:
+    """The sum of the differences after the ReLU of three layers, and before it of one in between."""
+    with torch.device("meta"):
+        network = vgg16().features[:16]
+    network.to_empty(device="cpu")
+    for p in network.parameters():
+        nn.init.normal_(p, 0, 0.05)
+    torch.save({f"features.{k}": v for k, v in network.state_dict().items()}, tmp_path / "vgg16.pth")
+    loss = PerceptualLoss(tmp_path / "vgg16.pth", ("relu1_2", "relu2_2", "conv2_2", "relu3_3"), "vgg16")
+    pred, target = torch.rand(2, 1, 3, 24, 32).unbind()
+    expected = torch.zeros(())
+    for end in (4, 9, 8, 16):  # torchvision's features up to and with these layers
+        part = nn.Sequential(*(type(m)() if isinstance(m, nn.ReLU) else m for m in network[:end]))  # none in place
+        x, y = (part(normalize(t, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])) for t in (pred, target))
+        expected = expected + (x - y).abs().mean()
+    torch.testing.assert_close(loss(pred, target), expected)
+
+
+def test_missing_weights_of_vgg16(caches: tuple[Path, Path]) -> None:
+    with pytest.raises(FileNotFoundError, match=r"(?s)VGG16.*vgg16-397923af\.pth.*create_model\('vgg16'"):
+        PerceptualLoss(layer="relu1_2", network="vgg16")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -71,6 +72,7 @@ class InverseToneMappingTask(LightningModule):
     """How many frames the network takes at once, (B, T, 3, H, W); None for single ones, (B, 3, H, W)."""
     network: nn.Module
     arguments: dict[str, Any]
+    schedule: Schedule
 
     def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
         super().__init__()
@@ -124,6 +126,11 @@ class InverseToneMappingTask(LightningModule):
             torch.manual_seed(hash((self._seed, self.global_step, self.global_rank)))
             yield
 
+    @property
+    def steps(self) -> float:
+        """Optimiser steps of the whole training, where the schedule depends on them; else infinite."""
+        return float(self.trainer.estimated_stepping_batches) if self.schedule == "cosine" else math.inf
+
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         self.log_dict({f"{stage}/{name}": value.float() for name, value in metrics.compute().items()})
         metrics.reset()
@@ -132,3 +139,45 @@ class InverseToneMappingTask(LightningModule):
         hdr_pq: Tensor = self(batch["sdr"])
         metrics.update(hdr_pq, batch["hdr_pq"])
         return hdr_pq
+
+
+class AdversarialTask(InverseToneMappingTask):
+    """A task whose generator and discriminator are stepped together, against each other's weights before the step.
+
+    A step of the trainer is one of the generator. `optimizers()` gives the generator's and, unless its loss is left
+    out, the discriminator's.
+    """
+
+    discriminator: nn.Module
+
+    def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
+        super().__init__(compile, test_metrics)
+        self.automatic_optimization = False
+
+    def step_both(self) -> None:
+        """Apply the gradients, and advance the schedules."""
+        optimizers: Any = self.optimizers()
+        generator, *others = optimizers if isinstance(optimizers, list) else [optimizers]
+        scale = self._loss_scale()
+        generator.step()
+        generator.zero_grad()
+        for optimizer in others:
+            factor = self._loss_scale() / scale  # fp16: a step may change the scale that these gradients carry
+            for parameter in self.discriminator.parameters() if factor != 1 else ():
+                assert parameter.grad is not None
+                parameter.grad *= factor
+            # past Lightning's wrapper, which would count it as a step of the trainer
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+            optimizer.zero_grad()
+        schedulers: Any = self.lr_schedulers() or []
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            scheduler.step()
+
+    def without_sync(self) -> AbstractContextManager[None]:
+        """Processes do not exchange the gradients that are computed inside."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+    def _loss_scale(self) -> float:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return float(scaler.get_scale()) if scaler is not None else 1.0

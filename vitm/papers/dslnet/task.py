@@ -72,8 +72,7 @@ class WindowTask(InverseToneMappingTask):
 
     def configure_optimizers(self) -> Any:
         """Adam, its rate halved at the milestones by default."""
-        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, steps, self.milestones)
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones)
 
 
 class DSLNetTask(WindowTask):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 
 from vitm.data.batch import FrameBatch
 from vitm.nets.discriminators import PatchDiscriminator
 from vitm.nets.perceptual import PerceptualLoss
-from vitm.papers.base import InverseToneMappingTask, Schedule, adam, constructor_arguments
+from vitm.papers.base import AdversarialTask, InverseToneMappingTask, Schedule, adam, constructor_arguments
 from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import GANLoss, patch_loss
 from vitm.papers.hdcfm.network import HDCFM
@@ -84,11 +83,10 @@ class HDCFMTask(InverseToneMappingTask):
 
     def configure_optimizers(self) -> Any:
         """Adam, its rate halved at the milestones by default (section 4.1)."""
-        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, steps, self.milestones)
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones)
 
 
-class PDCGTask(InverseToneMappingTask):
+class PDCGTask(AdversarialTask):
     """PDCG behind a frozen HDCFM, with its joint loss (equation 4).
 
     `network` is both stages, with the moving average of the generator: that is what is measured, saved under
@@ -147,7 +145,6 @@ class PDCGTask(InverseToneMappingTask):
             raise ValueError(
                 f"expected accumulate >= 1 and 0 <= ema_decay < 1, got accumulate={accumulate}, ema_decay={ema_decay}"
             )
-        self.automatic_optimization = False
         if hdcfm is not None:
             base = read_checkpoint(hdcfm).get("vitm", {}).get("arguments", {})
         self.arguments = {
@@ -193,7 +190,7 @@ class PDCGTask(InverseToneMappingTask):
         logged: dict[str, Tensor] = {}
         for i, (sdr, target) in enumerate(pieces):
             share = len(sdr) / len(batch["sdr"])
-            with nullcontext() if i == len(pieces) - 1 else self._without_sync():
+            with nullcontext() if i == len(pieces) - 1 else self.without_sync():
                 losses = self._losses(sdr, target)
                 # They share no parameter that takes a gradient, so one pass back serves both.
                 self.manual_backward(share * (losses["loss"] + losses["discriminator"]))
@@ -225,22 +222,7 @@ class PDCGTask(InverseToneMappingTask):
         return losses
 
     def _step(self) -> None:
-        optimizers: Any = self.optimizers()
-        generator, *others = optimizers if isinstance(optimizers, list) else [optimizers]
-        scale = self._loss_scale()
-        generator.step()
-        generator.zero_grad()
-        for optimizer in others:
-            factor = self._loss_scale() / scale  # fp16: a step may change the scale that these gradients carry
-            for parameter in self.discriminator.parameters() if factor != 1 else ():
-                assert parameter.grad is not None
-                parameter.grad *= factor
-            # past Lightning's wrapper, which would count it as a step of the trainer
-            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
-            optimizer.zero_grad()
-        schedulers: Any = self.lr_schedulers() or []
-        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-            scheduler.step()
+        self.step_both()
         decay = min(self.ema_decay, self.global_step / (10 + self.global_step))
         with torch.no_grad():
             for average, current in zip(self.network.pdcg.parameters(), self.generator.parameters(), strict=True):
@@ -252,16 +234,7 @@ class PDCGTask(InverseToneMappingTask):
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
 
-    def _loss_scale(self) -> float:
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        return float(scaler.get_scale()) if scaler is not None else 1.0
-
-    def _without_sync(self) -> AbstractContextManager[None]:
-        strategy = self.trainer.strategy
-        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
-
     def configure_optimizers(self) -> Any:
         """Adam for the generator, and one for the discriminator."""
-        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
         networks = [self.generator, *([self.discriminator] if self.gan_weight > 0 else [])]
-        return [adam(n.parameters(), self.lr, self.betas, self.schedule, steps, self.milestones) for n in networks]
+        return [adam(n.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones) for n in networks]

@@ -67,5 +67,4 @@ class KPNMFITask(InverseToneMappingTask):
 
     def configure_optimizers(self) -> Any:
         """Adam, at a constant rate by default (released code)."""
-        steps = self.trainer.estimated_stepping_batches if self.schedule == "cosine" else float("inf")
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, steps)
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps)

@@ -1,0 +1,21 @@
+"""VITM-TC (CVPR 2024): what one frame has clipped is looked up in frames far away, then handed to the neighbours."""
+
+from typing import TYPE_CHECKING, Any
+
+from vitm.papers.vitm_tc.fcpm import FCPM
+from vitm.papers.vitm_tc.icam import ICAM
+from vitm.papers.vitm_tc.network import VITMTC
+
+if TYPE_CHECKING:
+    from vitm.papers.vitm_tc.task import FCPMTask, ICAMTask
+
+__all__ = ["FCPM", "ICAM", "VITMTC", "FCPMTask", "ICAMTask"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the tasks when they are asked for: they need Lightning, the networks need torch alone."""
+    if name in ("ICAMTask", "FCPMTask"):
+        from vitm.papers.vitm_tc import task
+
+        return getattr(task, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

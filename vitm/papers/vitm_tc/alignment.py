@@ -1,0 +1,175 @@
+"""The local feature alignment block of ICAM: flow correction, deformable alignment, fusion (section 3.3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.ops.deform import DeformConv2d
+from vitm.ops.tiling import map_rows, needs_whole_maps
+from vitm.ops.warp import warp
+
+BAND_PIXELS = 2**22  # of a map at full resolution, in inference
+CPU_BAND_PIXELS = 2**15  # for each thread
+
+
+def conv_stack(*widths: int, stride: int = 1, last: bool = True) -> nn.Sequential:
+    """3x3 convolutions of these widths, each followed by LeakyReLU(0.1), but for the last one if `last` is False."""
+    layers: list[nn.Module] = []
+    for i in range(len(widths) - 1):
+        layers += [nn.Conv2d(widths[i], widths[i + 1], 3, stride, 1), nn.LeakyReLU(0.1, inplace=True)]
+    return nn.Sequential(*(layers if last else layers[:-1]))
+
+
+def warp_features(features: Tensor, flow: Tensor) -> Tensor:
+    """W of equations 3 and 5: `warp`, channels last, as the convolutions after it prefer."""
+    return warp(features, flow).contiguous(memory_format=torch.channels_last)
+
+
+def in_bands(network: nn.Module, fn: Callable[..., Tensor], *inputs: Tensor, halo: int) -> Tensor:
+    """fn(*inputs), of full-resolution maps (B, _, H, W) through layers of `network`; by bands without gradients.
+
+    `halo` is the number of 3x3 convolutions one after another in `fn`. On the CPU bands are so small that memory is
+    used again rather than asked for: up to 1.3 times faster.
+    """
+    x = inputs[0]
+    pixels = CPU_BAND_PIXELS * torch.get_num_threads() if x.device.type == "cpu" else BAND_PIXELS
+    band = max(4 * halo, pixels // x.shape[3])
+    if band >= x.shape[2] or any(needs_whole_maps(network, t) for t in inputs):
+        return fn(*inputs)
+    return map_rows(fn, inputs, halo=halo, band=band)
+
+
+class FlowCorrection(nn.Module):
+    """C of equation 3: makes flow between frames of different luminance fit their features. Starts as zero.
+
+    Args:
+        channels: of the features F^l.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3 * channels, channels, 3, 1, 1)
+        tail = conv_stack(channels, channels, channels, 2, last=False)
+        self.rest = nn.Sequential(nn.LeakyReLU(0.1, inplace=True), *tail)
+        zero(self.rest[-1])
+
+    def forward(
+        self, current: Tensor, reference: Tensor, flow: Tensor, shares: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Correct a flow.
+
+        Args:
+            current: F^l_cur (B, C, H, W).
+            reference: F^l_ref, the same shape.
+            flow: from the current frame to the reference (B, 2, H, W), pixels, x first.
+            shares: of the two features in the first layer, where they are known; see `share`.
+
+        Returns:
+            Corrected flow (B, 2, H, W), fp32.
+        """
+        ours, theirs = shares or (self.share(current, 0), self.share(reference, 1))
+        return in_bands(self, self._correct, ours, theirs, warp_features(reference, flow), halo=4) + flow  # eq. 3
+
+    def share(self, features: Tensor, role: int) -> Tensor:
+        """What F^l adds in the first layer as current frame (role 0) or reference (1): the same for all its flows."""
+        return in_bands(self, lambda x: F.conv2d(x, self._weight(role), padding=1), features, halo=1)
+
+    def _correct(self, ours: Tensor, theirs: Tensor, warped: Tensor) -> Tensor:
+        both = F.conv2d(warped, self._weight(2), self.first.bias, padding=1) + ours + theirs
+        out: Tensor = self.rest(both)
+        return out.float()
+
+    def _weight(self, role: int) -> Tensor:
+        return self.first.weight.chunk(3, 1)[role]
+
+
+class GuidedDeformation(nn.Module):
+    """D of equation 5: deformable convolution whose offsets are the flow plus a learned residue, as in BasicVSR++.
+
+    Starts with the flow alone as offset, and with half of each sample.
+
+    Args:
+        channels: of the features F^l.
+        groups: deformable groups.
+        max_residue: largest learned residue, in pixels.
+    """
+
+    def __init__(self, channels: int, groups: int = 8, max_residue: float = 10.0) -> None:
+        super().__init__()
+        self.groups = groups
+        self.max_residue = max_residue
+        self.offset = conv_stack(3 * channels + 2, channels, channels, channels, 27 * groups, last=False)
+        self.deform = DeformConv2d(channels, channels, 3)
+        zero(self.offset[-1])
+
+    def forward(self, current: Tensor, reference: Tensor, flow: Tensor) -> Tensor:
+        """Align the features of a reference.
+
+        Args:
+            current: F^l_cur (B, C, H, W).
+            reference: F^l_ref, the same shape.
+            flow: corrected flow from the current frame to the reference (B, 2, H, W), pixels, x first.
+
+        Returns:
+            The aligned feature (B, C, H, W).
+        """
+        warped = warp_features(reference, flow)
+        predicted = in_bands(self, self._predict, current, reference, warped, flow, halo=4)
+        n = 18 * self.groups
+        aligned: Tensor = self.deform(reference, predicted[:, :n], predicted[:, n:])  # eq. 5
+        return aligned.contiguous(memory_format=torch.channels_last)
+
+    def _predict(self, current: Tensor, reference: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
+        predicted = self.offset(torch.cat([current, reference, warped, flow.to(warped.dtype)], 1)).float()
+        n = 18 * self.groups
+        offset = self.max_residue * predicted[:, :n].tanh() + flow.flip(1).repeat(1, n // 2, 1, 1)  # flow is (dx, dy)
+        return torch.cat([offset, predicted[:, n:].sigmoid()], 1)
+
+
+class DenseBlock(nn.Module):
+    """Four 3x3 convolutions, each of which sees all features before it, then a 1x1 (Huang et al., CVPR 2017)."""
+
+    def __init__(self, inputs: int, outputs: int, growth: int = 32, depth: int = 4) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(conv_stack(inputs + i * growth, growth) for i in range(depth))
+        self.last = nn.Conv2d(inputs + depth * growth, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        for conv in self.convs:
+            x = torch.cat([x, conv(x)], 1)
+        out: Tensor = self.last(x)
+        return out
+
+
+class Fusion(nn.Module):
+    """M^l_ref and F_u of equation 6: how much of an aligned feature is of use, and its place in the current one.
+
+    Args:
+        channels: of the features F^l.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mask = conv_stack(channels, channels, channels, last=False)
+        self.blocks = nn.ModuleList(DenseBlock(n * channels, channels) for n in (2, 1, 1))
+
+    def forward(self, current: Tensor, aligned: Tensor) -> Tensor:
+        """F^l_cur and the aligned feature, both (B, C, H, W) -> the fused feature (B, C, H, W)."""
+        x = in_bands(self, self._useful, current, aligned, halo=2)
+        for block in self.blocks:
+            x = in_bands(self, block, x, halo=4)
+        return current + x  # eq. 6
+
+    def _useful(self, current: Tensor, aligned: Tensor) -> Tensor:
+        return torch.cat([current, aligned * self.mask(aligned).sigmoid()], 1)
+
+
+def zero(layer: nn.Module) -> None:
+    """Set the parameters of a layer to zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)

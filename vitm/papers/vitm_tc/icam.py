@@ -1,0 +1,260 @@
+"""ICAM: a U-Net that reconstructs a key frame with the clues of any number of references (section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vitm.nets.swin import SwinBlocks
+from vitm.papers.vitm_tc.alignment import (
+    FlowCorrection,
+    Fusion,
+    GuidedDeformation,
+    conv_stack,
+    in_bands,
+    warp_features,
+)
+from vitm.papers.vitm_tc.exposure import composite, linearise, over_exposure
+
+Alignment = Literal["dcn", "corrected", "flow", "none"]
+STRIDE = 16  # four halvings
+
+
+class Reconstruction(NamedTuple):
+    """What ICAM makes of a key frame, in the key's exposure.
+
+    Attributes:
+        hdr_linear: the composite of equation 1 (B, 3, H, W), linear, fp32.
+        x_linear: X_cur, what the network predicts everywhere (B, 3, H, W), linear, >= 0, fp32.
+        flows: corrected flows from the key to each reference (B, R, 2, H, W), pixels, x first, fp32.
+    """
+
+    hdr_linear: Tensor
+    x_linear: Tensor
+    flows: Tensor
+
+
+class Reference(NamedTuple):
+    """A reference frame of a key.
+
+    Attributes:
+        features: F^l_ref (B, C, H, W), from `ICAM.encode`.
+        flow: from the key to the reference (B, 2, H, W), pixels, x first.
+        present: (B, 1, 1, 1), False for samples that have no such reference; None: all have it.
+    """
+
+    features: Tensor
+    flow: Tensor
+    present: Tensor | None = None
+
+
+class Encoder(nn.Module):
+    """Levels 2 to 5 of the U-Net; level 1 is `ICAM.first`."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(conv_stack(a, b, stride=2), conv_stack(b, b)) for a, b in pairwise(widths)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features at 1/1 -> features at 1/1, 1/2, 1/4, 1/8 and 1/16."""
+        features = [x]
+        for level in self.levels:
+            features.append(level(features[-1]))
+        return features
+
+
+class DecoderBlock(nn.Module):
+    """Twice the size, a 1x1 convolution, the skip beside it, two 3x3 convolutions."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(inputs, outputs, 1)
+        self.convs = conv_stack(2 * outputs, outputs, outputs)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(B, inputs, H, W) and a skip (B, outputs, 2 H, 2 W) -> like the skip."""
+        x = self.reduce(x)  # commutes with the interpolation, and is four times cheaper before it
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        out: Tensor = self.convs(torch.cat([x, skip], 1))
+        return out
+
+
+class GlobalAggregation(nn.Module):
+    """Section 3.3.2: deep features of the aligned references enter the key's by attention (equation 7)."""
+
+    def __init__(self, widths: Sequence[int], heads: int) -> None:
+        super().__init__()
+        deep = widths[-1]
+        self.stem = conv_stack(*widths, stride=2)
+        self.merge = nn.Linear(2 * deep, deep)
+        self.swin = SwinBlocks(deep, blocks=4, heads=heads)
+        with torch.no_grad():  # references are many and the weights are the same for all: start from the key's features
+            self.merge.weight[:, :deep].copy_(torch.eye(deep))
+
+    def forward(self, current: Tensor, reference: Tensor) -> Tensor:
+        """F^g_cur and F^g_ref, both (B, C, H/16, W/16) -> F^g_cur with what the reference adds."""
+        both = torch.cat([current, reference], 1).permute(0, 2, 3, 1)
+        out: Tensor = self.swin(self.merge(both).permute(0, 3, 1, 2))  # eq. 7
+        return out
+
+
+class ICAM(nn.Module):
+    """Incremental clue aggregation: a key frame and its references in, the key frame in linear light out.
+
+    Convention: any height and width; they are padded to multiples of 16 by reflection (replication below 16 pixels).
+    The order of the references matters: they are folded in one after another. Without any it is a plain U-Net.
+
+    Args:
+        widths: channels at 1/1, 1/2, 1/4, 1/8 and 1/16.
+        align: how references are aligned (Table 2). `"dcn"`: deformable convolution guided by the corrected flow;
+            `"corrected"`: warped along the corrected flow; `"flow"`: along the flow as it was estimated; `"none"`: not.
+        use_global: aggregate deep features, too (Table 2, d).
+        groups: deformable groups.
+        heads: attention heads.
+        tau: see `over_exposure`.
+        checkpointing: in training, compute what is inside a step for a reference anew on the way back. Memory grows by
+            a few maps a reference, not by a hundred.
+
+    Raises:
+        ValueError: for an unknown `align`, or not five widths.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int, int] = (48, 64, 96, 128, 192),
+        align: Alignment = "dcn",
+        use_global: bool = True,
+        groups: int = 8,
+        heads: int = 8,
+        tau: float = 0.95,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if align not in get_args(Alignment):
+            raise ValueError(f"align must be one of {', '.join(get_args(Alignment))}, got {align!r}")
+        if len(widths) != 5:
+            raise ValueError(f"ICAM has five levels, got the widths {tuple(widths)}")
+        self.channels = channels = widths[0]
+        self.align_by = align
+        self.tau = tau
+        self.checkpointing = checkpointing
+        self.first = conv_stack(3, channels, channels)
+        self.correction = FlowCorrection(channels) if align in ("corrected", "dcn") else None
+        self.deformation = GuidedDeformation(channels, groups) if align == "dcn" else None
+        self.fusion = Fusion(channels)
+        self.encoder = Encoder(widths)
+        self.aggregation = GlobalAggregation(widths, heads) if use_global else None
+        self.decoder = nn.ModuleList(DecoderBlock(b, a) for a, b in reversed([*pairwise(widths)]))
+        self.last = nn.Conv2d(channels, 3, 3, 1, 1)
+
+    def forward(self, key: Tensor, references: Tensor, flows: Tensor, present: Tensor | None = None) -> Tensor:
+        """Reconstruct key frames; see `reconstruct`.
+
+        Returns:
+            The composite of equation 1 (B, 3, H, W), linear, in the key's exposure, fp32.
+        """
+        return self.reconstruct(key, references, flows, present).hdr_linear
+
+    def reconstruct(
+        self, key: Tensor, references: Tensor, flows: Tensor, present: Tensor | None = None
+    ) -> Reconstruction:
+        """Reconstruct key frames, with all that the losses need.
+
+        Args:
+            key: L_cur (B, 3, H, W), camera code in [0, 1].
+            references: L_ref (B, R, 3, H, W), R >= 0, in the order in which they are folded in.
+            flows: from the key to each reference (B, R, 2, H, W), pixels, x first; `warp(reference, flow)` resembles
+                the key.
+            present: (B, R), False where a sample has no such reference: its frame and its flow are not looked at. None:
+                all are present.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        B, _, H, W = key.shape if key.ndim == 4 else (0, 0, 0, 0)
+        R = references.shape[1] if references.ndim == 5 else -1
+        if key.shape != (B, 3, H, W) or references.shape != (B, R, 3, H, W) or flows.shape != (B, R, 2, H, W):
+            raise ValueError(
+                "ICAM needs key (B, 3, H, W), references (B, R, 3, H, W) and flows (B, R, 2, H, W), got "
+                f"{tuple(key.shape)}, {tuple(references.shape)} and {tuple(flows.shape)}"
+            )
+        if present is not None and present.shape != (B, R):
+            raise ValueError(f"present must be ({B}, {R}), got {tuple(present.shape)}")
+        key = pad(key)
+        clues = (
+            Reference(
+                self.encode(pad(references[:, j])),
+                pad(flows[:, j], "replicate"),
+                None if present is None else present[:, j].bool()[:, None, None, None],
+            )
+            for j in range(R)
+        )
+        return Reconstruction(*(x[..., :H, :W] for x in self.aggregate(key, self.encode(key), clues)))
+
+    def encode(self, ldr: Tensor) -> Tensor:
+        """F^l, the features of the first encoder block: (B, 3, H, W), camera code in [0, 1] -> (B, C, H, W)."""
+        return in_bands(self.first, self.first, ldr.contiguous(memory_format=torch.channels_last), halo=2)
+
+    def align(self, current: Tensor, reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of a reference laid onto the current frame (equation 5), and the corrected flow."""
+        if self.correction is not None:
+            flow = self.correction(current, reference, flow)
+        if self.deformation is not None:
+            return self.deformation(current, reference, flow), flow
+        return (reference if self.align_by == "none" else warp_features(reference, flow)), flow
+
+    def aggregate(self, key: Tensor, features: Tensor, references: Iterable[Reference]) -> Reconstruction:
+        """Reconstruct key frames whose height and width are multiples of 16 from features.
+
+        Args:
+            key: L_cur (B, 3, H, W), camera code in [0, 1].
+            features: F^l_cur, `encode(key)`.
+            references: folded in one after another; an iterator may make each when its turn comes.
+        """
+        deep_references, flows = [], []
+        for reference in references:
+            if self.checkpointing and torch.is_grad_enabled():
+                step = checkpoint(self._fold_in, features, *reference, use_reentrant=False)
+            else:
+                step = self._fold_in(features, *reference)
+            features, deep, flow = step
+            deep_references.append((deep, reference.present))
+            flows.append(flow)
+        *skips, x = self.encoder(features)
+        for deep, present in deep_references:
+            if self.aggregation is not None:
+                x = keep(x, self.aggregation(x, deep), present)
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            x = block(x, skip)
+        predicted = F.relu(self.last(x).float() + linearise(key))
+        hdr_linear = composite(key, predicted, over_exposure(key, self.tau))
+        return Reconstruction(
+            hdr_linear, predicted, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:])
+        )
+
+    def _fold_in(
+        self, features: Tensor, reference: Tensor, flow: Tensor, present: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        aligned, flow = self.align(features, reference, flow)
+        deep = None if self.aggregation is None else self.aggregation.stem(aligned)
+        return keep(features, self.fusion(features, aligned), present), deep, flow
+
+
+def keep(old: Tensor, new: Tensor, present: Tensor | None) -> Tensor:
+    """`new` for the samples that are present, `old` for the others."""
+    return new if present is None else torch.where(present, new, old)
+
+
+def pad(x: Tensor, mode: Literal["reflect", "replicate"] = "reflect") -> Tensor:
+    """Grow (B, C, H, W) at the bottom and the right to multiples of 16; by repetition where reflection cannot reach."""
+    bottom, right = -x.shape[2] % STRIDE, -x.shape[3] % STRIDE
+    reaches = bottom < x.shape[2] and right < x.shape[3]
+    return F.pad(x, (0, right, 0, bottom), mode=mode if reaches else "replicate") if bottom or right else x

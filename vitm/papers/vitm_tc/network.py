@@ -1,0 +1,245 @@
+"""VITM-TC: few frames are reconstructed from clues of the whole clip, the others from them (CVPR 2024, section 3)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vitm.nets.flow import FlowEstimator, FlowName, flow_estimator
+from vitm.papers.vitm_tc import fcpm
+from vitm.papers.vitm_tc.exposure import composite, over_exposure
+from vitm.papers.vitm_tc.fcpm import FCPM, key_image
+from vitm.papers.vitm_tc.icam import ICAM, Alignment, Reference, pad
+from vitm.papers.vitm_tc.schedule import clues, key_frames, nearest_keys
+from vitm.papers.vitm_tc.spill import Entry, Spill
+
+Flow = FlowEstimator | Callable[[Tensor, Tensor], Tensor]
+Clip = MutableMapping[Entry, Tensor]  # all there is of a clip's frames: "ldr", "key", "merged", "backward", "flow"
+CACHE_BYTES = 2**31  # of features that wait to be used again
+
+
+class VITMTC(nn.Module):
+    """LDR clip in, linear HDR clip out, each frame in its own exposure.
+
+    Convention: any number of frames, any height and width (see `ICAM`). Needs the whole clip, since clues may be 90
+    frames away and features are propagated from the last frame to the first. The output is at least 0 where nothing is
+    clipped, and not clamped.
+
+    A single frame is a key without clues. In black frames nothing is clipped, so they stay black.
+
+    Args:
+        clues_per_direction: references of a key, forward and backward each.
+        clue_stride: frames from one reference to the next.
+        key_stride: frames from one key to the next.
+        neighbours: see `FCPM`.
+        propagation: see `FCPM`; `"none"`: every frame is a key (Table 3, without FCPM).
+        flow: name of an estimator of `vitm.nets.flow` (the paper: `"gma"`, with weights), or any function of two
+            batches of frames that returns the flow from the first to the second. Frozen.
+        flow_weights: file of the estimator's weights.
+        exposure_match: see `FCPM`.
+        widths: see `ICAM`.
+        align: see `ICAM`.
+        use_global: see `ICAM`.
+        tau: see `over_exposure`.
+        checkpointing: see `ICAM`.
+    """
+
+    context = sys.maxsize  # frames before a frame that `stream` looks at: all
+
+    def __init__(
+        self,
+        clues_per_direction: int = 6,
+        clue_stride: int = 15,
+        key_stride: int = 6,
+        neighbours: int = 5,
+        propagation: fcpm.Propagation | Literal["none"] = "both",
+        flow: FlowName | Flow = "dis",
+        flow_weights: str | Path | None = None,
+        exposure_match: bool = True,
+        widths: tuple[int, int, int, int, int] = (48, 64, 96, 128, 192),
+        align: Alignment = "dcn",
+        use_global: bool = True,
+        tau: float = 0.95,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, given, least in (
+            ("clues_per_direction", clues_per_direction, 0),
+            ("clue_stride", clue_stride, 1),
+            ("key_stride", key_stride, 1),
+            ("neighbours", neighbours, 1),
+        ):
+            if given < least:
+                raise ValueError(f"{name} must be at least {least}, got {given}")
+        self.clues_per_direction = clues_per_direction
+        self.clue_stride = clue_stride
+        self.key_stride = 1 if propagation == "none" else key_stride
+        self.flow: Flow = flow_estimator(flow, flow_weights) if isinstance(flow, str) else flow
+        self.icam = ICAM(widths, align, use_global, tau=tau, checkpointing=checkpointing)
+        self.fcpm = None if propagation == "none" else FCPM(propagation, neighbours, exposure_match, tau)
+
+    def forward(self, ldr: Tensor, window: tuple[int, int] | None = None, max_clues: int | None = None) -> Tensor:
+        """Convert a clip.
+
+        Args:
+            ldr: (B, T, 3, H, W), camera code in [0, 1], T >= 1.
+            window: convert the frames from the first to before the second of these times only; the others are still
+                keys and references. Features are propagated within the window. For training.
+            max_clues: references of a key at most, the nearest ones (Figure 7); None: all.
+
+        Returns:
+            Linear light (B, T, 3, H, W), or that of the window, fp32.
+
+        Raises:
+            ValueError: if the shape is another, the window is not inside the clip, or `max_clues` is negative.
+        """
+        _check_clues(max_clues)
+        if ldr.ndim != 5 or ldr.shape[1] < 1 or ldr.shape[2] != 3:
+            raise ValueError(f"expected ldr of shape (B, T, 3, H, W), T >= 1, got {tuple(ldr.shape)}")
+        n = ldr.shape[1]
+        start, stop = window or (0, n)
+        if not 0 <= start < stop <= n:
+            raise ValueError(f"the window {start}, {stop} is not inside a clip of {n} frames")
+        clip: Clip = {("ldr", t): pad(frame) for t, frame in enumerate(ldr.unbind(1))}
+        out = torch.stack([*self._convert(clip, n, range(start, stop), max_clues)], 1)
+        return out[..., : ldr.shape[3], : ldr.shape[4]]
+
+    @torch.no_grad()
+    def stream(
+        self,
+        frames: Iterable[Tensor],
+        max_clues: int | None = None,
+        exact: bool = False,
+        folder: Path | str | None = None,
+    ) -> Iterator[Tensor]:
+        """Convert a clip of any length in bounded memory; what waits for its turn lies on disk.
+
+        Equal to `forward` but for the features of the backward propagation, which lie on disk in half precision: 128
+        bytes a pixel and frame. Nothing comes out before all frames are in.
+
+        Args:
+            frames: ldr (B, 3, H, W), camera code in [0, 1], all of one size.
+            max_clues: see `forward`.
+            exact: keep those features in single precision; twice the space.
+            folder: where to make the temporary folder; it is removed at the end, also after an error.
+
+        Yields:
+            Linear light (B, 3, H, W), fp32, one for each frame and in the same order.
+
+        Raises:
+            ValueError: if a frame has another size than the first one, or `max_clues` is negative.
+        """
+        _check_clues(max_clues)
+        with Spill(half=() if exact else ("backward",), folder=folder) as clip:
+            n, shape = 0, torch.Size()
+            for n, frame in enumerate(frames, 1):
+                shape = frame.shape if n == 1 else shape
+                if frame.ndim != 4 or frame.shape[1] != 3 or frame.shape != shape:
+                    raise ValueError(
+                        f"expected frames (B, 3, H, W) of one size, got {tuple(frame.shape)} as frame {n} after "
+                        f"{tuple(shape)}"
+                    )
+                clip["ldr", n - 1] = pad(frame)
+            for hdr_linear in self._convert(clip, n, range(n), max_clues):
+                yield hdr_linear[..., : shape[2], : shape[3]]
+
+    def _convert(self, clip: Clip, n: int, window: range, max_clues: int | None) -> Iterator[Tensor]:
+        """The frames of a window, one after another; takes "ldr" of all n frames from the clip."""
+        if not window:
+            return
+        keys = key_frames(n, self.key_stride)
+        if self.fcpm is None:
+            self._reconstruct_keys(clip, n, list(window), max_clues)
+            for t in window:
+                yield clip.pop(("key", t))[:, :3]
+            return
+        near = {t: nearest_keys(t, keys, self.fcpm.neighbours) for t in window}
+        self._reconstruct_keys(clip, n, sorted({key for keys in near.values() for key in keys}), max_clues)
+        self._look_back(clip, self.fcpm, near)
+        yield from self._look_ahead(clip, self.fcpm, window)
+
+    def _reconstruct_keys(self, clip: Clip, n: int, keys: list[int], max_clues: int | None) -> None:
+        """Puts "key" into the clip.
+
+        Keys that are a multiple of the clue stride apart share references, others do not: taken in this order, the
+        features of a frame are computed once, and few of them wait.
+        """
+        ldr = clip["ldr", 0]
+        size = 4 * self.icam.channels * ldr[:, 0].numel()
+
+        @lru_cache(maxsize=min(2 * self.clues_per_direction + 2, max(2, CACHE_BYTES // size)))
+        def features(t: int) -> Tensor:
+            return self.icam.encode(clip["ldr", t])
+
+        for t in sorted(keys, key=lambda t: (t % self.clue_stride, t)):
+            ldr = clip["ldr", t]
+            times = clues(t, n, self.clues_per_direction, self.clue_stride)[:max_clues]
+            references = (Reference(features(r), self._flow(ldr, clip["ldr", r])) for r in times)
+            hdr_linear = self.icam.aggregate(ldr, features(t), references).hdr_linear
+            clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
+
+    def _look_back(self, clip: Clip, fcpm: FCPM, near: dict[int, list[int]]) -> None:
+        """From the last frame to the first: puts "merged", "backward" and the "flow" to the frame before."""
+        correction = self.icam.correction
+
+        @lru_cache(maxsize=fcpm.neighbours + 3)
+        def features(t: int) -> Tensor:
+            return self.icam.encode(clip["ldr", t])
+
+        @lru_cache(maxsize=fcpm.neighbours + 3)
+        def share(t: int, role: int) -> Tensor:
+            assert correction is not None
+            return correction.share(features(t), role)
+
+        @lru_cache(maxsize=2 * fcpm.neighbours)
+        def flow(t: int, other: int) -> Tensor:
+            source = clip["ldr", t]
+            if t == other:
+                return source.new_zeros(len(source), 2, *source.shape[2:])
+            estimated = self._flow(source, clip["ldr", other])
+            if correction is None:
+                return estimated
+            corrected: Tensor = correction(features(t), features(other), estimated, (share(t, 0), share(other, 1)))
+            return corrected
+
+        merged_after: Tensor | None = None
+        state: Tensor | None = None
+        for t in reversed(near):
+            merged = fcpm.merge(clip["ldr", t], [clip["key", k] for k in near[t]], [flow(t, k) for k in near[t]])
+            clip["merged", t] = merged
+            if fcpm.backward_step is not None:
+                to_after = flow(t, t + 1) if t + 1 in near else None
+                state = fcpm.backward_step(merged, merged_after, state, to_after)
+                clip["backward", t] = state
+            if fcpm.forward_step is not None and t - 1 in near:
+                clip["flow", t] = flow(t, t - 1)
+            merged_after = merged
+
+    def _look_ahead(self, clip: Clip, fcpm: FCPM, window: range) -> Iterator[Tensor]:
+        """From the first frame to the last; takes from the clip what `_look_back` put there."""
+        merged_before: Tensor | None = None
+        state: Tensor | None = None
+        for t in window:
+            ldr, merged, states = clip["ldr", t], clip.pop(("merged", t)), []
+            if fcpm.forward_step is not None:
+                state = fcpm.forward_step(merged, merged_before, state, clip.pop(("flow", t), None))
+                states.append(state)
+            if fcpm.backward_step is not None:
+                states.append(clip.pop(("backward", t)))
+            merged_before = merged
+            yield composite(ldr, fcpm.finish(merged, states), over_exposure(ldr, self.icam.tau))
+
+    def _flow(self, source: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.flow(source, target)
+
+
+def _check_clues(max_clues: int | None) -> None:
+    if max_clues is not None and max_clues < 0:
+        raise ValueError(f"max_clues must be at least 0, or None for all, got {max_clues}")
