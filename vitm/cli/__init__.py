@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0; 1 where the machine failed (a full disk); 2 where the input was wrong; 130 when interrupted.
     """
-    from vitm.cli import convert, evaluate
+    from vitm.cli import convert, evaluate, prepare
 
     parser = argparse.ArgumentParser(
         prog="vitm",
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="Errors are one line; VITM_TRACEBACK=1 shows where they come from.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (convert, evaluate):
+    for command in (convert, evaluate, prepare):
         command.add_parser(commands)
     options = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 120)

@@ -53,11 +53,15 @@ class WindowDataset(Dataset[Any]):
         `sdr` and `hdr_pq` are (N, 3, H, W), in the domains of `vitm.data.batch`; `name` is the sample's.
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        sdr, hdr = self._decoded[index] if self._decoded else read_window(self.windows[index])
         rng = np.random.default_rng((self.seed, epoch, index))
+        sdr, hdr = self.frames(index, rng)
         for augmentation in self.augmentations:
             sdr, hdr = augmentation(rng, sdr, hdr)
         return {"sdr": _to_tensor(sdr, 255), "hdr_pq": _to_tensor(hdr, 65535), "name": self.windows[index].name}
+
+    def frames(self, index: int, rng: np.random.Generator) -> tuple[augment.Frames, augment.Frames]:
+        """Decoded (sdr, hdr) of sample `index`, codes (N, H, W, 3); a subclass may choose some of the frames."""
+        return self._decoded[index] if self._decoded else read_window(self.windows[index])
 
 
 def _to_tensor(frames: augment.Frames, full_scale: int) -> torch.Tensor:
@@ -82,8 +86,8 @@ class HDR10Windows(LightningDataModule):
         root: Data folder with `train`, `val` and `test`, in any layout of `vitm.data.layouts`. With `pairs`, the folder
             where extracted samples are kept.
         pairs: CSV file with columns sdr, hdr (video files, relative to the CSV), split (train, val or test) and
-            optionally offset (the SDR frame that shows what HDR frame 0 shows). Samples are extracted once, see
-            `vitm.data.pairs`.
+            optionally offset (the SDR frame that shows what HDR frame 0 shows; found by content where it is left out).
+            Samples are extracted once, as `vitm prepare` does, see `vitm.data.pairs`.
         crop_size: Side of the square training crops, in pixels.
         batch_size: Training samples in a batch of one process.
         num_workers: Processes that decode, for each loader.
@@ -173,9 +177,15 @@ class HDR10Windows(LightningDataModule):
             if self.verify and self._rank_world()[0] == 0:
                 for window in windows:
                     read_window(window)
-            self._sets[split] = self.dataset(
-                windows, augmentations=self.augmentations if train else (), seed=self.seed, cache=self.cache and train
-            )
+            self._sets[split] = self.dataset(windows, **self.dataset_options(train))
+
+    def dataset_options(self, train: bool) -> dict[str, Any]:
+        """Arguments of `dataset` but for its samples, for training or for evaluation."""
+        return {
+            "augmentations": self.augmentations if train else (),
+            "seed": self.seed,
+            "cache": self.cache and train,
+        }
 
     def find(self, split: Split) -> list[Window]:
         """The checked samples of a split; of `train` their tiles, if there is a `tile_size`."""

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from vitm.data.layouts import Window
 from vitm.video import VideoWriteError, read_image, write_image
-from vitm.video.atomic import folder_beside
+from vitm.video.atomic import folder_when_whole
 
 EDGE_PX = 48  # what the grid may leave uncovered at the far edges
 
@@ -105,23 +105,14 @@ def _check_room(windows: Sequence[Window], root: Path, size: int, stride: int) -
 
 
 def _write(windows: Sequence[Window], folder: Path, size: int, stride: int) -> None:
-    part = folder_beside(folder)
-    try:
-        with ThreadPoolExecutor() as pool:  # OpenCV and zlib work outside the interpreter's lock
-            jobs = [pool.submit(_cut, w, part, size, stride) for w in windows]
-            try:
-                for job in track(as_completed(jobs), f"Cutting tiles of {size}x{size}", total=len(jobs)):
-                    job.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    with folder_when_whole(folder) as part, ThreadPoolExecutor() as pool:  # OpenCV and zlib are outside Python's lock
+        jobs = [pool.submit(_cut, w, part, size, stride) for w in windows]
         try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another machine was faster
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            for job in track(as_completed(jobs), f"Cutting tiles of {size}x{size}", total=len(jobs)):
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _cut(window: Window, folder: Path, size: int, stride: int) -> None:

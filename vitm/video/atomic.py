@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,27 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+@contextmanager
+def folder_when_whole(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`; rename it to `folder` when the block ends well, remove it otherwise.
+
+    If another process has made `folder` by then, that one stays.
+
+    Raises:
+        VideoWriteError: if the parent is missing or read-only.
+    """
+    part = folder_beside(folder)
+    try:
+        yield part
+        try:
+            part.rename(folder)
+        except OSError as error:
+            if not folder.is_dir():
+                raise write_error(error, folder) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

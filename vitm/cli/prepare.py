@@ -1,0 +1,244 @@
+"""`vitm prepare`: data sets from pairs of SDR and HDR10 videos, and from HDR panoramas."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_WORKERS = max(1, min(4, (os.cpu_count() or 1) // 2))
+
+_USUAL_DEGREES = 57  # the mean field of view of the virtual cameras
+
+_KINDS = {  # frames of a sample, crops and their stride (KPN-MFI 1024: 5x3 of a 4K frame; DSLNet: HDRTVNet's)
+    "triplets": (3, 1024, 704, "three frames every two seconds (KPN-MFI): NAME_1.png, NAME_2.png, NAME_3.png"),
+    "clips": (10, 480, 240, "ten frames of each scene (DSLNet): CLIP/000000.png to CLIP/000009.png"),
+    "frames": (1, 0, 0, "single frames every two seconds (HDRTV1K, HDCFM): NAME.png"),
+}
+_PAIRS = """\
+PAIRS.csv has a row for each pair of videos, with the columns
+  sdr, hdr   the files, relative to PAIRS.csv
+  split      train, val or test; without it: by --test-share
+  offset     SDR frame t + offset shows what HDR frame t shows; without it: found by content
+
+OUT/SPLIT/sdr has 8-bit PNG (BT.709), OUT/SPLIT/hdr 16-bit PNG (PQ codes, BT.2020), OUT/manifest.json says how all was
+made. Black bars are cut off; static and near-duplicate scenes, samples with a cut or a repeated frame, and pairs that
+do not show the same are left out, with the reason in the manifest. Interrupted, the same command goes on.
+Exit status: 0 if at least one pair gave samples, 2 if none did."""
+_PANORAMA = """\
+OUT/SPLIT/sdr/CLIP/000000.png has 8-bit frames (BT.709), OUT/SPLIT/hdr/CLIP/000000.png 16-bit ones (PQ codes, BT.2020):
+the same light, by a camera that turns slowly. A panorama of 8192x4096 fills frames of about 1300 pixels in width.
+Interrupted, the same command goes on. Exit status: 0 if at least one panorama gave clips, 2 if none did."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parsers of `vitm`."""
+    about = "make data sets from SDR and HDR10 videos, or from HDR panoramas"
+    parser = commands.add_parser("prepare", help=about, description=f"M{about[1:]}.")
+    kinds = parser.add_subparsers(title="data sets", required=True, metavar="KIND")
+    for kind, (_, crop, stride, what) in _KINDS.items():
+        command = _parser(kinds, kind, what, _PAIRS)
+        command.add_argument("pairs", metavar="PAIRS.csv", type=Path, help="table of the videos, see below")
+        command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
+        if kind != "clips":
+            command.add_argument(
+                "--interval", metavar="S", type=_number(0, float), default=2.0, help="seconds from one to the next (2)"
+            )
+        usual = f"{crop} where pictures are larger, every {stride}" if crop else "whole frames"
+        command.add_argument(
+            "--crop",
+            metavar="PX",
+            type=_number(0, int),
+            help=f"side of the squares that training frames are cut into, 0 for whole frames (default: {usual})",
+        )
+        command.add_argument(
+            "--stride", metavar="PX", type=_number(1, int), help="from one square to the next (default: half of --crop)"
+        )
+        command.add_argument(
+            "--resample",
+            action="store_true",
+            help="match videos of different frame rates by time, at the slower one's rate, instead of refusing them",
+        )
+        _add_shared(command, "videos")
+        command.set_defaults(run=_videos, kind=kind)
+    command = _parser(kinds, "panorama", "clips filmed in HDR panoramas (.exr, .hdr) by a virtual camera", _PANORAMA)
+    command.add_argument("panoramas", metavar="PANORAMA", type=Path, nargs="+", help="equirectangular, linear BT.709")
+    command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
+    command.add_argument("--clips", metavar="N", type=_number(1, int), default=8, help="of each panorama (8)")
+    command.add_argument("--frames", metavar="N", type=_number(1, int), default=10, help="of a clip (10), 24 a second")
+    command.add_argument("--size", metavar="WxH", type=_size, default=(960, 540), help="of a frame (960x540)")
+    command.add_argument(
+        "--grey-nits", type=_number(0, float), default=30.0, help="log-average luminance at the horizon, cd/m2 (30)"
+    )
+    command.add_argument(
+        "--peak-nits", type=_number(1000, float), default=2000.0, help="mastering peak, 1000 to 10000 cd/m2 (2000)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the camera's ways (0)")
+    _add_shared(command, "panoramas")
+    command.set_defaults(run=_panoramas)
+
+
+def _parser(kinds: Any, kind: str, what: str, epilog: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        kind,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--test-share",
+        metavar="P",
+        type=_share,
+        default=0.1,
+        help=f"share of the {what} without a split that is test (0.1): those of the smallest SHA-256 of their names",
+    )
+    parser.add_argument("--workers", metavar="N", type=_number(1, int), default=_WORKERS, help=f"{what} at a time")
+
+
+def _number(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(least - 1)
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a number, {least} or more")
+        return value
+
+    return parse
+
+
+def _share(text: str) -> float:
+    value = _number(0, float)(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a share from 0 up to, not including, 1")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT in pixels, 16 or more, as 960x540")
+    return int(width), int(height)
+
+
+def _videos(options: argparse.Namespace, console: Console) -> int:
+    from vitm.data.prepare.samples import Cutting
+    from vitm.data.prepare.videos import prepare_videos
+
+    frames, crop, stride, _ = _KINDS[options.kind]
+    if options.crop is not None:
+        crop, stride = options.crop, -(-options.crop // 2)
+    if options.stride and not crop:
+        raise ValueError(f"--stride {options.stride} is for crops; give --crop too")
+    interval = getattr(options, "interval", 2.0)
+    cutting = Cutting(
+        interval, crop or None, (options.stride or stride) if crop else None, frames, options.kind == "clips"
+    )
+    given = [f"--{name}={value}" for name in ("crop", "stride") if (value := getattr(options, name)) is not None]
+    given += [] if options.kind == "clips" else [f"--interval={interval:g}"]
+    given += ["--resample"] if options.resample else []
+    records = prepare_videos(
+        options.kind,
+        options.pairs,
+        options.out,
+        cutting,
+        whole_if_small=options.crop is None,
+        resample=options.resample,
+        test_share=options.test_share,
+        workers=options.workers,
+        command=_command(options.kind, [options.pairs, options.out], [*given, f"--test-share={options.test_share:g}"]),
+        console=console,
+    )
+    return _print(console, options.out, records)
+
+
+def _panoramas(options: argparse.Namespace, console: Console) -> int:
+    from vitm.data.prepare.panorama import Filming, prepare_panoramas
+
+    width, height = options.size
+    filming = Filming(options.clips, options.frames, width, height, options.grey_nits, options.peak_nits, options.seed)
+    given = [f"--clips={options.clips}", f"--frames={options.frames}", f"--size={width}x{height}"]
+    given += [f"--grey-nits={options.grey_nits:g}", f"--peak-nits={options.peak_nits:g}", f"--seed={options.seed}"]
+    records = prepare_panoramas(
+        options.panoramas,
+        options.out,
+        filming,
+        test_share=options.test_share,
+        workers=options.workers,
+        command=_command(
+            "panorama", [*options.panoramas, options.out], [*given, f"--test-share={options.test_share:g}"]
+        ),
+        console=console,
+    )
+    for name, record in records.items():
+        fine = record.get("panorama_pixels_per_degree", 0) * _USUAL_DEGREES / width
+        if 0 < fine < 0.5:
+            console.print(
+                f"{name}: a frame shows only {fine * width:.0f} pixels of the panorama in width, of {width}: its "
+                "pictures are soft; give a finer panorama, or a smaller --size",
+                soft_wrap=True,
+                markup=False,
+                highlight=False,
+            )
+    return _print(console, options.out, records)
+
+
+def _command(kind: str, paths: list[Path], given: list[str]) -> str:
+    """The command line, with all that the result depends on."""
+    return shlex.join(["vitm", "prepare", kind, *map(str, paths), *given])
+
+
+def _print(console: Console, out: Path, records: Mapping[str, dict[str, Any]]) -> int:
+    """A row a source; returns the exit status."""
+    rows = [_row(name, record) for name, record in records.items()]
+    used = [title for title in rows[0] if any(row[title] for row in rows)]
+    table = Table()
+    for title in used:
+        table.add_column(title, justify="right" if title in ("offset", "samples") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[title] for title in used))
+    console.print(table)
+    good = [record for record in records.values() if "files" in record]
+    splits = Counter({record["split"]: 0 for record in good})
+    for record in good:
+        splits[record["split"]] += len(record["samples"])
+    made = ", ".join(f"{n} {split}" for split, n in splits.items()) or "nothing could be prepared"
+    console.print(
+        f"{out}: {made}; {len(records) - len(good)} of {len(records)} sources rejected; see {out / 'manifest.json'}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    return 0 if good else 2
+
+
+def _row(name: str, record: dict[str, Any]) -> dict[str, str]:
+    left_out = Counter(sample["reason"].partition(":")[0] for sample in record.get("rejected", ()))
+    crops, picture, offset = record.get("crops"), record.get("picture"), record.get("offset_frames")
+    rejected = record.get("rejected_because")
+    return {
+        "source": escape(name),
+        "split": record["split"],
+        "offset": "" if offset is None else f"{offset:g}",
+        "picture": f"{picture['width']}x{picture['height']}" if picture else "",
+        "samples": str(len(record.get("samples", ()))) + (f" x {len(crops)} crops" if crops else ""),
+        "left out": (
+            f"[yellow]all: {escape(rejected)}[/]"
+            if rejected
+            else ", ".join(f"{n} {reason}" for reason, n in left_out.items())
+        ),
+    }

@@ -1,0 +1,134 @@
+"""The pairs file: which SDR video belongs to which HDR video, and in which split."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+from vitm.data.layouts import Split
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPair:
+    """A row of the pairs file.
+
+    Attributes:
+        sdr: The SDR video.
+        hdr: The HDR video.
+        split: Of every sample of it.
+        offset: Frame t + `offset` of `sdr` shows what frame t of `hdr` shows; None: it is to be found.
+    """
+
+    sdr: Path
+    hdr: Path
+    split: Split
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.sdr.name} and {self.hdr.name}"
+
+
+def read_pairs(path: Path, test_share: float | None = None) -> list[VideoPair]:
+    """Reads a CSV file with columns sdr, hdr, split and perhaps offset; paths are relative to the CSV file.
+
+    Args:
+        path: The CSV file.
+        test_share: Of the videos of rows without a split, by their names in the SDR column, see `share_out`; rows that
+            share a video are one, and no video may be in two splits. None: every row must have its split.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a column is missing, there is no row, a split or an offset is not one, or (with
+            `test_share`) one video is in two splits.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no pairs file at {path}; expected a CSV file with the columns sdr,hdr")
+    needed = {"sdr", "hdr"} | ({"split"} if test_share is None else set())
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            names = [*(reader.fieldnames or ())]
+            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(v, str | None)} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file ({error}); expected the columns sdr,hdr") from error
+    if lacking := needed - {*names}:
+        raise ValueError(
+            f"{path} lacks the column {', '.join(sorted(lacking))}; expected sdr, hdr, "
+            f"{'split and perhaps offset' if test_share is None else 'and perhaps split and offset'}"
+        )
+    if not rows:
+        raise ValueError(f"{path} names no pair of videos; expected a row for each")
+    for line, row in enumerate(rows, start=2):
+        _check_row(f"{path}, line {line}", row, split_needed=test_share is None)
+    splits = [cast(Split, row["split"]) for row in rows] if test_share is None else _splits(path, rows, test_share)
+    return [
+        VideoPair(
+            path.parent / row["sdr"], path.parent / row["hdr"], split, int(row["offset"]) if row.get("offset") else None
+        )
+        for row, split in zip(rows, splits, strict=True)
+    ]
+
+
+def _check_row(place: str, row: dict[str, str], split_needed: bool) -> None:
+    for column in ("sdr", "hdr"):
+        if not row[column]:
+            raise ValueError(f"{place}: {column} is empty; expected the path of a video")
+    split = row.get("split", "")
+    if (split or split_needed) and split not in get_args(Split):
+        raise ValueError(f"{place}: split is '{split}'; expected {', '.join(get_args(Split))}")
+    offset = row.get("offset", "")
+    if offset and not re.fullmatch(r"[+-]?\d+", offset):
+        raise ValueError(f"{place}: offset is '{offset}'; expected a whole number of frames")
+
+
+def _splits(path: Path, rows: list[dict[str, str]], test_share: float) -> list[Split]:
+    """The split of each row: the column's, or by the share."""
+    groups = _groups([(str(path.parent / r["sdr"]), str(path.parent / r["hdr"])) for r in rows])
+    given: dict[int, str] = {}
+    for line, (row, group) in enumerate(zip(rows, groups, strict=True), start=2):
+        if (split := row.get("split", "")) and given.setdefault(group, split) != split:
+            raise ValueError(
+                f"{path}, line {line}: {row['sdr']} or {row['hdr']} is in the splits {given[group]} and {split}; "
+                "expected one split for all samples of a video"
+            )
+    free = sorted({*groups} - {*given})
+    shared = share_out([rows[group]["sdr"] for group in free], test_share)
+    chosen: dict[int, str] = {**given, **dict(zip(free, shared, strict=True))}
+    return [cast(Split, chosen[group]) for group in groups]
+
+
+def share_out(names: list[str], test_share: float) -> list[Split]:
+    """The splits of sources: the share of them whose names have the smallest SHA-256 is `test`, the others `train`.
+
+    The share is rounded, but one of two or more is `test` unless the share is 0.
+    """
+    n_test = max(round(test_share * len(names)), int(test_share > 0 and len(names) > 1))
+    test = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())[:n_test]
+    return ["test" if i in test else "train" for i in range(len(names))]
+
+
+def _groups(rows: list[tuple[str, str]]) -> list[int]:
+    """The number of the first row that each row shares a video with, directly or over other rows."""
+    groups = list(range(len(rows)))
+    for i, videos in enumerate(rows):
+        for j in range(i):
+            if {*videos} & {*rows[j]} and groups[i] != groups[j]:
+                low, high = sorted((groups[i], groups[j]))
+                groups = [low if g == high else g for g in groups]
+    return groups
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each source that is unique and fit for files: its file's, numbered where it is not unique."""
+    names: list[str] = []
+    for path in paths:
+        stem = re.sub(r"[^\w.-]+", "_", path.stem) or "video"
+        tries = (f"{stem}-{k}" if k > 1 else stem for k in itertools.count(1))
+        names.append(next(name for name in tries if name.lower() not in [n.lower() for n in names]))
+    return names

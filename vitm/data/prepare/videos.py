@@ -1,0 +1,92 @@
+"""Pairs of videos -> a data set: triplets (KPN-MFI), clips (DSLNet) or single frames (HDRTV1K)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from vitm.data.prepare.folder import DataFolder, Record
+from vitm.data.prepare.pair import prepare_pair
+from vitm.data.prepare.runner import Task, run_tasks
+from vitm.data.prepare.samples import Cutting
+from vitm.data.prepare.sources import VideoPair, read_pairs, unique_names
+
+Layout = Literal["triplets", "clips", "frames"]
+
+_OFFSET_FRAMES = (
+    "SDR frame t + offset_frames shows what HDR frame t shows (frames count from 0; where frame rates differ, "
+    "SDR frame t x fps of SDR / fps of HDR + offset_frames)"
+)
+ENCODING = {
+    "sdr": "8-bit RGB PNG: BT.709 primaries, gamma code, 255 is 1",
+    "hdr": "16-bit RGB PNG: BT.2020 primaries, PQ code (SMPTE ST 2084), 65535 is 1 and 10,000 cd/m2",
+}
+
+
+def prepare_videos(
+    layout: Layout,
+    pairs: Path,
+    out: Path,
+    cutting: Cutting,
+    *,
+    whole_if_small: bool,
+    resample: bool,
+    test_share: float,
+    workers: int,
+    command: str,
+    console: Console,
+) -> dict[str, Record]:
+    """Makes a data set of video pairs, or goes on with it, and writes its manifest.
+
+    Args:
+        layout: What is made.
+        pairs: The CSV file, see `read_pairs`.
+        out: The data set's folder.
+        cutting: How samples are taken of the train split; of the others frames stay whole.
+        whole_if_small: See `prepare_pair`.
+        resample: See `prepare_pair`.
+        test_share: See `read_pairs`.
+        workers: Pairs at a time.
+        command: For the manifest.
+        console: For progress.
+
+    Returns:
+        The records of the pairs by their names; a rejected one has `rejected_because`.
+
+    Raises:
+        FileNotFoundError: If the pairs file is missing.
+        ValueError: If the pairs file is wrong, or `out` holds something else.
+        VideoWriteError: If there is no room, or no permission.
+    """
+    rows = read_pairs(pairs, test_share)
+    named = dict(zip(unique_names([pair.sdr for pair in rows]), rows, strict=True))
+    heads = {name: _head(pair, pairs.parent) for name, pair in named.items()}
+    sources = [{"name": name, **{k: v for k, v in head.items() if k != "stamp"}} for name, head in heads.items()]
+    options = {**asdict(cutting), "whole_if_small": whole_if_small, "resample": resample, "test_share": test_share}
+    folder = DataFolder(out, f"vitm prepare {layout}", {**options, "sources": sources})
+    tasks = {
+        name: _task(pair, name, out / pair.split, cutting, resample=resample, whole_if_small=whole_if_small)
+        for name, pair in named.items()
+    }
+    records = run_tasks(folder, tasks, heads, workers, console)
+    folder.close(records, {"command": command, "encoding": ENCODING, "offset_convention": _OFFSET_FRAMES})
+    return records
+
+
+def _head(pair: VideoPair, base: Path) -> Record:
+    files = {"sdr": pair.sdr, "hdr": pair.hdr}
+    return {
+        "split": pair.split,
+        "given_offset": pair.offset,
+        "sdr_file": pair.sdr.relative_to(base).as_posix() if pair.sdr.is_relative_to(base) else str(pair.sdr),
+        "hdr_file": pair.hdr.relative_to(base).as_posix() if pair.hdr.is_relative_to(base) else str(pair.hdr),
+        "stamp": {kind: path.stat().st_size if path.is_file() else None for kind, path in files.items()},
+    }
+
+
+def _task(pair: VideoPair, name: str, root: Path, cutting: Cutting, **how: Any) -> Task:
+    chosen = cutting if pair.split == "train" else cutting.whole
+    return lambda work, report: prepare_pair(pair, name, root, work, chosen, **how, report=report)
