@@ -28,6 +28,7 @@ from torch import Tensor
 from vitm.nets.flow import FlowName
 from vitm.ops.tiling import row_bands
 from vitm.papers.vitm_tc import VITMTC
+from vitm.papers.vitm_tc.schedule import clues
 from vitm.papers.vitm_tc.spill import Spill
 
 
@@ -71,7 +72,7 @@ def measure(form: str, size: tuple[int, int], n: int, every: int, flow: FlowName
             with Spill(folder=folder) as spill:
                 for t, frame in enumerate(clip(n, size)):
                     spill["ldr", t] = frame
-                network._reconstruct_keys(spill, n, times, None)
+                network._reconstruct_keys(spill, {t: clues(t, n) for t in times})
             frames = len(times)
         seconds = time.process_time() - start
         disk = watch.stop()

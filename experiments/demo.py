@@ -7,10 +7,16 @@ from pathlib import Path
 
 
 def demo_data(kind: str = "triplets") -> Path:
-    """The folder of the demo data, `"triplets"` or `"clips"`, made on first use (under a minute on two cores)."""
+    """The folder of the demo data, made on first use (under a minute on two cores).
+
+    Args:
+        kind: `"triplets"`, `"clips"`, or `"sequences"`, which `LongSequences` writes there by itself.
+    """
     from vitm.data.demo import write_demo
 
     cache = Path(
         os.environ.get("VITM_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "vitm"
     )
+    if kind == "sequences":
+        return cache / "demo_sequences"
     return write_demo(cache / "demo") if kind == "triplets" else write_demo(cache / "demo_clips", frames=10)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import platform
+from collections import ChainMap
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from rich.table import Table
 from experiments.entries import Entry
 from vitm.callbacks import AnalyticBaselines
 from vitm.metrics import PAPER, compatible, value_protocols
-from vitm.nets.complexity import count_macs, count_parameters
+from vitm.nets.complexity import count_parameters
 
 COLUMNS = {
     "psnr": "PSNR dB",
@@ -30,6 +30,9 @@ COLUMNS = {
     "hdr_vdp3_kpn": "VDP3 Q (KPN)",
     "hdr_vdp3_hdrtvnet": "VDP3 Q (HDRTVNet)",
     "hdr_vqm": "HDR-VQM",
+    "pu21_psnr": "PU21-PSNR dB",
+    "warping_error": "warping error",
+    "over_exposed": "L1 over-exposed",
     "mabd_pred": "MABD",
     "mabd_gt": "MABD (GT)",
 }
@@ -43,16 +46,6 @@ def describe(console: Console, entry: Entry, task: Any, data: Any, folder: Path)
     console.print(f"run folder: {folder}", soft_wrap=True)
 
 
-def _macs_per_frame(task: Any) -> int:
-    """Multiply-adds a frame at 256 x 256."""
-    if task.clip_frames is None:
-        network = copy.deepcopy(task.network).to("meta").eval()  # counts whole maps, and computes nothing
-        return count_macs(network, torch.empty(1, 3, 256, 256, device="meta"))
-    clip = torch.rand(1, task.clip_frames, 3, 64, 64, device=task.device)  # a sixteenth of them, in one band of rows
-    converted = 1 if hasattr(task.network, "radius") else task.clip_frames  # the middle frame of a window, or all
-    return count_macs(task.network, clip) * 16 // converted
-
-
 @dataclass
 class Results:
     """Numbers of one run, and what is needed to read them.
@@ -63,11 +56,11 @@ class Results:
         demo: whether the data was the demo data; such numbers do not compare with the paper's.
         stage: `test` or `val`, or `fit` for a run that was not measured after training.
         values: metric name -> value of the network.
-        baselines: name of an analytic operator -> metric name -> value, on the same frames.
+        baselines: name of an analytic operator or of another yardstick -> metric name -> value, on the same frames.
         protocol: name of a value -> how it was measured.
         unlike_paper: name of a value -> how the paper measured it, where that is known to differ.
         parameters: number of parameters.
-        macs: multiply-adds a frame at 256 x 256.
+        macs: multiply-adds a frame at 256 x 256; None: not counted.
         steps: optimiser steps of the weights that were measured or trained.
         checkpoint: the file that was measured; None: the weights as training left them.
         device: what it was measured on.
@@ -82,7 +75,7 @@ class Results:
     protocol: dict[str, str]
     unlike_paper: dict[str, str]
     parameters: int
-    macs: int
+    macs: int | None
     steps: int
     checkpoint: str | None
     device: str
@@ -92,7 +85,7 @@ class Results:
         """Read the results off a trainer that is done."""
         logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
         stage = next((s for s in ("test", "val") if any(k.startswith(f"{s}/") for k in logged)), "fit")
-        baselines = next(c for c in trainer.callbacks if isinstance(c, AnalyticBaselines))
+        analytic = [c.results for c in trainer.callbacks if isinstance(c, AnalyticBaselines)]
         cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
         protocols = value_protocols(task.test_metrics)
         theirs = PAPER.get(entry.name.split("/")[0], {})
@@ -103,7 +96,7 @@ class Results:
             demo=demo,
             stage=stage,
             values={k.removeprefix(f"{stage}/"): v for k, v in logged.items() if k.startswith(f"{stage}/")},
-            baselines=baselines.results,
+            baselines=dict(ChainMap(task.baselines(), *analytic)),
             protocol={name: str(protocol) for name, protocol in protocols.items()},
             unlike_paper={
                 name: str(theirs[name])
@@ -111,7 +104,7 @@ class Results:
                 if name in theirs and not compatible(protocol, theirs[name])
             },
             parameters=count_parameters(task.network),
-            macs=_macs_per_frame(task),
+            macs=task.macs_per_frame(),
             steps=measured["global_step"] if measured else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
             device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
@@ -161,6 +154,7 @@ class Results:
             console.print(f"{name} of the paper, {value}, is not in the table: it was measured otherwise ({protocol})")
         for name, protocol in self.protocol.items():
             console.print(f"{name}: {protocol}", style="dim")
-        console.print(f"{self.parameters / 1e6:.4f} M parameters, {self.macs / 1e9:.4f} GMAC a frame at 256 x 256.")
+        macs = "" if self.macs is None else f", {self.macs / 1e9:.4f} GMAC a frame at 256 x 256"
+        console.print(f"{self.parameters / 1e6:.4f} M parameters{macs}.")
         if self.demo:
             console.print("Demo data: these numbers do not compare with the paper's.")

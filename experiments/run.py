@@ -336,7 +336,7 @@ def _cli(
                 SaveOnTermination(checkpoints),
                 *([] if config.logger is False else [pl.LearningRateMonitor("step")]),
                 Throughput(),
-                AnalyticBaselines(),
+                *([AnalyticBaselines()] if self.model.analytic else []),
                 Previews(folder / "previews"),
             ]
             loggers = [

@@ -92,14 +92,15 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Titles, and the cells of each row: for each metric paper, ours and the difference, then parameters and seeds."""
+def cells(rows: Sequence[Row], tag: str) -> tuple[list[str], list[list[str]]]:
+    """Titles, and the cells of each row: paper, ours and, but for demo data, the difference; parameters, seeds."""
+    kinds = ("paper", "ours") if tag == "demo" else ("paper", "ours", "diff")
     measured = {metric for row in rows for run in row.runs for metric in run["values"]}
     printed = {metric for row in rows for metric in row.entry.about["results"]}
     metrics = [m for m in COLUMNS if m in printed or (m in measured and not printed)]
     titles = [
         "row",
-        *(f"{COLUMNS[m]} {what}" for m in metrics for what in ("paper", "ours", "diff")),
+        *(f"{COLUMNS[m]} {what}" for m in metrics for what in kinds),
         "M params",
         "seeds",
     ]
@@ -112,7 +113,8 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             line.append("" if paper is None else f"{paper:.{digits}f}")
             spread = "" if ours is None or ours[1] != ours[1] else f" ± {ours[1]:.{digits}f}"
             line.append("" if ours is None else f"{ours[0]:.{digits}f}{spread}")
-            line.append("" if paper is None or ours is None else f"{ours[0] - paper:+.{digits}f}")
+            if "diff" in kinds:
+                line.append("" if paper is None or ours is None else f"{ours[0] - paper:+.{digits}f}")
         line.append(f"{row.runs[0]['parameters'] / 1e6:.4f}" if row.runs else "")
         line.append(str(len(row.runs)) if row.runs else "not run")
         lines.append(line)
@@ -124,7 +126,7 @@ def notes(rows: Sequence[Row], tag: str) -> list[str]:
     runs = [run for row in rows for run in row.runs]
     found = []
     if tag == "demo" and runs:
-        found.append("Ours are of the demo data and its short schedule: only the order of the rows can be compared.")
+        found.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
     if tag != "demo" and runs:
         found.append("The difference means something only where data and schedule are the paper's.")
     if len({run["steps"] for run in runs}) > 1:
@@ -173,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         console.print(f"error: {error}", style="bold red", markup=False)
         return 2
-    titles, lines = cells(rows)
+    titles, lines = cells(rows, tag)
     table = Table(title=f"{rows[0].entry.about['paper']}, Table {rows[0].entry.about['table']}", title_justify="left")
     for title in titles:
         table.add_column(title, justify="left" if title == "row" else "right")

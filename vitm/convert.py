@@ -16,7 +16,8 @@ def convert_clip(
 ) -> Iterator[Tensor]:
     """Convert the frames of a clip one after another, on the device of the network.
 
-    Networks that look at several frames have a method `stream`; the others convert each frame by itself.
+    Networks that look at several frames have a method `stream`; the others convert each frame by itself. Linear light
+    (of networks with a `to_hdr_pq`) is shown with 1, where SDR clips, at diffuse white (203 cd/m2, BT.2408).
 
     Args:
         network: from `vitm.zoo.load_network`, in eval mode.
@@ -28,10 +29,12 @@ def convert_clip(
         hdr_pq (3, H, W), BT.2020 PQ code in [0, 1], on the CPU, one for each frame.
     """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    stream = getattr(network, "stream", None)
+    stream, to_hdr_pq = getattr(network, "stream", None), getattr(network, "to_hdr_pq", None)
     for scene in _scenes(frames, is_cut):
         inputs = (frame[None].to(device) for frame in scene)
         for hdr_pq in stream(inputs) if stream is not None else (network(x) for x in inputs):
+            if to_hdr_pq is not None:
+                hdr_pq = to_hdr_pq(hdr_pq)
             yield hdr_pq[0].float().clamp(0, 1).cpu()
 
 

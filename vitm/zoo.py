@@ -18,12 +18,20 @@ from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM, HDCFMPDCG
 from vitm.papers.kpn_mfi import KPNMFI
 
+
+def _vitm_tc(**arguments: Any) -> nn.Module:
+    from vitm.papers.vitm_tc import VITMTC  # it loads timm and OpenCV
+
+    return VITMTC(**arguments)
+
+
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "dslnet": DSLNet,
     "hdcfm": HDCFM,
     "kpn_mfi": KPNMFI,
     "pdcg": HDCFMPDCG,
     "srresnet": SRResNet,
+    "vitm_tc": _vitm_tc,
 }
 
 
@@ -43,6 +51,7 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     Returns:
         The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` (B, 3, H, W); operators
         any number of leading dimensions. `dslnet` converts the middle frame of (B, 5, 3, H, W), and clips by `stream`.
+        `vitm_tc`: (B, T, 3, H, W), to linear light.
         BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
 
     Raises:

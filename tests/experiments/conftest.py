@@ -2,14 +2,30 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 
 from experiments.entries import find_entry
 from vitm.data.fake import write_fake_triplets
+from vitm.data.fake_sequences import write_fake_panoramas
 from vitm.papers.hdcfm import HDCFM
+from vitm.papers.vitm_tc import VITMTC
 
+SEQUENCES = [
+    *("--data.size", "48", "--data.frames", "12", "--data.val_clips", "1", "--data.eval_frames", "6"),
+    *("--data.schedule", "{references: 1, clue_stride: 2, window: 3, key_stride: 3, neighbours: 2}"),
+    *("--model.clue_stride", "2", "--model.clues_per_direction", "1"),
+]
 MODEL = {
     "vitm.papers.dslnet.DSLNetTask": ["--model.width", "8"],
     "vitm.papers.dslnet.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.papers.vitm_tc.ICAMTask": [
+        *("--model.widths", "[8,8,8,8,8]", "--model.perceptual_weight", "0", "--model.test_metrics", "null"),
+        *("--model.every", "2", *SEQUENCES),
+    ],
+    "vitm.papers.vitm_tc.FCPMTask": [
+        *("--model.perceptual_weight", "0", "--model.test_metrics", "null", "--model.gan_weight", "0"),
+        *("--model.key_stride", "3", *SEQUENCES),
+    ],
     "vitm.papers.kpn_mfi.KPNMFITask": ["--model.width", "8", "--model.trunk", "[1,1,1,1,1]"],
     "vitm.papers.hdcfm.HDCFMTask": ["--model.test_metrics", "null"],
     "vitm.papers.hdcfm.PDCGTask": [
@@ -51,23 +67,41 @@ def fake_clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def fake_panoramas(tmp_path_factory):
+    """Three panoramas."""
+    return write_fake_panoramas(tmp_path_factory.mktemp("panoramas"), 3)
+
+
+@pytest.fixture(scope="session")
 def first_stage(tmp_path_factory):
-    """A checkpoint of an untrained HDCFM."""
-    torch.manual_seed(0)
-    state = {f"network.{k}": v for k, v in HDCFM().state_dict().items()}
-    path = tmp_path_factory.mktemp("hdcfm") / "best.ckpt"
-    torch.save({"vitm": {"network": "hdcfm", "arguments": {}}, "state_dict": state}, path)
-    return path
+    """Entry -> a checkpoint of its network, untrained."""
+
+    def save(entry):
+        torch.manual_seed(0)
+        name, made, arguments = "hdcfm", HDCFM, {}
+        if entry.startswith("vitm_tc"):
+            name, made, arguments = "vitm_tc", VITMTC, {"widths": (8, 8, 8, 8, 8), "propagation": "none"}
+            arguments |= (
+                yaml.safe_load(find_entry(entry).configs[-1].read_text()).get("model", {}) if "/table" in entry else {}
+            )
+        state = {f"network.{k}": v for k, v in made(**arguments).state_dict().items()}
+        path = tmp_path_factory.mktemp(name) / "best.ckpt"
+        torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, path)
+        return path
+
+    return save
 
 
 @pytest.fixture
-def tiny_of(fake_data, fake_clips, first_stage, tmp_path):
+def tiny_of(fake_data, fake_clips, fake_panoramas, first_stage, tmp_path):
     """Entry name -> options that make it run in seconds on fake data, into a folder of the test."""
 
     def options(entry):
         about = find_entry(entry).about
-        after = [x for option in about.get("after", {}) for x in (f"--{option}", str(first_stage))]
-        root = fake_clips if about.get("demo") == "clips" else fake_data
+        after = [
+            x for option, first in about.get("after", {}).items() for x in (f"--{option}", str(first_stage(first)))
+        ]
+        root = {"clips": fake_clips, "sequences": fake_panoramas}.get(about.get("demo"), fake_data)
         return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
 
     return options

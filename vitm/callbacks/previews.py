@@ -50,7 +50,7 @@ def _caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 class Previews(Callback):
-    """Write the frame, or the middle one of the clip, of the first batches of validation and test as PNG, and to W&B.
+    """Write what a task shows (`preview`) of the first batches of validation and test as PNG, and to W&B.
 
     Args:
         folder: where the PNG files go.
@@ -71,7 +71,7 @@ class Previews(Callback):
     ) -> None:
         """Write `val_<i>.png`, overwritten by the next validation."""
         if not trainer.sanity_checking:
-            self._write("val", trainer, outputs, batch, batch_idx)
+            self._write("val", trainer, pl_module, outputs, batch, batch_idx)
 
     def on_test_batch_end(
         self,
@@ -83,15 +83,17 @@ class Previews(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write `test_<i>.png`."""
-        self._write("test", trainer, outputs, batch, batch_idx)
+        self._write("test", trainer, pl_module, outputs, batch, batch_idx)
 
-    def _write(self, stage: str, trainer: Trainer, outputs: Tensor, batch: Any, batch_idx: int) -> None:
+    def _write(
+        self, stage: str, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if batch_idx >= self.samples or not trainer.is_global_zero:
             return
-        frames = [x[0] if x.ndim == 4 else x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
+        *frames, name = pl_module.preview(batch, outputs)  # type: ignore[operator]
         picture = preview(*frames)
         self.folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(self.folder / f"{stage}_{batch_idx}.png"), picture[..., ::-1])
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image(f"{stage}/preview_{batch_idx}", [picture], caption=[batch["name"][0]])
+                logger.log_image(f"{stage}/preview_{batch_idx}", [picture], caption=[name])

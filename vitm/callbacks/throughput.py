@@ -26,7 +26,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count frames; log and start anew every `log_every_n_steps`."""
-        self.frames += batch["sdr"].shape[:-3].numel() * trainer.world_size
+        self.frames += batch["sdr" if "sdr" in batch else "ldr"].shape[:-3].numel() * trainer.world_size
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and trainer.global_step % every == 0:
             rate = self.frames / (time.perf_counter() - self.since)

@@ -27,7 +27,7 @@ from vitm.color import METHODS
 from vitm.convert import context, convert_clip
 from vitm.level import LevelControl, midtone_white, usual_white
 from vitm.preview import write_previews
-from vitm.video import BT2020_1000_NITS, Frame, FrameReader, StreamWarning, Writer, open_writer
+from vitm.video import BT2020_1000_NITS, FrameReader, StreamWarning, Writer, open_writer
 from vitm.video.ahead import read_ahead
 from vitm.video.atomic import replace_when_whole
 from vitm.video.cuts import CutDetector
@@ -191,21 +191,22 @@ def _converted(
 ) -> Iterator[tuple[Tensor, Fraction | None]]:
     """Each frame from number `done` on, with its time. Reading, the network and the caller's writing overlap."""
     first = max(0, done - context(network))
-    waiting: deque[tuple[Tensor, Frame]] = deque()
+    waiting: deque[tuple[Tensor | None, int, Fraction | None]] = deque()
+    blends = level.strength != 1  # only then is the input needed beside the result, which may come a scene later
     detector = CutDetector()
 
     def sdr_frames() -> Iterator[Tensor]:
         for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
             sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
-            waiting.append((sdr, frame))
+            waiting.append((sdr if blends else None, frame.index, frame.pts_seconds))
             yield sdr
 
     def outputs() -> Iterator[tuple[Tensor, Fraction | None]]:
         for hdr_pq in convert_clip(network, sdr_frames(), lambda sdr: detector(sdr.permute(1, 2, 0).numpy())):
-            sdr, frame = waiting.popleft()
-            if frame.index >= done:
+            sdr, index, pts_seconds = waiting.popleft()
+            if index >= done:
                 with torch.inference_mode():
-                    yield level(hdr_pq, sdr), frame.pts_seconds
+                    yield level(hdr_pq, hdr_pq if sdr is None else sdr), pts_seconds
 
     return read_ahead(outputs(), depth=1)
 

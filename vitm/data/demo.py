@@ -128,8 +128,9 @@ def write_demo(
     """Write the demo data, or leave it as it is where it already stands whole.
 
     `root/{train,val,test}/{sdr,hdr}/<scene>_<take>_{1,2,3}.png` (KPN-MFI's layout; of other than 3 frames
-    `<scene>_<take>/<frame>.png`; SDR 8-bit BT.709, HDR 16-bit PNG of 10-bit PQ BT.2020), `root/test_clip/{sdr,hdr}/<scene>_<frame>.png` (24 frames) and `root/manifest.json` (scenes,
-    photographs and their licences, checksums). It is made in a folder beside and renamed when it is whole.
+    `<scene>_<take>/<frame>.png`; SDR 8-bit BT.709, HDR 16-bit PNG of 10-bit PQ BT.2020),
+    `root/test_clip/{sdr,hdr}/<scene>_<frame>.png` (24 frames) and `root/manifest.json` (scenes, photographs and their
+    licences, checksums). It is made in a folder beside and renamed when it is whole.
 
     Args:
         root: the data set's folder; what an earlier version of this function wrote there is replaced.

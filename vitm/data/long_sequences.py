@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vitm.data.exposure import expose, exposure_walk
 from vitm.data.layouts import Split
 from vitm.data.long_clip import LongClip
+from vitm.data.module import ResumableDataModule
 from vitm.data.motion import Placement, film_still
 from vitm.data.sampling import EvalShare, StreamLoader, TrainStream
 from vitm.data.schedule import Schedule
@@ -104,7 +104,7 @@ class ClipDataset(Dataset[LongClip]):
         return self.opened(self.clips[index])
 
 
-class LongSequences(LightningDataModule):
+class LongSequences(ResumableDataModule):
     """Clips of VITM-TC: training samples of a few frames out of 181, and whole clips, frame by frame, to evaluate on.
 
     A training batch is a `SequenceBatch`. Videos (REDS, EXR sequences) keep their own motion; stills (SICE) are filmed
@@ -176,7 +176,7 @@ class LongSequences(LightningDataModule):
             raise ValueError(f"ev_range is {ev_range}; expected the least exposure, then the largest, in stops")
         if sampling not in ("references", "window"):
             raise ValueError(f"sampling is '{sampling}'; expected references or window")
-        self.roots = [Path(r) for r in ([root] if isinstance(root, str) else root)]
+        self.root, self.roots = root, [Path(r) for r in ([root] if isinstance(root, str) else root)]
         self.source, self.sampling, self.schedule = source, sampling, schedule
         self.size, self.crop_size, self.batch_size, self.num_workers = size, crop_size, batch_size, num_workers
         self.frames, self.ev_range = frames, (float(ev_range[0]), float(ev_range[1]))
@@ -268,23 +268,6 @@ class LongSequences(LightningDataModule):
                     f"{clip.name} has {length} frame(s); a window has {self.schedule.window}: remove the clip, or "
                     "choose a smaller schedule.window"
                 )
-
-    def _rank_world(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _trained_batches(self) -> int:
-        if not self.trainer:
-            return 0
-        # counts batches whose step is done, over all epochs; in every checkpoint, and loaded before the data loaders
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return int(progress.processed)
-
-    def _workers(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

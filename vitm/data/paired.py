@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from vitm.data import augment
 from vitm.data.layouts import Split, Still, Window, find_windows, pair_folders
+from vitm.data.module import ResumableDataModule
 from vitm.data.pairs import Cutting, extract_pairs
 from vitm.data.sampling import EvalShare, StreamLoader, TrainStream
 from vitm.data.tiles import cut_tiles
@@ -74,7 +74,7 @@ def read_window(window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     return np.stack([read_image(p) for p in window.sdr]), np.stack([read_image(p) for p in window.hdr])
 
 
-class HDR10Windows(LightningDataModule):
+class HDR10Windows(ResumableDataModule):
     """Samples of N frames, SDR and HDR10, from PNG folders or from pairs of video files; the base of the data modules.
 
     Training samples are random crops, the same of all frames and of SDR and HDR; validation and test samples are whole
@@ -244,20 +244,3 @@ class HDR10Windows(LightningDataModule):
                     f"crop_size is {self.crop_size}, but {w.sdr[0]} is {w.width}x{w.height}; choose a crop_size of at "
                     f"most {min(w.height, w.width)}"
                 )
-
-    def _rank_world(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _trained_batches(self) -> int:
-        if not self.trainer:
-            return 0
-        # counts batches whose step is done, over all epochs; in every checkpoint, and loaded before the data loaders
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return int(progress.processed)
-
-    def _workers(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }

@@ -77,5 +77,12 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "delta_e_itp": FRAMES,
             }
         ),
+        # How its relative light became absolute is not stated; here the truth's 99.9th percentile is at 1000 cd/m2.
+        "vitm_tc": MappingProxyType(
+            {
+                "hdr_vdp3": replace(FRAMES, variant="Q_JOD", ppd=60.0, display="oled"),
+                "hdr_vqm": replace(CLIPS, variant="runs of 15 frames", display="SIM2, 0.03-4500 cd/m2"),
+            }
+        ),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from vitm.metrics import frame_metrics
+from vitm.nets.complexity import count_macs
 
 Schedule = Literal["constant", "cosine", "halving"]
 
@@ -70,6 +72,8 @@ class InverseToneMappingTask(LightningModule):
     metrics: ClassVar[tuple[str, ...]]
     clip_frames: int | None = None
     """How many frames the network takes at once, (B, T, 3, H, W); None for single ones, (B, 3, H, W)."""
+    analytic: ClassVar[bool] = True
+    """Whether the analytic operators do the same task, and are measured beside the network."""
     network: nn.Module
     arguments: dict[str, Any]
     schedule: Schedule
@@ -95,6 +99,28 @@ class InverseToneMappingTask(LightningModule):
     def earlier_stages(self) -> dict[str, nn.Module]:
         """Networks by name that the test measures beside this one, because it goes on from them."""
         return {}
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Name -> metrics of what the test measured beside the network, by itself."""
+        return {}
+
+    def preview(self, batch: Any, outputs: Any) -> tuple[Tensor, Tensor, Tensor, str]:
+        """SDR, prediction and target of the first sample, of a clip its middle frame, (3, H, W) each; and its name.
+
+        Args:
+            batch: of validation or test.
+            outputs: what the step returned for it.
+        """
+        frames = [x[0] if x.ndim == 4 else x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
+        return frames[0], frames[1], frames[2], batch["name"][0]
+
+    def macs_per_frame(self) -> int | None:
+        """Multiply-adds a frame at 256 x 256; None: not counted."""
+        if self.clip_frames is None:
+            network = copy.deepcopy(self.network).to("meta").eval()  # counts whole maps, and computes nothing
+            return count_macs(network, torch.empty(1, 3, 256, 256, device="meta"))
+        clip = torch.rand(1, self.clip_frames, 3, 64, 64, device=self.device)  # a sixteenth of it, in one band of rows
+        return count_macs(self.network, clip) * 16 // self.clip_frames
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Measure and return the prediction."""

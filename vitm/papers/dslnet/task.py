@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch
+from vitm.nets.complexity import count_macs
 from vitm.papers.base import InverseToneMappingTask, Schedule, adam, constructor_arguments
 from vitm.papers.dslnet.network import DSLNet
 
@@ -55,6 +56,11 @@ class WindowTask(InverseToneMappingTask):
         """Predictions in [0, 1] of all frames of clips: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
         stream: Any = self.network.stream
         return torch.stack(list(stream(sdr.unbind(1))), dim=1).float().clamp(0, 1)
+
+    def macs_per_frame(self) -> int:
+        """Multiply-adds a frame at 256 x 256: a window gives one."""
+        clip = torch.rand(1, int(self.clip_frames or 1), 3, 64, 64, device=self.device)
+        return count_macs(self.network, clip) * 16
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """L1 of the target frame (section Training Details)."""

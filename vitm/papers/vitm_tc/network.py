@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vitm.nets.flow import FlowEstimator, FlowName, flow_estimator
 from vitm.papers.vitm_tc import fcpm
+from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
 from vitm.papers.vitm_tc.icam import ICAM, Alignment, Reference, pad
@@ -107,8 +108,25 @@ class VITMTC(nn.Module):
         if not 0 <= start < stop <= n:
             raise ValueError(f"the window {start}, {stop} is not inside a clip of {n} frames")
         clip: Clip = {("ldr", t): pad(frame) for t, frame in enumerate(ldr.unbind(1))}
-        out = torch.stack([*self._convert(clip, n, range(start, stop), max_clues)], 1)
+        out = torch.stack(
+            [*self._convert(clip, range(start, stop), self._schedule(range(start, stop), n, max_clues))], 1
+        )
         return out[..., : ldr.shape[3], : ldr.shape[4]]
+
+    def window(self, ldr: Mapping[int, Tensor], times: range, keys: Mapping[int, Sequence[int]]) -> Tensor:
+        """Convert consecutive frames of a clip of which only some are at hand. For training.
+
+        Args:
+            ldr: time -> frames (B, 3, H, W), camera code in [0, 1]: those of the window, the keys and their clues.
+            times: of the window.
+            keys: time of each key -> times of its clues, in the order in which they are folded in.
+
+        Returns:
+            Linear light (B, T, 3, H, W) of the window, fp32.
+        """
+        clip: Clip = {("ldr", t): pad(frame) for t, frame in ldr.items()}
+        height, width = ldr[times[0]].shape[2:]
+        return torch.stack([*self._convert(clip, times, keys)], 1)[..., :height, :width]
 
     @torch.no_grad()
     def stream(
@@ -117,6 +135,7 @@ class VITMTC(nn.Module):
         max_clues: int | None = None,
         exact: bool = False,
         folder: Path | str | None = None,
+        every: int = 1,
     ) -> Iterator[Tensor]:
         """Convert a clip of any length in bounded memory; what waits for its turn lies on disk.
 
@@ -128,14 +147,18 @@ class VITMTC(nn.Module):
             max_clues: see `forward`.
             exact: keep those features in single precision; twice the space.
             folder: where to make the temporary folder; it is removed at the end, also after an error.
+            every: convert frame 0 and every so manieth after it only; with `propagation="none"`.
 
         Yields:
             Linear light (B, 3, H, W), fp32, one for each frame and in the same order.
 
         Raises:
-            ValueError: if a frame has another size than the first one, or `max_clues` is negative.
+            ValueError: if a frame has another size than the first one, `max_clues` is negative, or frames are to be
+                left out where features are propagated through them.
         """
         _check_clues(max_clues)
+        if every != 1 and self.fcpm is not None:
+            raise ValueError(f"every={every} leaves out frames that FCPM needs: it is for propagation='none'")
         with Spill(half=() if exact else ("backward",), folder=folder) as clip:
             n, shape = 0, torch.Size()
             for n, frame in enumerate(frames, 1):
@@ -146,31 +169,38 @@ class VITMTC(nn.Module):
                         f"{tuple(shape)}"
                     )
                 clip["ldr", n - 1] = pad(frame)
-            for hdr_linear in self._convert(clip, n, range(n), max_clues):
+            times = range(0, n, every)
+            for hdr_linear in self._convert(clip, times, self._schedule(times, n, max_clues)):
                 yield hdr_linear[..., : shape[2], : shape[3]]
 
-    def _convert(self, clip: Clip, n: int, window: range, max_clues: int | None) -> Iterator[Tensor]:
-        """The frames of a window, one after another; takes "ldr" of all n frames from the clip."""
-        if not window:
-            return
-        keys = key_frames(n, self.key_stride)
+    def _schedule(self, times: range, n: int, max_clues: int | None) -> dict[int, list[int]]:
+        """The keys that the frames at some times need, and the clues of each."""
         if self.fcpm is None:
-            self._reconstruct_keys(clip, n, list(window), max_clues)
-            for t in window:
+            keys = set(times)
+        else:
+            known = key_frames(n, self.key_stride) if n else []
+            keys = {key for t in times for key in nearest_keys(t, known, self.fcpm.neighbours)}
+        return {t: clues(t, n, self.clues_per_direction, self.clue_stride)[:max_clues] for t in sorted(keys)}
+
+    def _convert(self, clip: Clip, times: range, keys: Mapping[int, Sequence[int]]) -> Iterator[Tensor]:
+        """Frames one after another; takes "ldr" of them, of the keys and of their clues from the clip."""
+        if not times:
+            return
+        self._reconstruct_keys(clip, keys)
+        if self.fcpm is None:
+            for t in times:
                 yield clip.pop(("key", t))[:, :3]
             return
-        near = {t: nearest_keys(t, keys, self.fcpm.neighbours) for t in window}
-        self._reconstruct_keys(clip, n, sorted({key for keys in near.values() for key in keys}), max_clues)
-        self._look_back(clip, self.fcpm, near)
-        yield from self._look_ahead(clip, self.fcpm, window)
+        self._look_back(clip, self.fcpm, {t: nearest_keys(t, sorted(keys), self.fcpm.neighbours) for t in times})
+        yield from self._look_ahead(clip, self.fcpm, times)
 
-    def _reconstruct_keys(self, clip: Clip, n: int, keys: list[int], max_clues: int | None) -> None:
+    def _reconstruct_keys(self, clip: Clip, keys: Mapping[int, Sequence[int]]) -> None:
         """Puts "key" into the clip.
 
         Keys that are a multiple of the clue stride apart share references, others do not: taken in this order, the
         features of a frame are computed once, and few of them wait.
         """
-        ldr = clip["ldr", 0]
+        ldr = clip["ldr", next(iter(keys))]
         size = 4 * self.icam.channels * ldr[:, 0].numel()
 
         @lru_cache(maxsize=min(2 * self.clues_per_direction + 2, max(2, CACHE_BYTES // size)))
@@ -179,8 +209,7 @@ class VITMTC(nn.Module):
 
         for t in sorted(keys, key=lambda t: (t % self.clue_stride, t)):
             ldr = clip["ldr", t]
-            times = clues(t, n, self.clues_per_direction, self.clue_stride)[:max_clues]
-            references = (Reference(features(r), self._flow(ldr, clip["ldr", r])) for r in times)
+            references = (Reference(features(r), self.estimate(ldr, clip["ldr", r])) for r in keys[t])
             hdr_linear = self.icam.aggregate(ldr, features(t), references).hdr_linear
             clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
 
@@ -202,7 +231,7 @@ class VITMTC(nn.Module):
             source = clip["ldr", t]
             if t == other:
                 return source.new_zeros(len(source), 2, *source.shape[2:])
-            estimated = self._flow(source, clip["ldr", other])
+            estimated = self.estimate(source, clip["ldr", other])
             if correction is None:
                 return estimated
             corrected: Tensor = correction(features(t), features(other), estimated, (share(t, 0), share(other, 1)))
@@ -235,7 +264,13 @@ class VITMTC(nn.Module):
             merged_before = merged
             yield composite(ldr, fcpm.finish(merged, states), over_exposure(ldr, self.icam.tau))
 
-    def _flow(self, source: Tensor, target: Tensor) -> Tensor:
+    @staticmethod
+    def to_hdr_pq(x_linear: Tensor) -> Tensor:
+        """How a conversion shows the result: see `vitm.papers.vitm_tc.display`."""
+        return to_hdr_pq(x_linear)
+
+    def estimate(self, source: Tensor, target: Tensor) -> Tensor:
+        """The frozen flow from frames to others of their size, (B, 2, H, W) (equation 2)."""
         with torch.no_grad():
             return self.flow(source, target)
 

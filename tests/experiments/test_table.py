@@ -1,0 +1,94 @@
+"""A table from run folders as `experiments.run` leaves them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+
+import pytest
+
+from experiments.table import main
+
+
+def finish(runs, entry, name, *, psnr, seed=0, tag="data", stage="test", steps=7, age=0, unlike=()):
+    folder = runs / entry / name
+    folder.mkdir(parents=True)
+    (folder / "tags").write_text(tag)
+    (folder / "config.yaml").write_text(f"seed_everything: {seed}\n")
+    content = {
+        "stage": stage,
+        "values": {"psnr": psnr, "sr_sim": 0.9, "delta_e_itp": 20.0},
+        "unlike_paper": dict.fromkeys(unlike, "another way"),
+        "protocol": {"psnr": "PQ"},
+        "parameters": 123_456,
+        "steps": steps,
+    }
+    (folder / "metrics.json").write_text(json.dumps(content))
+    os.utime(folder / "metrics.json", (1e9 - age, 1e9 - age))
+
+
+def read(runs, table="dslnet/table2"):
+    with (runs / table / "table.csv").open() as file:
+        return {row["row"]: row for row in csv.DictReader(file)}
+
+
+def test_rows_are_in_order_with_the_papers_numbers_and_the_difference(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/single_frame", "a", psnr=30.0)
+    finish(tmp_path, "dslnet/table2/lkqe", "a", psnr=36.0)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    rows = read(tmp_path)
+    assert list(rows) == [f"M{i}" for i in range(8)]
+    assert (rows["M0"]["PSNR dB paper"], rows["M0"]["PSNR dB ours"], rows["M0"]["PSNR dB diff"]) == (
+        "33.80",
+        "30.00",
+        "-3.80",
+    )
+    assert rows["M6"]["PSNR dB diff"] == "+0.87"
+    assert rows["M1"]["seeds"] == "not run"
+    assert (tmp_path / "dslnet/table2/table.md").read_text().startswith("| row | PSNR dB paper |")
+    assert r"dE\_ITP" in (tmp_path / "dslnet/table2/table.tex").read_text()
+
+
+def test_seeds_give_a_mean_and_its_spread_and_the_newest_run_of_each_counts(tmp_path):
+    finish(tmp_path, "dslnet/table2/lkqe", "old", psnr=10.0, seed=0, age=100)
+    for seed, psnr in enumerate((30.0, 31.0, 35.0)):
+        finish(tmp_path, "dslnet/table2/lkqe", f"s{seed}", psnr=psnr, seed=seed)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    row = read(tmp_path)["M6"]
+    assert row["PSNR dB ours"] == f"32.00 ± {statistics.stdev((30, 31, 35)):.2f}"
+    assert row["seeds"] == "3"
+
+
+def test_a_row_that_changes_nothing_takes_runs_of_its_base(tmp_path):
+    finish(tmp_path, "dslnet", "a", psnr=33.0)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M7"]["PSNR dB ours"] == "33.00"
+    assert read(tmp_path)["M6"]["seeds"] == "not run"
+
+
+def test_unmeasured_and_demo_runs_stay_apart(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/lkqe", "fit", psnr=1.0, stage="fit")
+    finish(tmp_path, "dslnet/table2/lkqe", "demo", psnr=2.0, tag="demo")
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 1
+    assert "No row has a finished run on data data" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["dslnet/table2", "--runs", str(tmp_path), "--demo"]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"] == "2.00"
+    assert "PSNR dB diff" not in read(tmp_path)["M6"]
+
+
+def test_a_number_that_the_paper_measured_otherwise_is_left_out(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/lkqe", "a", psnr=30.0, unlike=["psnr"])
+    finish(tmp_path, "dslnet/table2/alignment", "a", psnr=30.0, steps=9)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB paper"] == ""
+    out = capsys.readouterr().out
+    assert "psnr: the paper measured it otherwise" in out
+    assert "different numbers of steps: [7, 9]" in out
+
+
+@pytest.mark.parametrize("table", ["dslnet", "dslnet/table9", "x"])
+def test_an_unknown_table_is_an_error(table, tmp_path, capsys):
+    assert main([table, "--runs", str(tmp_path)]) == 2
+    assert "dslnet/table2" in capsys.readouterr().out.replace("\n", "")

@@ -1,0 +1,31 @@
+"""What all data modules share: who loads what, and where a resumed run goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+
+class ResumableDataModule(LightningDataModule):
+    """Loaders that depend on the process and on the batches already trained on; a subclass sets `num_workers`."""
+
+    num_workers: int
+
+    def _rank_world(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _trained_batches(self) -> int:
+        if not self.trainer:
+            return 0
+        # counts batches whose step is done, over all epochs; in every checkpoint, and loaded before the data loaders
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return int(progress.processed)
+
+    def _workers(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }

@@ -1,0 +1,42 @@
+"""Relative linear light on an HDR10 display: how VITM-TC's output is shown, written and measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitm.color import bt709_to_bt2020, luminance, pq_inverse_eotf
+
+WHITE_NITS = 203.0  # diffuse white (BT.2408): where SDR clips
+PERCENTILE, PERCENTILE_NITS = 99.9, 1000.0
+
+
+def to_hdr_pq(x_linear: Tensor, white_nits: float = WHITE_NITS) -> Tensor:
+    """Relative light as HDR10 code.
+
+    Args:
+        x_linear: (..., 3, H, W), BT.709 primaries; 1 is where the camera clips. Negative light becomes black.
+        white_nits: luminance of 1, cd/m2.
+
+    Returns:
+        The same shape, BT.2020 primaries, PQ code in [0, 1], fp32; light beyond 10,000 cd/m2 is 1.
+    """
+    nits = bt709_to_bt2020(x_linear.float().clamp_min(0)) * white_nits
+    return pq_inverse_eotf(nits.clamp_max(10_000))
+
+
+def measuring_white(target_linear: Tensor) -> float:
+    """The luminance of 1 for which a true clip's 99.9th percentile of luminance is 1000 cd/m2.
+
+    The paper's metrics ask for absolute light and it does not say how its relative light becomes that.
+
+    Args:
+        target_linear: (T, 3, H, W), true relative light of a clip; every second pixel either way is looked at.
+
+    Returns:
+        cd/m2; that of diffuse white for a clip that is black.
+    """
+    light = luminance(target_linear[..., ::2, ::2].float(), "bt709")
+    top = float(np.percentile(light.cpu().numpy(), PERCENTILE))
+    return PERCENTILE_NITS / top if top > 0 and torch.isfinite(light).all() else WHITE_NITS
