@@ -1,0 +1,179 @@
+"""The two stages on tiny panoramas: what they train, on which frames, and how they are measured."""
+
+from __future__ import annotations
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+
+from vitm.data import LongSequences
+from vitm.data.fake_sequences import write_fake_panoramas
+from vitm.data.schedule import Schedule
+from vitm.ops.warp import warp
+from vitm.papers.vitm_tc import FCPMTask, ICAMTask
+from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
+from vitm.papers.vitm_tc.exposure import linearise
+
+WIDTHS = (8, 8, 8, 8, 8)
+SHORT = {"clue_stride": 2, "clues_per_direction": 1, "flow": "zero"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_fake_panoramas(tmp_path_factory.mktemp("panoramas"), 3)
+
+
+def sequences(root, sampling, **options):
+    schedule = Schedule(references=2, clue_stride=2, clues_per_direction=1, window=3, key_stride=3, neighbours=2)
+    sizes = {"size": 48, "crop_size": 40, "batch_size": 2, "num_workers": 0, "frames": 10}
+    return LongSequences(str(root), sampling=sampling, schedule=schedule, val_clips=1, eval_frames=5, **sizes | options)
+
+
+def trainer(tmp_path, steps):
+    return L.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        default_root_dir=tmp_path,
+    )
+
+
+def icam_task(**options):
+    torch.manual_seed(0)
+    return ICAMTask(perceptual_weight=0, widths=WIDTHS, propagation="none", **SHORT | options)
+
+
+@pytest.fixture(scope="module")
+def first_stage(tmp_path_factory):
+    task = icam_task()
+    path = tmp_path_factory.mktemp("icam") / "best.ckpt"
+    state = {f"network.{k}": v for k, v in task.network.state_dict().items()}
+    torch.save({"vitm": {"network": task.name, "arguments": task.arguments}, "state_dict": state}, path)
+    return path
+
+
+def fcpm_task(first_stage, **options):
+    torch.manual_seed(0)
+    arguments = {"perceptual_weight": 0, "gan_weight": 0, "key_stride": 3, "neighbours": 2, **SHORT, **options}
+    return FCPMTask(icam=str(first_stage), **arguments)
+
+
+def test_icam_trains_and_half_rate_is_for_alignment(root, tmp_path):
+    task = icam_task(lr=1e-3, schedule="constant")
+    before = {k: v.clone() for k, v in task.network.state_dict().items()}
+    trainer(tmp_path, 3).fit(task, sequences(root, "references"))
+    after = task.network.state_dict()
+    changed = {k.split(".")[1] for k in before if not torch.equal(before[k], after[k])}
+    assert {"first", "correction", "deformation", "fusion", "encoder", "aggregation", "decoder", "last"} <= changed
+    rates = {group["lr"]: len(group["params"]) for group in task.configure_optimizers()["optimizer"].param_groups}
+    alignment = [p for part in (task.network.icam.correction, task.network.icam.deformation) for p in part.parameters()]
+    assert rates[0.0005] == len(alignment)
+
+
+def test_true_flows_lay_references_onto_their_key(root):
+    """Warped along them, a reference's light equals the key's, but for the exposure, which the batch knows."""
+    data = sequences(root, "references", size=96, crop_size=96, frames=24)
+    data.setup("fit")
+    errors = []
+    for _, raw in zip(range(6), data.train_dataloader(), strict=False):
+        batch = data.on_after_batch_transfer(raw, 0)
+        flows, valid = icam_task()._true_flows(batch, batch["references"][:, 0])
+        for b, r in np.argwhere(batch["reference_mask"][:, 0].numpy()):
+            i = batch["references"][b, 0, r]
+            gain = torch.exp2(batch["ev"][b, 0] - batch["ev"][b, i])
+            laid = warp(batch["linear"][b, i][None], flows[b, r][None])[0] * gain
+            inside = valid[b, r].expand_as(laid)
+            key = batch["linear"][b, 0]
+            errors.append(((laid - key).abs()[inside].mean() / key[inside].mean()).item())
+    assert len(errors) > 3
+    assert np.median(errors) < 0.03
+
+
+def test_fcpm_trains_behind_a_frozen_icam(root, first_stage, tmp_path):
+    task = fcpm_task(first_stage, gan_weight=0.05, lr=1e-3, schedule="constant")
+    icam = {k: v.clone() for k, v in task.network.icam.state_dict().items()}
+    fcpm = {k: v.clone() for k, v in task.network.fcpm.state_dict().items()}
+    judge = {k: v.clone() for k, v in task.discriminator.state_dict().items()}
+    fitted = trainer(tmp_path, 2)
+    fitted.fit(task, sequences(root, "window"))
+    assert fitted.global_step == 2
+    assert all(torch.equal(v, task.network.icam.state_dict()[k]) for k, v in icam.items())
+    assert sum(not torch.equal(v, task.network.fcpm.state_dict()[k]) for k, v in fcpm.items()) == len(fcpm)
+    assert any(not torch.equal(v, task.discriminator.state_dict()[k]) for k, v in judge.items())
+
+
+def test_a_window_is_made_of_the_frames_that_the_batch_names(root, first_stage, monkeypatch):
+    data = sequences(root, "window")
+    data.setup("fit")
+    task = fcpm_task(first_stage)
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    calls = []
+    real = task.network.window
+    monkeypatch.setattr(task.network, "window", lambda *args: calls.append(args) or real(*args))
+    made, true = task._windows(batch)
+    assert made.shape == true.shape == (2, 3, 3, 40, 40)
+    for b, (ldr, times, keys) in enumerate(calls):
+        assert len(times) == 3
+        for i, t in enumerate(times):
+            place = batch["time"][b].tolist().index(t)
+            assert torch.equal(ldr[t][0], batch["ldr"][b, place])
+            assert torch.equal(true[b, i], batch["linear"][b, place])
+            # what is not clipped is not touched
+            fine = ldr[t][0].amax(0) < 0.95
+            assert torch.equal(made[b, i][:, fine], linearise(ldr[t][0])[:, fine])
+        assert set(keys) <= {0, 3, 6, 9}
+        assert all(abs(r - key) == 2 for key, references in keys.items() for r in references)
+
+
+def test_perfect_frames_measure_as_perfect(root, first_stage, monkeypatch):
+    data = sequences(root, "window")
+    data.setup("test")
+    task = fcpm_task(first_stage)
+    (clip,) = data.test_dataloader()
+    monkeypatch.setattr(
+        task.network, "stream", lambda frames, clues, every: (clip.linear(t)[None] for t, _ in enumerate(frames))
+    )
+    _, shown, target = task._evaluate(clip, task.test_metrics)
+    assert torch.equal(shown, target)
+    assert task.over_exposed.compute() == 0 or task.over_exposed.weight == 0
+    assert task.test_metrics.compute()["psnr"] == float("inf")
+    linearised = task.baselines()["linearised input"]
+    assert linearised["psnr"] < 100  # quantised, at least
+
+
+def test_display_light_is_what_the_standards_say():
+    """Grey at 1 is 203 cd/m2, PQ code 0.5807 (BT.2408); 10,000 cd/m2 is 1; a red of BT.709 is inside BT.2020."""
+    grey = to_hdr_pq(torch.tensor([1.0, 0.0, 1e6, -3.0]).view(1, 1, 4).expand(3, 1, 4))
+    assert grey[0, 0].tolist() == pytest.approx([0.5807, 7.3e-7, 1.0, 7.3e-7], abs=1e-4)
+    red = to_hdr_pq(torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1))
+    y = np.array([0.6274, 0.0691, 0.0164]) * 203 / 10_000  # BT.2087-0, M2
+    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+    assert red.flatten().tolist() == pytest.approx(((c1 + c2 * y**m1) / (1 + c3 * y**m1)) ** m2, abs=1e-4)
+
+
+def test_measuring_white_puts_the_percentile_at_1000():
+    light = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 40
+    y = np.einsum("c,tchw->thw", [0.2126, 0.7152, 0.0722], light.numpy())[:, ::2, ::2]
+    assert measuring_white(light) * np.percentile(y, 99.9) == pytest.approx(1000, rel=1e-3)
+    assert measuring_white(torch.zeros(1, 3, 8, 8)) == 203
+
+
+def test_fcpm_needs_a_first_stage_and_something_to_train(root, tmp_path):
+    with pytest.raises(ValueError, match=r"--model\.icam"):
+        trainer(tmp_path, 1).fit(FCPMTask(perceptual_weight=0, gan_weight=0, **SHORT), sequences(root, "window"))
+    with pytest.raises(ValueError, match="has no FCPM"):
+        FCPMTask(propagation="none")
+    with pytest.raises(ValueError, match="propagation='none'"):
+        ICAMTask(propagation="both")
+
+
+def test_the_first_stage_brings_its_own_architecture(first_stage):
+    task = fcpm_task(first_stage, align="none")
+    assert task.arguments["widths"] == WIDTHS
+    assert task.arguments["align"] == "dcn"
