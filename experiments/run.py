@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     if options.resume and command not in (None, "fit"):
         raise UsageError(f"--resume continues a fit, and does not go with {command}")
     checkpoint = _checkpoint(entry, command, options)
-    folder, resumed = _run_folder(entry, command, options)
+    folder, resumed = _run_folder(entry, command, options, flags)
     if resumed:
         configs = [folder / "config.yaml"]
         demo = "demo" in (folder / "tags").read_text().split()
@@ -275,7 +276,7 @@ def _best(trainer: Any) -> str | None:
     return trainer.checkpoint_callback.best_model_path or None
 
 
-def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace) -> tuple[Path, bool]:
+def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> tuple[Path, bool]:
     """The folder of this run, and whether it goes on with an earlier one."""
     if options.resume:
         pattern = "checkpoints/last.ckpt"
@@ -284,7 +285,9 @@ def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace) 
             raise FileNotFoundError(f"nothing to resume: {folder / pattern} does not exist")
         return folder, True
     job = os.environ.get("SLURM_JOB_ID")
-    unique = f"slurm-{job}-{command or 'run'}" if job else f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    unique = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    if job:  # known to all processes of a job, also after it was requeued; runs of one job differ in their options
+        unique = f"slurm-{job}-{command or 'run'}-{sha256(' '.join(flags).encode()).hexdigest()[:6]}"
     if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
         unique = os.environ.get("VITM_RUN_ID", unique)
     os.environ["VITM_RUN_ID"] = unique
@@ -309,7 +312,7 @@ def _cli(
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from experiments.tracking import wandb_logger
-    from vitm.callbacks import AnalyticBaselines, Previews, SaveOnTermination, Throughput, WholeCheckpointIO
+    from vitm.callbacks import AnalyticBaselines, LastCheckpoint, Previews, Throughput, WholeCheckpointIO
 
     class ExperimentCLI(LightningCLI):
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -324,16 +327,10 @@ def _cli(
                     self.datamodule.setup(stage)
             config = self.config_init["trainer"]
             checkpoints = folder / "checkpoints"
+            monitor, mode = self.model.monitor
             ours = [
-                pl.ModelCheckpoint(
-                    checkpoints,
-                    "best",
-                    monitor="val/psnr",
-                    mode="max",
-                    save_last=True,
-                    enable_version_counter=False,  # a resumed run replaces last.ckpt, and writes no last-v1.ckpt
-                ),
-                SaveOnTermination(checkpoints),
+                pl.ModelCheckpoint(checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False),
+                LastCheckpoint(checkpoints),
                 *([] if config.logger is False else [pl.LearningRateMonitor("step")]),
                 Throughput(),
                 *([AnalyticBaselines()] if self.model.analytic else []),

@@ -77,14 +77,33 @@ def collect(table: str, runs: Path, tag: str) -> list[Row]:
         if not yaml.safe_load(entry.configs[-1].read_text()).keys() - {"entry"}:
             folders.append(runs / entry.configs[0].parent.relative_to(Path(__file__).parent))
         newest: dict[int, dict[str, Any]] = {}
+        expected = _recipe(entry, tag)
         files = [file for folder in folders for file in folder.glob("*/metrics.json")]
         for file in sorted(files, key=lambda f: f.stat().st_mtime):
             run = json.loads(file.read_text())
             if run["stage"] == "test" and tag in (file.parent / "tags").read_text().split():
-                config = yaml.safe_load((file.parent / "config.yaml").read_text())
+                config = _config(run.get("checkpoint"), file.parent)
+                run["changed"] = sorted(k for k, v in expected.items() if config.get("model", {}).get(k, v) != v)
                 newest[int(config["seed_everything"])] = run
         rows.append(Row(entry, tuple(newest[seed] for seed in sorted(newest)), tuple(sorted(newest))))
     return rows
+
+
+def _config(checkpoint: str | None, run: Path) -> dict[str, Any]:
+    """The configuration of the run that trained what was measured, or else of the one that measured it."""
+    trained = Path(checkpoint).parents[1] / "config.yaml" if checkpoint else run
+    path = trained if trained.is_file() else run / "config.yaml"
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    return config
+
+
+def _recipe(entry: Entry, tag: str) -> dict[str, Any]:
+    """Options of the task as the entry's files have them."""
+    files = [entry.configs[0], *([entry.demo] if tag == "demo" else []), *entry.configs[1:]]
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged |= yaml.safe_load(file.read_text()).get("model", {})
+    return {k: v for k, v in merged.items() if k != "test_metrics"}
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -131,6 +150,9 @@ def notes(rows: Sequence[Row], tag: str) -> list[str]:
         found.append("The difference means something only where data and schedule are the paper's.")
     if len({run["steps"] for run in runs}) > 1:
         found.append(f"The rows were trained for different numbers of steps: {sorted({r['steps'] for r in runs})}.")
+    for row in rows:
+        if options := sorted({k for run in row.runs for k in run["changed"]}):
+            found.append(f"{row.name}: trained with another {', '.join(options)} than its entry.")
     for name in sorted({name for run in runs for name in run["unlike_paper"]}):
         found.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
     for name, how in sorted({(n, p) for run in runs for n, p in run["protocol"].items() if n in COLUMNS}):
@@ -172,6 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tag = "demo" if options.demo else "data"
     try:
         rows = collect(options.table, options.runs, tag)
+        if options.output is not None and options.output.exists() and not options.output.is_dir():
+            raise ValueError(f"{options.output} is a file; give a folder")
     except ValueError as error:
         console.print(f"error: {error}", style="bold red", markup=False)
         return 2

@@ -65,7 +65,13 @@ def test_initialisation() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=r"\(B, 3, H, W\) for frames=1, got \(1, 5, 3, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"\(B, 1, 3, H, W\) for frames=1, got \(1, 5, 3, 8, 8\)"):
         SRResNet(width=8, blocks=1)(torch.zeros(1, 5, 3, 8, 8))
     with pytest.raises(ValueError, match=r"\(B, 5, 3, H, W\) for frames=5, got \(1, 3, 3, 8, 8\)"):
         SRResNet(5, width=8, blocks=1)(torch.zeros(1, 3, 3, 8, 8))
+
+
+def test_one_frame_may_come_as_a_clip():
+    made = SRResNet(width=8, blocks=1)
+    sdr = torch.rand(2, 3, 12, 14)
+    assert torch.equal(made(sdr), made(sdr[:, None]))

@@ -39,7 +39,9 @@ def weights(path):
     return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("entry", entry_names())
+@pytest.mark.parametrize(
+    "entry", [pytest.param(e, marks=[pytest.mark.slow] if "/table" in e else []) for e in entry_names()]
+)
 def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
     assert main([entry, *tiny_of(entry), "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
     folder = only_run(tmp_path, entry)
@@ -326,3 +328,23 @@ def test_two_processes_give_the_curve_of_one(entry, tiny_of, tmp_path):
         torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-4)
     values = [json.loads((f / "metrics.json").read_text())["values"] for f in (a, b)]
     assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_the_last_checkpoint_is_the_latest_even_where_nothing_was_better(tiny, tmp_path, monkeypatch):
+    """A run goes on from where it stood, not from where it was best."""
+    from vitm.papers.kpn_mfi import KPNMFITask
+
+    steps = [
+        "--trainer.max_steps",
+        "3",
+        "--trainer.val_check_interval",
+        "1",
+        "--trainer.check_val_every_n_epoch",
+        "null",
+    ]
+    worse = iter([30.0, 20.0, 10.0])
+    monkeypatch.setattr(KPNMFITask, "on_validation_epoch_end", lambda self: self.log("val/psnr", next(worse)))
+    assert main(["kpn_mfi", "fit", *tiny, *steps, "--trainer.num_sanity_val_steps", "0"]) == 0
+    folder = only_run(tmp_path, "kpn_mfi") / "checkpoints"
+    saved = {path.name: torch.load(path, weights_only=True)["global_step"] for path in folder.iterdir()}
+    assert saved == {"best.ckpt": 1, "last.ckpt": 3}

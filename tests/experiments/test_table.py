@@ -29,6 +29,19 @@ def finish(runs, entry, name, *, psnr, seed=0, tag="data", stage="test", steps=7
     os.utime(folder / "metrics.json", (1e9 - age, 1e9 - age))
 
 
+def test_a_seed_is_that_of_the_training_and_other_options_are_named(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/lkqe", "trained", psnr=30.0, seed=2, age=50)
+    trained = tmp_path / "dslnet/table2/lkqe/trained"
+    (trained / "config.yaml").write_text("seed_everything: 2\nmodel: {width: 4, radius: 1}\n")
+    finish(tmp_path, "dslnet/table2/lkqe", "again", psnr=31.0, seed=0)
+    again = tmp_path / "dslnet/table2/lkqe/again/metrics.json"
+    again.write_text(json.dumps(json.loads(again.read_text()) | {"checkpoint": str(trained / "checkpoints/best.ckpt")}))
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"] == "31.00"
+    assert read(tmp_path)["M6"]["seeds"] == "1"
+    assert "M6: trained with another radius than its entry" in capsys.readouterr().out
+
+
 def read(runs, table="dslnet/table2"):
     with (runs / table / "table.csv").open() as file:
         return {row["row"]: row for row in csv.DictReader(file)}

@@ -59,7 +59,7 @@ class SRResNet(nn.Module):
         """Convert one frame, or the middle frame of a clip.
 
         Args:
-            sdr: BT.709 gamma code in [0, 1]: (B, 3, H, W), or with several frames (B, frames, 3, H, W); any H and W.
+            sdr: BT.709 gamma code in [0, 1]: (B, frames, 3, H, W), for one frame also (B, 3, H, W); any H and W.
 
         Returns:
             hdr_pq (B, 3, H, W), BT.2020 PQ code, not clamped.
@@ -67,7 +67,7 @@ class SRResNet(nn.Module):
         Raises:
             ValueError: if the shape is another.
         """
-        expected = (3,) if self.frames == 1 else (self.frames, 3)
+        expected = (3,) if self.frames == 1 and sdr.ndim == 4 else (self.frames, 3)
         if sdr.ndim != len(expected) + 3 or sdr.shape[1:-2] != expected:
             raise ValueError(
                 f"expected sdr (B, {', '.join(map(str, expected))}, H, W) for frames={self.frames}, got "

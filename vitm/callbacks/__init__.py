@@ -2,8 +2,8 @@
 
 from vitm.callbacks.baselines import AnalyticBaselines
 from vitm.callbacks.checkpoints import WholeCheckpointIO
+from vitm.callbacks.last import LastCheckpoint
 from vitm.callbacks.previews import Previews
-from vitm.callbacks.termination import SaveOnTermination
 from vitm.callbacks.throughput import Throughput
 
-__all__ = ["AnalyticBaselines", "Previews", "SaveOnTermination", "Throughput", "WholeCheckpointIO"]
+__all__ = ["AnalyticBaselines", "LastCheckpoint", "Previews", "Throughput", "WholeCheckpointIO"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 from collections import Counter
@@ -50,7 +51,11 @@ def add_parser(commands: Any) -> None:
         command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
         if kind != "clips":
             command.add_argument(
-                "--interval", metavar="S", type=_number(0, float), default=2.0, help="seconds from one to the next (2)"
+                "--interval",
+                metavar="S",
+                type=_number(0.01, float),
+                default=2.0,
+                help="seconds from one to the next (2)",
             )
         usual = f"{crop} where pictures are larger, every {stride}" if crop else "whole frames"
         command.add_argument(
@@ -76,12 +81,15 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--frames", metavar="N", type=_number(1, int), default=10, help="of a clip (10), 24 a second")
     command.add_argument("--size", metavar="WxH", type=_size, default=(960, 540), help="of a frame (960x540)")
     command.add_argument(
-        "--grey-nits", type=_number(0, float), default=30.0, help="log-average luminance at the horizon, cd/m2 (30)"
+        "--grey-nits", type=_number(0.01, float), default=30.0, help="log-average luminance at the horizon, cd/m2 (30)"
     )
     command.add_argument(
-        "--peak-nits", type=_number(1000, float), default=2000.0, help="mastering peak, 1000 to 10000 cd/m2 (2000)"
+        "--peak-nits",
+        type=_number(1000, float, 10_000),
+        default=2000.0,
+        help="mastering peak, 1000 to 10000 cd/m2 (2000)",
     )
-    command.add_argument("--seed", type=int, default=0, help="of the camera's ways (0)")
+    command.add_argument("--seed", type=_number(0, int), default=0, help="of the camera's ways (0)")
     _add_shared(command, "panoramas")
     command.set_defaults(run=_panoramas)
 
@@ -108,14 +116,16 @@ def _add_shared(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--workers", metavar="N", type=_number(1, int), default=_WORKERS, help=f"{what} at a time")
 
 
-def _number(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+def _number(least: float, kind: type[int] | type[float], most: float = math.inf) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
-            value = kind(least - 1)
-        if not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a number, {least} or more")
+            value = kind(least) - 1
+        if not least <= value <= most or math.isinf(value):
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: expected a number, {least:g} {'or more' if math.isinf(most) else f'to {most:g}'}"
+            )
         return value
 
     return parse

@@ -98,7 +98,7 @@ def split_folders(root: Path, split: Split, suffixes: tuple[str, ...] = ("",)) -
     there = ", ".join(sorted(p.name for p in top.values())) or "no folder at all"
     raise FileNotFoundError(
         f"{root} has no '{split}' split: expected {split}/sdr and {split}/hdr (or {split}_sdr and {split}_hdr); "
-        f"found {there}"
+        f"found {there}{'; to validate on another split: --data.val_split test' if split == 'val' else ''}"
     )
 
 

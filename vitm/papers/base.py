@@ -74,6 +74,8 @@ class InverseToneMappingTask(LightningModule):
     """How many frames the network takes at once, (B, T, 3, H, W); None for single ones, (B, 3, H, W)."""
     analytic: ClassVar[bool] = True
     """Whether the analytic operators do the same task, and are measured beside the network."""
+    monitor: ClassVar[tuple[str, str]] = ("val/psnr", "max")
+    """Which value chooses the best checkpoint, and whether the most or the least of it is best."""
     network: nn.Module
     arguments: dict[str, Any]
     schedule: Schedule

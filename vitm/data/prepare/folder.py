@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from collections import Counter
@@ -16,6 +17,7 @@ import numpy as np
 import scenedetect
 
 from vitm.data.prepare.writing import DONE, Done
+from vitm.video import VideoWriteError
 from vitm.video.atomic import check_folder, replace_when_whole
 
 Record = dict[str, Any]
@@ -48,7 +50,7 @@ class DataFolder:
         if self._manifest and _is_empty(self._manifest):
             self._manifest = None  # every source was rejected: begin anew
         before = self._manifest or _read(self._work / "job.json")
-        if before is None and root.is_dir() and [p for p in root.iterdir() if p.name not in (WORK, MANIFEST)]:
+        if before is None and root.is_dir() and _others(root):
             raise ValueError(f"{root} holds other files; give a new or empty folder")
         if before is not None:
             self._check_same(before)
@@ -56,10 +58,19 @@ class DataFolder:
             raise FileNotFoundError(f"there is no folder {root.parent}; create it first")
 
     def begin(self) -> None:
-        """Makes the folders, and notes what is being made."""
+        """Makes the folders, and notes what is being made.
+
+        Raises:
+            VideoWriteError: If another process is at it.
+        """
         self._begun = True
         check_folder(self.root)
         check_folder(self._work)
+        self._claim = (self._work / "lock").open("w")  # until this process ends
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise VideoWriteError(f"{self.root}: another run is making this data set") from error
         _write(self._work / "job.json", self._about)
 
     def _check_same(self, before: Record) -> None:
@@ -158,6 +169,12 @@ class DataFolder:
 
     def _tidy(self) -> None:
         shutil.rmtree(self._work, ignore_errors=True)
+
+
+def _others(root: Path) -> list[Path]:
+    """What is in a folder that this module did not leave there: files, but for its own."""
+    own = (root / MANIFEST, root / WORK)
+    return [p for p in root.rglob("*") if p.is_file() and p not in own and root / WORK not in p.parents]
 
 
 def _is_empty(manifest: Record) -> bool:

@@ -62,6 +62,9 @@ def prepare_videos(
         VideoWriteError: If there is no room, or no permission.
     """
     rows = read_pairs(pairs, test_share)
+    for line, row in enumerate(rows, start=2):
+        if (first := next(i for i, r in enumerate(rows, start=2) if (r.sdr, r.hdr) == (row.sdr, row.hdr))) != line:
+            raise ValueError(f"{pairs}, line {line}: the pair of line {first} again; give each pair once")
     named = dict(zip(unique_names([pair.sdr for pair in rows]), rows, strict=True))
     heads = {name: _head(pair, pairs.parent) for name, pair in named.items()}
     sources = [{"name": name, **{k: v for k, v in head.items() if k != "stamp"}} for name, head in heads.items()]
@@ -83,8 +86,13 @@ def _head(pair: VideoPair, base: Path) -> Record:
         "given_offset": pair.offset,
         "sdr_file": pair.sdr.relative_to(base).as_posix() if pair.sdr.is_relative_to(base) else str(pair.sdr),
         "hdr_file": pair.hdr.relative_to(base).as_posix() if pair.hdr.is_relative_to(base) else str(pair.hdr),
-        "stamp": {kind: path.stat().st_size if path.is_file() else None for kind, path in files.items()},
+        "stamp": {kind: _stamp(path) if path.is_file() else None for kind, path in files.items()},
     }
+
+
+def _stamp(path: Path) -> list[int]:
+    """Changes with the file: size and time."""
+    return [path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _task(pair: VideoPair, name: str, root: Path, cutting: Cutting, **how: Any) -> Task:

@@ -141,7 +141,7 @@ class DSLNet(nn.Module):
             hdr_pq (B, 3, H, W), BT.2020 PQ code, not clamped, one for each frame and in the same order.
 
         Raises:
-            ValueError: if frames differ in size.
+            ValueError: if frames have another shape, or differ in size.
         """
         size: torch.Size | None = None
 
@@ -149,6 +149,10 @@ class DSLNet(nn.Module):
             nonlocal size
             for i, frame in enumerate(frames):
                 size = size or frame.shape
+                if frame.ndim != 4 or frame.shape[1] != 3 or min(frame.shape[2:]) < SMALLEST:
+                    raise ValueError(
+                        f"expected frames (B, 3, H, W) with H, W >= {SMALLEST}, got {tuple(frame.shape)} as frame {i}"
+                    )
                 if frame.shape != size:
                     raise ValueError(f"frame {i} is {tuple(frame.shape)}, those before it {tuple(size)}; give one size")
                 yield frame, self._codes([frame])

@@ -36,6 +36,7 @@ class SequenceTask(InverseToneMappingTask):
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "pu21_psnr")
     analytic: ClassVar[bool] = False
+    monitor: ClassVar[tuple[str, str]] = ("val/over_exposed", "min")
     network: VITMTC
     max_clues: int | None
     every: int = 1

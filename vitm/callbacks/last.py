@@ -1,0 +1,49 @@
+"""The checkpoint from which a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+EVERY = 1000  # steps
+
+
+class LastCheckpoint(Checkpoint):
+    """Save `last.ckpt` after each validation, at the end of a fit, and when it is interrupted.
+
+    An interrupt is SIGTERM, after whose batch it is saved, or Ctrl-C. Without validation, it is saved every 1000 steps.
+
+    `ModelCheckpoint(save_last=True)` does so only where the monitored value became better, so that a run that was
+    killed would go on from there. Put it behind that callback, whose state then is up to date in the file.
+
+    Args:
+        folder: where checkpoints of the run are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "last.ckpt"
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, during a fit."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save now and then, if there is no validation."""
+        if not sum(trainer.num_val_batches) and trainer.global_step % EVERY == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save."""
+        trainer.save_checkpoint(self.path)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save if the exception is Lightning's answer to SIGTERM, or Ctrl-C, during training."""
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.state.fn == "fit":
+            trainer.save_checkpoint(self.path)
