@@ -97,7 +97,7 @@ class Results:
             stage=stage,
             values={k.removeprefix(f"{stage}/"): v for k, v in logged.items() if k.startswith(f"{stage}/")},
             baselines=dict(ChainMap(task.baselines(), *analytic)),
-            protocol={name: str(protocol) for name, protocol in protocols.items()},
+            protocol={name: ", ".join(filter(None, (str(p), task.light))) for name, p in protocols.items()},
             unlike_paper={
                 name: str(theirs[name])
                 for name, protocol in protocols.items()

@@ -39,7 +39,7 @@ class CheckpointError(ValueError):
     """A file is no checkpoint, or one of another network."""
 
 
-def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
+def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: str | Path | None = None) -> nn.Module:
     """A network in eval mode.
 
     Args:
@@ -47,6 +47,7 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
             which needs no checkpoint.
         checkpoint: a local file: a checkpoint of `experiments.run` (its constructor arguments are in the file), or the
             authors' state dict. None gives an untrained network with the paper's arguments.
+        flow_weights: file of the weights of the network's optical flow, where it has one that needs them.
 
     Returns:
         The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` (B, 3, H, W); operators
@@ -69,18 +70,18 @@ def load_network(name: str, checkpoint: str | Path | None = None) -> nn.Module:
         return NETWORKS[name]().eval()
     file = read_checkpoint(checkpoint)
     try:
-        network = _rebuild(name, file, checkpoint)
+        network = _rebuild(name, file, checkpoint, {"flow_weights": str(flow_weights)} if flow_weights else {})
     except (RuntimeError, TypeError, KeyError) as error:
         raise CheckpointError(f"{checkpoint} does not fit {name}: {error}") from error
     return network.to(memory_format=torch.channels_last).eval()
 
 
-def _rebuild(name: str, file: dict[str, Any], checkpoint: str | Path) -> nn.Module:
+def _rebuild(name: str, file: dict[str, Any], checkpoint: str | Path, more: dict[str, Any]) -> nn.Module:
     if "vitm" in file:
         found = file["vitm"]["network"]
         if found != name:
             raise CheckpointError(f"{checkpoint} is a checkpoint of {found}, not of {name}")
-        network = NETWORKS[name](**file["vitm"]["arguments"])
+        network = NETWORKS[name](**file["vitm"]["arguments"] | more)
         network.load_state_dict(network_state(file))
     elif name == "kpn_mfi" and "mfi.t_fus.weight" in file:
         network = KPNMFI.official()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 import warnings
 from collections import deque
@@ -63,6 +64,7 @@ def add_parser(commands: Any) -> None:
         "output", metavar="OUT", type=Path, help="*.mp4, *.mkv, *.mov, or the name of a folder of frames"
     )
     parser.add_argument("--model", required=True, help="what converts: see below")
+    parser.add_argument("--flow-weights", type=Path, help="weights of the model's optical flow, where it needs some")
     parser.add_argument("--checkpoint", type=Path, help="weights: a checkpoint of a run here, or the authors' file")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
@@ -104,7 +106,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     work = options.output.with_name(f".{options.output.name}.vitm")
     _check_places(options)
     LevelControl(peak_nits=options.peak, strength=options.strength, saturation=options.saturation)  # before any work
-    network = load_network(options.model, options.checkpoint).to(options.device)
+    network = load_network(options.model, options.checkpoint, options.flow_weights).to(options.device)
     if options.model not in METHODS and options.checkpoint is None:
         raise ValueError(
             f"{options.model} needs weights: --checkpoint PATH (analytic models need none: {', '.join(METHODS)})"
@@ -122,6 +124,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
         with reader, _open(options, codec, work, reader, level) as writer:
             job.begin(level, found)
+            if hasattr(network, "folder"):  # what a whole scene leaves on disk lies beside the work
+                for left_over in work.glob("vitm-*"):
+                    shutil.rmtree(left_over)
+                network.folder = work
             done = writer.finished_frames
             console.print(
                 f"{options.input.name}: {len(reader)} frames, {_words(level, found)}",

@@ -258,6 +258,11 @@ class LongSequences(ResumableDataModule):
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
         data = ClipDataset(self._clips[split], self.clip)
         rank, world = self._rank_world()
+        if len(data) < world:
+            raise ValueError(
+                f"there are {len(data)} clips to evaluate on and {world} processes, which must have one each; fewer "
+                "devices (--trainer.devices), or more clips (--data.val_clips)"
+            )
         sampler = EvalShare(len(data), rank=rank, world=world)
         return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_the_only)
 

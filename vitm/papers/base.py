@@ -76,6 +76,8 @@ class InverseToneMappingTask(LightningModule):
     """Whether the analytic operators do the same task, and are measured beside the network."""
     monitor: ClassVar[tuple[str, str]] = ("val/psnr", "max")
     """Which value chooses the best checkpoint, and whether the most or the least of it is best."""
+    light: ClassVar[str] = ""
+    """How relative light became absolute before it was measured, where it did."""
     network: nn.Module
     arguments: dict[str, Any]
     schedule: Schedule

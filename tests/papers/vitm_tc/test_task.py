@@ -141,8 +141,11 @@ def test_perfect_frames_measure_as_perfect(root, first_stage, monkeypatch):
     )
     _, shown, target = task._evaluate(clip, task.test_metrics)
     assert torch.equal(shown, target)
-    assert task.over_exposed.compute() == 0 or task.over_exposed.weight == 0
+    assert task.over_exposed.compute().nan_to_num() == 0
     assert task.test_metrics.compute()["psnr"] == float("inf")
+    monkeypatch.setattr(task, "log", lambda *args, **kwargs: None)
+    monkeypatch.setattr(task, "log_dict", lambda *args, **kwargs: None)
+    task.on_test_epoch_end()
     linearised = task.baselines()["linearised input"]
     assert linearised["psnr"] < 100  # quantised, at least
 

@@ -78,6 +78,7 @@ class VITMTC(nn.Module):
         ):
             if given < least:
                 raise ValueError(f"{name} must be at least {least}, got {given}")
+        self.folder: Path | str | None = None
         self.clues_per_direction = clues_per_direction
         self.clue_stride = clue_stride
         self.key_stride = 1 if propagation == "none" else key_stride
@@ -146,7 +147,8 @@ class VITMTC(nn.Module):
             frames: ldr (B, 3, H, W), camera code in [0, 1], all of one size.
             max_clues: see `forward`.
             exact: keep those features in single precision; twice the space.
-            folder: where to make the temporary folder; it is removed at the end, also after an error.
+            folder: where to make the temporary folder (default: the attribute `folder`, or else the system's place); it
+                is removed at the end, also after an error.
             every: convert frame 0 and every so manieth after it only; with `propagation="none"`.
 
         Yields:
@@ -159,7 +161,7 @@ class VITMTC(nn.Module):
         _check_clues(max_clues)
         if every != 1 and self.fcpm is not None:
             raise ValueError(f"every={every} leaves out frames that FCPM needs: it is for propagation='none'")
-        with Spill(half=() if exact else ("backward",), folder=folder) as clip:
+        with Spill(half=() if exact else ("backward",), folder=folder or self.folder) as clip:
             n, shape = 0, torch.Size()
             for n, frame in enumerate(frames, 1):
                 shape = frame.shape if n == 1 else shape
@@ -209,7 +211,7 @@ class VITMTC(nn.Module):
 
         for t in sorted(keys, key=lambda t: (t % self.clue_stride, t)):
             ldr = clip["ldr", t]
-            references = (Reference(features(r), self.estimate(ldr, clip["ldr", r])) for r in keys[t])
+            references = (Reference(features(r), self.reference_flow(ldr, clip["ldr", r])) for r in keys[t])
             hdr_linear = self.icam.aggregate(ldr, features(t), references).hdr_linear
             clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
 
@@ -217,11 +219,14 @@ class VITMTC(nn.Module):
         """From the last frame to the first: puts "merged", "backward" and the "flow" to the frame before."""
         correction = self.icam.correction
 
-        @lru_cache(maxsize=fcpm.neighbours + 3)
+        first = clip["ldr", next(iter(near))]
+        waiting = min(fcpm.neighbours + 3, max(2, CACHE_BYTES // (8 * self.icam.channels * first[:, 0].numel())))
+
+        @lru_cache(maxsize=waiting)
         def features(t: int) -> Tensor:
             return self.icam.encode(clip["ldr", t])
 
-        @lru_cache(maxsize=fcpm.neighbours + 3)
+        @lru_cache(maxsize=waiting)
         def share(t: int, role: int) -> Tensor:
             assert correction is not None
             return correction.share(features(t), role)
@@ -268,6 +273,12 @@ class VITMTC(nn.Module):
     def to_hdr_pq(x_linear: Tensor) -> Tensor:
         """How a conversion shows the result: see `vitm.papers.vitm_tc.display`."""
         return to_hdr_pq(x_linear)
+
+    def reference_flow(self, key: Tensor, reference: Tensor) -> Tensor:
+        """The flow that ICAM begins with; zero where it looks at none."""
+        if self.icam.align_by == "none":
+            return key.new_zeros(len(key), 2, *key.shape[2:])
+        return self.estimate(key, reference)
 
     def estimate(self, source: Tensor, target: Tensor) -> Tensor:
         """The frozen flow from frames to others of their size, (B, 2, H, W) (equation 2)."""

@@ -36,6 +36,7 @@ class SequenceTask(InverseToneMappingTask):
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "pu21_psnr")
     analytic: ClassVar[bool] = False
+    light: ClassVar[str] = "99.9th percentile of the truth at 1000 cd/m2"
     monitor: ClassVar[tuple[str, str]] = ("val/over_exposed", "min")
     network: VITMTC
     max_clues: int | None
@@ -46,6 +47,7 @@ class SequenceTask(InverseToneMappingTask):
         self.over_exposed = MeanMetric()
         self.unreconstructed = frame_metrics([str(name) for name in self.test_metrics])  # the input, linearised
         self.unreconstructed_over_exposed = MeanMetric()
+        self._baselines: dict[str, dict[str, float]] = {}
 
     def forward(self, ldr: Tensor) -> Tensor:
         """Clips (B, T, 3, H, W), camera code in [0, 1] -> linear light of the same shape."""
@@ -57,10 +59,7 @@ class SequenceTask(InverseToneMappingTask):
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """What the test measured of the linearised input."""
-        if not self.unreconstructed_over_exposed.update_called:  # no test
-            return {}
-        values = {name: float(value) for name, value in self.unreconstructed.compute().items()}
-        return {"linearised input": values | {"over_exposed": float(self.unreconstructed_over_exposed.compute())}}
+        return self._baselines
 
     def preview(self, batch: Any, outputs: Any) -> tuple[Tensor, Tensor, Tensor, str]:
         """The frame in the middle, as `outputs` has it."""
@@ -70,10 +69,17 @@ class SequenceTask(InverseToneMappingTask):
     def _evaluate(self, clip: LongClip, metrics: MetricCollection) -> Any:
         """Measure one clip; returns its middle frame as SDR, prediction and target."""
         times = range(0, len(clip), self.every)
+        for name, metric in metrics.items():
+            if isinstance(metric, ClipMetric) and len(times) < metric.context + metric.least:
+                raise ValueError(
+                    f"{name} needs {metric.context + metric.least} frames or more, and {clip.name} gives {len(times)}; "
+                    "leave the metric out, or the clip"
+                )
         frames = (clip.ldr(t)[None] for t in range(len(clip)))
         stream = self.network.stream(frames, self.max_clues, every=self.every)
         predicted = torch.cat([frame.cpu() for frame in stream])
-        ldr, target = (torch.stack([frame(t).cpu() for t in times]) for frame in (clip.ldr, clip.linear))
+        pairs = [tuple(frame.cpu() for frame in clip.frame(t)) for t in times]
+        ldr, target = (torch.stack(frames) for frames in zip(*pairs, strict=True))
         white = measuring_white(target)
         clipped = (over_exposure(ldr) > 0).expand_as(target)
 
@@ -94,8 +100,15 @@ class SequenceTask(InverseToneMappingTask):
 
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         super()._log_metrics(stage, metrics)
-        self.log(f"{stage}/over_exposed", self.over_exposed.compute())
+        # 0 where nothing is over-exposed
+        self.log(f"{stage}/over_exposed", self.over_exposed.compute().nan_to_num())
         self.over_exposed.reset()
+        if stage == "test":  # here, where all processes are
+            values = {name: float(value) for name, value in self.unreconstructed.compute().items()}
+            error = float(self.unreconstructed_over_exposed.compute().nan_to_num())
+            self._baselines = {"linearised input": values | {"over_exposed": error}}
+            self.unreconstructed.reset()
+            self.unreconstructed_over_exposed.reset()
 
 
 class ICAMTask(SequenceTask):
@@ -112,7 +125,6 @@ class ICAMTask(SequenceTask):
         milestones: steps after which `schedule=halving` halves the rate.
         max_clues: of a key that is measured, the nearest ones (Figure 7); null is all that the network has.
         every: measure every so manieth frame only, each as a key frame.
-        compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `VITMTC`.
     """
@@ -130,16 +142,15 @@ class ICAMTask(SequenceTask):
         milestones: Sequence[int] = (),
         max_clues: int | None = None,
         every: int = 15,
-        compile: bool = False,
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile, test_metrics)
+        super().__init__(test_metrics=test_metrics)
         network = {"propagation": "none"} | network
         if network["propagation"] != "none":
             raise ValueError(f"ICAM is trained alone, expected propagation='none', got {network['propagation']!r}")
         self.network = VITMTC(**network)
-        self.arguments = constructor_arguments(VITMTC, network)
+        self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
         self.perceptual_weight, self.flow_weight, self.vgg_weights = perceptual_weight, flow_weight, vgg_weights
         self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
         self.max_clues, self.every = max_clues, every
@@ -154,9 +165,11 @@ class ICAMTask(SequenceTask):
         """L_pix + 0.1 L_per + 0.05 L_flow (equation 8), of the composite."""
         rows = torch.arange(len(batch["ldr"]), device=self.device)[:, None]
         used = batch["reference_mask"][:, 0].any(0)  # by any sample
+        if self.trainer.world_size > 1 and not used.any():  # all processes need gradients of the same parameters
+            used = torch.arange(len(used), device=used.device) == 0
         index, present = batch["references"][:, 0, used], batch["reference_mask"][:, 0, used]
         key, references = batch["ldr"][:, 0], batch["ldr"][rows, index]
-        flows = [self.network.estimate(key, frame) for frame in references.unbind(1)]
+        flows = [self.network.reference_flow(key, frame) for frame in references.unbind(1)]
         made = self.network.icam.reconstruct(
             key, references, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:]), present
         )
@@ -215,9 +228,8 @@ class FCPMTask(AdversarialTask, SequenceTask):
         schedule: of both learning rates (not in the paper).
         milestones: steps after which `schedule=halving` halves them.
         max_clues: of a key that is measured, the nearest ones (Figure 7); null is all that the network has.
-        compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
-        **network: arguments of `VITMTC`; those of ICAM are the first stage's where `icam` is given.
+        **network: arguments of `VITMTC`; those of ICAM, and the flow, are the first stage's where `icam` is given.
     """
 
     name: ClassVar[str] = "vitm_tc"
@@ -233,19 +245,18 @@ class FCPMTask(AdversarialTask, SequenceTask):
         schedule: Schedule = "cosine",
         milestones: Sequence[int] = (),
         max_clues: int | None = None,
-        compile: bool = False,
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile, test_metrics)
+        super().__init__(test_metrics=test_metrics)
         first = None if icam is None else read_checkpoint(icam)
         if first is not None:
             theirs = first.get("vitm", {}).get("arguments", {})
-            network |= {k: theirs[k] for k in ("widths", "align", "use_global", "tau") if k in theirs}
+            network |= {k: theirs[k] for k in ("widths", "align", "use_global", "tau", "flow") if k in theirs}
         self.network = VITMTC(**network)
         if self.network.fcpm is None:
             raise ValueError("propagation='none' has no FCPM to train; ICAM alone is the first stage")
-        self.arguments = constructor_arguments(VITMTC, network)
+        self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
         if first is not None:
             state = network_state(first)
             self.network.icam.load_state_dict(
