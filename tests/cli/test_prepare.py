@@ -84,6 +84,7 @@ def test_layouts_and_manifest(tmp_path: Path, kind: str, frames: int, capsys: py
     assert (out / "manifest.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_failing_pairs_do_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [film(tmp_path, "good"), film(tmp_path, "other", seed=50), film(tmp_path, "fast", fps=24)]
     data = (tmp_path / "good.mp4").read_bytes()
@@ -176,6 +177,7 @@ def test_wrong_inputs_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         assert stopped.value.code == 2
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     pairs = table(tmp_path, *(film(tmp_path, f"v{i}", seed=i) for i in range(3)))
     made = []

@@ -17,7 +17,7 @@ from vitm.data.demo import Scene, Split, demo_clip, demo_scenes, is_whole, write
 from vitm.data.layouts import find_windows
 from vitm.data.photographs import PHOTOGRAPHS
 
-FEW: dict[str, Any] = {"size": (24, 40), "panorama_height": 36, "triplets": {"train": 0, "val": 1, "test": 0}}
+FEW: dict[str, Any] = {"size": (24, 40), "panorama_height": 36, "takes": {"train": 0, "val": 1, "test": 0}}
 TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])  # BT.2087
 
 
@@ -48,7 +48,7 @@ def test_the_splits_share_no_photograph() -> None:
 
 @pytest.mark.slow
 def test_the_layout_is_that_of_the_triplets_module(tmp_path: Path) -> None:
-    root = write_demo(tmp_path / "a" / "b", **FEW | {"triplets": {"train": 1, "val": 1, "test": 1}})
+    root = write_demo(tmp_path / "a" / "b", **FEW | {"takes": {"train": 1, "val": 1, "test": 1}})
     assert [len(find_windows(root, split)) for split in ("train", "val", "test")] == [8, 2, 3]
     for kind, dtype, top in (("sdr", np.uint8, 255), ("hdr", np.uint16, 65535)):
         assert len(list((root / "test_clip" / kind).iterdir())) == 24

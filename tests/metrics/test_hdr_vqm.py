@@ -84,6 +84,7 @@ def test_pu08_is_the_spline_through_the_nodes(nodes: Any) -> None:
     assert torch.autograd.gradcheck(pu08, torch.tensor([0.05, 3.0, 4e3], dtype=torch.float64, requires_grad=True))
 
 
+@pytest.mark.slow
 def test_identical_clips_score_0_and_gradients_are_finite() -> None:
     pred, target = clips(1, 2)
     still = target.clone().requires_grad_()
@@ -109,6 +110,7 @@ def test_gradient_is_the_slope() -> None:
     assert (pred.grad * direction).sum().item() == pytest.approx(((above - below) / 2e-6).item(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_clips_are_independent_and_stream() -> None:
     pred, target = clips(2, 2)
     pred, target = quantize_16bit(pred), quantize_16bit(target)
@@ -123,6 +125,7 @@ def test_clips_are_independent_and_stream() -> None:
     assert streamed[1, 0] == hdr_vqm_image(pred[1, 1:].float(), target[1, 1:].float())
 
 
+@pytest.mark.slow
 def test_worse_is_higher() -> None:
     pred, target = clips(1, 1)
     worse: Tensor = target + 2 * (pred - target)

@@ -164,6 +164,7 @@ def test_constant_errors_do_not_flicker() -> None:
     assert highlight_stability(torch.zeros_like(target)).item() == 0
 
 
+@pytest.mark.slow
 def test_gradients() -> None:
     clip = pan(3)[..., 20:26, 30:37].double()
     flows = pan_flows(clip)

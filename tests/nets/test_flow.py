@@ -60,6 +60,7 @@ def test_dis_takes_batches_and_any_size(moved: tuple[torch.Tensor, torch.Tensor]
         assert dis(source[..., : size[0], : size[1]], target[..., : size[0], : size[1]]).shape == (1, 2, *size)
 
 
+@pytest.mark.slow
 def test_frozen_and_outside_the_module_that_holds_it(raft_weights: Path) -> None:
     class Task(nn.Module):
         def __init__(self, flow: FlowEstimator) -> None:

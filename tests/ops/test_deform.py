@@ -119,6 +119,7 @@ def test_bands_equal_the_whole(dtype: torch.dtype, spread: float, monkeypatch, r
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_gradcheck(masked: bool, rng: torch.Generator) -> None:
     tensors = [t.requires_grad_() for t in inputs((2, 2, 2, 2, 3, 1, 4, 5), rng, masked=masked)]

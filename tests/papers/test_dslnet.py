@@ -68,7 +68,9 @@ def test_the_network_is_the_paper_s():
         assert (made(sdr) - expected).abs().max() < 5e-5 * expected.std()
 
 
-@pytest.mark.parametrize("arguments", VARIANTS)
+@pytest.mark.parametrize(
+    "arguments", [pytest.param(v, marks=[pytest.mark.slow] if 0 < i < 6 else []) for i, v in enumerate(VARIANTS)]
+)
 def test_bands_of_rows_do_not_change_the_result(arguments, monkeypatch):
     """Height 98 in bands of at most 16 rows, against whole maps; the sizes are odd."""
     made = network(**arguments)
@@ -90,7 +92,7 @@ def test_bands_of_rows_do_not_change_the_result(arguments, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", VARIANTS[:4])
-@pytest.mark.parametrize("length", [1, 2, 7])
+@pytest.mark.parametrize("length", [1, 2, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_stream_is_each_frames_window_with_repeated_ends(arguments, length):
     made = network(**arguments)
     clip = windows(length, (26, 20))
@@ -127,6 +129,7 @@ def test_samples_of_a_batch_do_not_mix():
     assert (together - alone).abs().max() < 5e-5 * alone.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", VARIANTS)
 def test_gradients_reach_every_parameter(arguments):
     made = network(width=16, **arguments).train()
@@ -147,6 +150,7 @@ def test_a_fresh_network_aligns_and_modulates_by_nothing():
     assert not any(c.any() for c in (found.temporal, *found.channel, *found.spatial))
 
 
+@pytest.mark.slow
 def test_memory_does_not_hold_the_maps_of_every_layer(extra_peak):
     """Inference: two maps of 16 channels, the offsets of 90 and bands; a training pass holds over thirty maps."""
     made = network(width=16)

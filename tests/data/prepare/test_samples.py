@@ -42,6 +42,7 @@ def test_no_clip_holds_a_cut(tmp_path: Path) -> None:
     assert np.flatnonzero(survey.cut).tolist() == starts[1:-1].tolist()
 
 
+@pytest.mark.slow
 def test_all_frames_of_a_clip_have_one_crop(tmp_path: Path) -> None:
     pair = VideoPair(*write_fake_video_pair(tmp_path, (12,), size=(96, 192)), "train")
     prepare_pair(pair, "x", tmp_path / "whole/train", tmp_path / "w1", Cutting(frames=10, per_scene=True))

@@ -60,6 +60,7 @@ def test_pipeline_is_the_equations(make, clip):
 
 @pytest.mark.parametrize("propagation", ["both", "backward", "forward", "warp", "none"])
 @torch.no_grad()
+@pytest.mark.slow
 def test_streaming_is_the_whole_clip(propagation, make, clip, tmp_path):
     network = make(VITMTC, propagation=propagation, flow=motion, **SMALL)
     frames = clip(7, 21, 37)
@@ -145,6 +146,7 @@ def test_any_length(n, propagation, make, clip):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_two_clips_are_each_by_itself(make, clip):
     network = make(VITMTC, flow=motion, **SMALL)
     frames = clip(4, 16, 32, batch=2)

@@ -95,6 +95,7 @@ def test_true_flows_lay_references_onto_their_key(root):
     assert np.median(errors) < 0.03
 
 
+@pytest.mark.slow
 def test_fcpm_trains_behind_a_frozen_icam(root, first_stage, tmp_path):
     task = fcpm_task(first_stage, gan_weight=0.05, lr=1e-3, schedule="constant")
     icam = {k: v.clone() for k, v in task.network.icam.state_dict().items()}
