@@ -90,6 +90,7 @@ def test_folder_to_folder_is_exact(clip: Path) -> None:
     assert (codes(out) - expected).abs().max() < 0.51 / 65535
 
 
+@pytest.mark.slow
 def test_an_unusual_level_of_a_network_is_corrected(clip: Path) -> None:
     torch.manual_seed(0)
     network = HDCFM().eval()

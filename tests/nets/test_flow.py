@@ -120,6 +120,7 @@ def test_missing_weights_say_where_and_how(tmp_path: Path, monkeypatch: pytest.M
         flow_estimator("raft_small", tmp_path / "nowhere.pth")
 
 
+@pytest.mark.slow
 def test_weights_are_found_in_torch_hubs_cache(
     raft_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

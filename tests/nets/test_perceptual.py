@@ -42,6 +42,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     return tmp_path / "torch", tmp_path / "hf"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["conv1_2", "conv3_4", "conv5_4"])
 def test_equals_torchvision(layer: str, tmp_path: Path) -> None:
     network, state = stand_in(layer)

@@ -203,6 +203,7 @@ def test_errors() -> None:
         deform_conv2d(x[0], offset, weight)
 
 
+@pytest.mark.slow
 def test_torchvision_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, vitm.ops.deform; assert 'torchvision' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

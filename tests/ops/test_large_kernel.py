@@ -139,6 +139,7 @@ def test_module_is_a_depthwise_conv2d(rng: torch.Generator) -> None:
     assert [name for name, _ in DepthwiseConv2d(3, 7, bias=False).named_parameters()] == ["weight"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_memory(memory_format: torch.memory_format, extra_peak, rng: torch.Generator) -> None:
     """At most twice conv2d's, in either format."""
