@@ -26,9 +26,9 @@ from skimage import data
 from torch import Tensor
 
 from vitm.nets.flow import FlowName
+from vitm.ops.schedule import clues
 from vitm.ops.tiling import row_bands
 from vitm.papers.vitm_tc import VITMTC
-from vitm.papers.vitm_tc.schedule import clues
 from vitm.papers.vitm_tc.spill import Spill
 
 

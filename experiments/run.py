@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments.entries import Entry, entry_names, find_entry
+from vitm.cli.options import frame_rate
 
 COMMANDS = ("fit", "validate", "test", "predict")
 USAGE = """\
@@ -106,7 +107,7 @@ def _parse(args: list[str], predicting: bool) -> tuple[argparse.Namespace, list[
         parser.add_argument("--input", type=Path)
         parser.add_argument("--output", type=Path)
         parser.add_argument("--assume")
-        parser.add_argument("--fps", type=_rate, default=Fraction(24))
+        parser.add_argument("--fps", type=frame_rate, default=Fraction(24))
         parser.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu")
     else:
         parser.add_argument("--resume", nargs="?", const="newest")
@@ -117,16 +118,6 @@ def _parse(args: list[str], predicting: bool) -> tuple[argparse.Namespace, list[
     if not predicting and (misplaced := {"--input", "--output", "--assume", "--fps", "--device"} & set(rest)):
         raise UsageError(f"{sorted(misplaced)[0]} belongs to predict (a device for training: --trainer.accelerator)")
     return options, rest
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of frames a second, such as 24 or 24000/1001")
-    return rate
 
 
 def _device(text: str) -> torch.device:

@@ -129,7 +129,7 @@ def test_list_and_help(capsys):
         (["kpn_mfi", "predict", "--model.alpha", "1", "--checkpoint", "x"], "predict takes no"),
         (["kpn_mfi", "--data.root", "does/not/exist"], "does/not/exist"),
         (["kpn_mfi", "--device", "cpu"], "--device belongs to predict"),
-        (["kpn_mfi", "predict", "--fps", "1/0"], "no positive number of frames"),
+        (["kpn_mfi", "predict", "--fps", "1/0"], "no frame rate"),
         (["kpn_mfi", "predict", "--device", "abacus"], "cannot be used here"),
     ],
 )

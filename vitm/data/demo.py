@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from vitm.data.camera import CameraPath, Clip, Pose, film
-from vitm.data.panorama import Panorama, exposed, glare
+from vitm.data.panorama import Floats, Panorama, exposed, glare
 from vitm.data.photographs import PHOTOGRAPHS
 from vitm.data.render import render
 from vitm.data.stage import STAGES
@@ -52,10 +52,14 @@ class Scene:
     surface: str | None
     seed: int
 
+    def light(self, height: int, grey_nits: float = 30.0) -> Floats:
+        """The scene's linear BT.2020 panorama (height, 2 height, 3), with its glare; see `exposed`."""
+        room = STAGES[self.stage](np.random.default_rng(self.seed), list(self.photos), self.surface)
+        return glare(exposed(render(room, height), grey_nits))
+
     def world(self, height: int = 896) -> Panorama:
         """The scene's panorama of `height` rows, graded for a 4000 cd/m2 display."""
-        room = STAGES[self.stage](np.random.default_rng(self.seed), list(self.photos), self.surface)
-        return Panorama(glare(exposed(render(room, height), _GREY_NITS[self.stage])), PEAK_NITS)
+        return Panorama(self.light(height, _GREY_NITS[self.stage]), PEAK_NITS)
 
     def path(self, take: int, takes: int) -> CameraPath:
         """The camera of one of several takes: together they look all around."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from vitm.ops.schedule import clues, key_frames
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -64,13 +66,11 @@ class Schedule:
 
     def around(self, key: int, frames: int) -> Ints:
         """The frames of a clip that may be references of a key, in temporal order."""
-        reach = self.clue_stride * self.clues_per_direction
-        times: Ints = np.arange(key - reach, key + reach + 1, self.clue_stride)
-        return np.asarray(times[(times >= 0) & (times < frames) & (times != key)])
+        return np.array(sorted(clues(key, frames, self.clues_per_direction, self.clue_stride)), np.int64)
 
     def keys(self, frames: int) -> Ints:
         """All key frames of a clip."""
-        return np.union1d(np.arange(0, frames, self.key_stride), [frames - 1])
+        return np.array(key_frames(frames, self.key_stride))
 
     def draw_key(self, rng: np.random.Generator, frames: int) -> Plan:
         """One key anywhere in the clip and its references: ICAM's sample, W = K = 1, N = 1 + R."""

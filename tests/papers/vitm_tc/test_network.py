@@ -8,10 +8,10 @@ from tests.papers.vitm_tc.conftest import WIDTHS, assert_equal
 from tests.reference import vitm_tc as reference
 from vitm.nets.complexity import count_parameters
 from vitm.nets.flow import ZeroFlow
+from vitm.ops.schedule import clues, key_frames
 from vitm.papers.vitm_tc import FCPM, ICAM, VITMTC
 from vitm.papers.vitm_tc.exposure import exposure_gain, over_exposure
 from vitm.papers.vitm_tc.fcpm import Step
-from vitm.papers.vitm_tc.schedule import clues, key_frames
 
 SMALL = {"widths": WIDTHS, "clues_per_direction": 2, "clue_stride": 3, "key_stride": 3, "neighbours": 2}
 COMBINED, STEP, FUSED, HALF_FUSED = 441_925, 535_616, 75_523, 38_659

@@ -7,15 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from vitm.color import bt2020_to_bt709
 from vitm.data.demo import VERSION, Scene, demo_scenes
 from vitm.data.layouts import Split
-from vitm.data.panorama import exposed, glare
-from vitm.data.render import render
-from vitm.data.stage import STAGES
 from vitm.video import write_exr
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -52,7 +48,6 @@ def demo_file(root: Path, scene: Scene, height: int) -> Path:
 
 
 def _write(path: Path, scene: Scene, height: int) -> None:
-    room = STAGES[scene.stage](np.random.default_rng(scene.seed), list(scene.photos), scene.surface)
-    light = torch.from_numpy(glare(exposed(render(room, height)))).permute(2, 0, 1)
+    light = torch.from_numpy(scene.light(height)).permute(2, 0, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_exr(path, bt2020_to_bt709(light).clamp(0, 65504).permute(1, 2, 0).numpy(), primaries="bt709", half=True)

@@ -39,12 +39,12 @@ class WindowTask(InverseToneMappingTask):
         self,
         network: nn.Module,
         arguments: dict[str, Any],
-        lr: float,
-        betas: tuple[float, float],
-        schedule: Schedule,
-        milestones: Sequence[int],
-        compile: bool,
-        test_metrics: list[str] | None,
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule = "halving",
+        milestones: Sequence[int] = MILESTONES,
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
     ) -> None:
         super().__init__(compile, test_metrics)
         self.network, self.arguments = network, arguments
@@ -114,26 +114,14 @@ class MResNetTask(WindowTask):
     """The multi-frame ResNet of Table 3: all frames stacked on the channels of an SRResNet.
 
     Args:
-        lr: see `WindowTask`.
-        betas: see `WindowTask`.
-        schedule: see `WindowTask`.
-        milestones: see `WindowTask`.
-        compile: run the network through torch.compile.
-        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
-        **network: arguments of `SRResNet`.
+        frames: see `SRResNet`; 2 T + 1.
+        width: see `SRResNet`.
+        blocks: see `SRResNet`.
+        **recipe: see `WindowTask`.
     """
 
     name: ClassVar[str] = "srresnet"
 
-    def __init__(
-        self,
-        lr: float = 5e-4,
-        betas: tuple[float, float] = (0.9, 0.999),
-        schedule: Schedule = "halving",
-        milestones: Sequence[int] = MILESTONES,
-        compile: bool = False,
-        test_metrics: list[str] | None = None,
-        **network: Any,
-    ) -> None:
-        arguments = constructor_arguments(SRResNet, network)
-        super().__init__(SRResNet(**network), arguments, lr, betas, schedule, milestones, compile, test_metrics)
+    def __init__(self, frames: int = 5, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
+        network = SRResNet(frames, width, blocks)
+        super().__init__(network, {"frames": frames, "width": width, "blocks": blocks}, **recipe)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vitm.nets.flow import FlowEstimator, FlowName, flow_estimator
+from vitm.ops.schedule import clues, key_frames, nearest_keys
 from vitm.papers.vitm_tc import fcpm
 from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
 from vitm.papers.vitm_tc.icam import ICAM, Alignment, Reference, pad
-from vitm.papers.vitm_tc.schedule import clues, key_frames, nearest_keys
 from vitm.papers.vitm_tc.spill import Entry, Spill
 
 Flow = FlowEstimator | Callable[[Tensor, Tensor], Tensor]
