@@ -72,6 +72,19 @@ def fusion(state: State, current: Tensor, aligned: Tensor) -> Tensor:
     return current + x
 
 
+def gain(ldr: Tensor, x_linear: np.ndarray, clipped: np.ndarray) -> float:
+    """The ratio of the medians (the lower ones) of what neither clips, of every fourth pixel either way."""
+    seen = ((clipped == 0) & (alpha(ldr).numpy() == 0))[0, 0, ::4, ::4]
+    ours, theirs = (x.mean(1)[0, ::4, ::4][seen] for x in ((ldr**2.2).numpy(), x_linear))
+    middle = (len(ours) - 1) // 2
+    return float(np.sort(ours)[middle] / np.sort(theirs)[middle]) if len(ours) else 1.0
+
+
+def code_gain(key: Tensor, frame: Tensor, flow: Tensor) -> float:
+    """What the codes of a frame are multiplied by to have the key's exposure."""
+    return gain(key, warp(frame**2.2, flow).numpy(), warp(alpha(frame), flow).numpy()) ** (1 / 2.2)
+
+
 def icam(
     state: State, key: Tensor, references: Sequence[Tensor], flows: Sequence[Tensor], swin: Callable[[Tensor], Tensor]
 ) -> Tensor:
@@ -79,7 +92,7 @@ def icam(
     first = layers(state, "first")
     current, deep = stack(key, first), []
     for frame, flow in zip(references, flows, strict=True):
-        reference = stack(frame, first)
+        reference = stack(frame, first) * code_gain(key, frame, flow)
         aligned = deformation(state, current, reference, correction(state, current, reference, flow))
         deep.append(stack(aligned, layers(state, "aggregation.stem"), stride=2))
         current = fusion(state, current, aligned)
@@ -95,9 +108,7 @@ def icam(
         (weight, bias), *convs = layers(state, f"decoder.{i}")
         x = F.conv2d(F.interpolate(x, scale_factor=2, mode="bilinear"), weight, bias)
         x = stack(torch.cat([x, levels.pop()], 1), convs)
-    return F.relu(
-        stack(x, layers(state, "last") or [(state["last.weight"], state["last.bias"])], last=False) + key**2.2
-    )
+    return F.relu(stack(x, [(state["last.weight"], state["last.bias"])], last=False) + key) ** 2.2
 
 
 def alpha(ldr: Tensor, tau: float = 0.95) -> Tensor:
@@ -125,11 +136,7 @@ def merged(state: State, ldr: Tensor, keys, key_ldrs, flows, neighbours: int) ->
     warped = []
     for key, key_ldr, flow in zip(keys, key_ldrs, flows, strict=True):
         x, clipped = warp(key, flow).numpy(), warp(alpha(key_ldr), flow).numpy()
-        seen = ((clipped == 0) & (alpha(ldr).numpy() == 0))[0, 0, ::4, ::4]
-        ours, theirs = ((ldr**2.2).numpy().mean(1)[0, ::4, ::4][seen], x.mean(1)[0, ::4, ::4][seen])
-        middle = (len(ours) - 1) // 2  # the lower one of two
-        gain = np.sort(ours)[middle] / np.sort(theirs)[middle] if len(ours) else 1.0
-        warped.append(torch.from_numpy(x * np.float32(gain)))
+        warped.append(torch.from_numpy(x * np.float32(gain(ldr, x, clipped))))
     blank = [torch.zeros_like(ldr)] * (neighbours - len(warped))
     masks = combination(state, "masks", torch.cat([ldr, *warped, *blank], 1))[0, : len(warped)].softmax(0)
     return sum(mask * x for mask, x in zip(masks, warped, strict=True))

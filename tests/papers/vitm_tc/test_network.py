@@ -52,7 +52,9 @@ def test_pipeline_is_the_equations(make, clip):
     def flow(t, other):
         features = [reference.stack(x, reference.layers(icam, "first")) for x in (ldr[t], ldr[other])]
         still = torch.zeros(1, 2, 16, 32)
-        return still if t == other else reference.correction(icam, *features, motion(ldr[t], ldr[other]))
+        estimated = motion(ldr[t], ldr[other])
+        features[1] = features[1] * reference.code_gain(ldr[t], ldr[other], estimated)
+        return still if t == other else reference.correction(icam, *features, estimated)
 
     expected = reference.pipeline(dict(network.fcpm.state_dict()), ldr, keys, flow, neighbours=2)
     assert_equal(network(frames), torch.stack(expected, 1))

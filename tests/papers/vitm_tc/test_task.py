@@ -67,7 +67,7 @@ def fcpm_task(first_stage, **options):
 def test_icam_trains_and_half_rate_is_for_alignment(root, tmp_path):
     task = icam_task(lr=1e-3, schedule="constant")
     before = {k: v.clone() for k, v in task.network.state_dict().items()}
-    trainer(tmp_path, 3).fit(task, sequences(root, "references"))
+    trainer(tmp_path, 6).fit(task, sequences(root, "references"))  # what starts at zero lets nothing through at first
     after = task.network.state_dict()
     changed = {k.split(".")[1] for k in before if not torch.equal(before[k], after[k])}
     assert {"first", "correction", "deformation", "fusion", "encoder", "aggregation", "decoder", "last"} <= changed

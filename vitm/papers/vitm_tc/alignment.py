@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from vitm.ops.deform import DeformConv2d
 from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.ops.warp import warp
 
+Layer = TypeVar("Layer", bound=nn.Module)
 BAND_PIXELS = 2**22  # of a map at full resolution, in inference
 CPU_BAND_PIXELS = 2**15  # for each thread
 
@@ -90,7 +92,7 @@ class FlowCorrection(nn.Module):
 class GuidedDeformation(nn.Module):
     """D of equation 5: deformable convolution whose offsets are the flow plus a learned residue, as in BasicVSR++.
 
-    Starts with the flow alone as offset, and with half of each sample.
+    Starts as `warp_features` along the flow.
 
     Args:
         channels: of the features F^l.
@@ -105,6 +107,9 @@ class GuidedDeformation(nn.Module):
         self.offset = conv_stack(3 * channels + 2, channels, channels, channels, 27 * groups, last=False)
         self.deform = DeformConv2d(channels, channels, 3)
         zero(self.offset[-1])
+        zero(self.deform)
+        with torch.no_grad():
+            nn.init.dirac_(self.deform.weight).mul_(2)  # the modulation starts as a half
 
     def forward(self, current: Tensor, reference: Tensor, flow: Tensor) -> Tensor:
         """Align the features of a reference.
@@ -149,6 +154,8 @@ class DenseBlock(nn.Module):
 class Fusion(nn.Module):
     """M^l_ref and F_u of equation 6: how much of an aligned feature is of use, and its place in the current one.
 
+    Starts by leaving the current one as it is.
+
     Args:
         channels: of the features F^l.
     """
@@ -156,7 +163,9 @@ class Fusion(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mask = conv_stack(channels, channels, channels, last=False)
-        self.blocks = nn.ModuleList(DenseBlock(n * channels, channels) for n in (2, 1, 1))
+        blocks = [DenseBlock(n * channels, channels) for n in (2, 1, 1)]
+        zero(blocks[-1].last)
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, current: Tensor, aligned: Tensor) -> Tensor:
         """F^l_cur and the aligned feature, both (B, C, H, W) -> the fused feature (B, C, H, W)."""
@@ -169,7 +178,8 @@ class Fusion(nn.Module):
         return torch.cat([current, aligned * self.mask(aligned).sigmoid()], 1)
 
 
-def zero(layer: nn.Module) -> None:
+def zero(layer: Layer) -> Layer:
     """Set the parameters of a layer to zero."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+    return layer

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from vitm.color import gamma22_eotf as linearise  # f^-1 of equations 1 and 14
+from vitm.ops.warp import warp
 
-__all__ = ["composite", "exposure_gain", "linearise", "over_exposure"]
+__all__ = ["code_gain", "composite", "exposure_gain", "linearise", "over_exposure"]
 
 BLACK = 1e-5  # linear light: about code 1 of 255
 
@@ -58,3 +59,21 @@ def exposure_gain(frame: Tensor, other: Tensor, valid: Tensor) -> Tensor:
         medians.append(light.flatten(1).nanmedian(1).values[:, None, None, None])
     usable = (medians[0] > BLACK) & (medians[1] > BLACK)  # False for NaN, where nothing is valid
     return torch.where(usable, medians[0] / medians[1], 1.0)
+
+
+@torch.no_grad()
+def code_gain(ldr: Tensor, other: Tensor, flow: Tensor, tau: float = 0.95) -> Tensor:
+    """What the camera codes of `other` must be multiplied by to have the exposure of `ldr`; see `exposure_gain`.
+
+    Args:
+        ldr: (B, 3, H, W), camera code in [0, 1].
+        other: the same.
+        flow: (B, 2, H, W), pixels, x first; `warp(other, flow)` resembles `ldr`.
+        tau: see `over_exposure`.
+
+    Returns:
+        (B, 1, 1, 1), fp32.
+    """
+    warped = warp(torch.cat([linearise(other), over_exposure(other, tau)], 1), flow)
+    unclipped = (over_exposure(ldr, tau) == 0) & (warped[:, 3:] == 0)
+    return exposure_gain(linearise(ldr), warped[:, :3], unclipped) ** (1 / 2.2)

@@ -19,8 +19,9 @@ from vitm.papers.vitm_tc.alignment import (
     conv_stack,
     in_bands,
     warp_features,
+    zero,
 )
-from vitm.papers.vitm_tc.exposure import composite, linearise, over_exposure
+from vitm.papers.vitm_tc.exposure import code_gain, composite, linearise, over_exposure
 
 Alignment = Literal["dcn", "corrected", "flow", "none"]
 STRIDE = 16  # four halvings
@@ -41,10 +42,10 @@ class Reconstruction(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A reference frame of a key.
+    """A reference frame of a key; `ICAM.reference` makes it.
 
     Attributes:
-        features: F^l_ref (B, C, H, W), from `ICAM.encode`.
+        features: F^l_ref (B, C, H, W), in the key's exposure.
         flow: from the key to the reference (B, 2, H, W), pixels, x first.
         present: (B, 1, 1, 1), False for samples that have no such reference; None: all have it.
     """
@@ -98,6 +99,10 @@ class GlobalAggregation(nn.Module):
         self.swin = SwinBlocks(deep, blocks=4, heads=heads)
         with torch.no_grad():  # references are many and the weights are the same for all: start from the key's features
             self.merge.weight[:, :deep].copy_(torch.eye(deep))
+            nn.init.zeros_(self.merge.bias)
+        for name, parameter in self.swin.named_parameters():
+            if "attn.proj" in name or "mlp.fc2" in name:
+                nn.init.zeros_(parameter)
 
     def forward(self, current: Tensor, reference: Tensor) -> Tensor:
         """F^g_cur and F^g_ref, both (B, C, H/16, W/16) -> F^g_cur with what the reference adds."""
@@ -110,7 +115,8 @@ class ICAM(nn.Module):
     """Incremental clue aggregation: a key frame and its references in, the key frame in linear light out.
 
     Convention: any height and width; they are padded to multiples of 16 by reflection (replication below 16 pixels).
-    The order of the references matters: they are folded in one after another. Without any it is a plain U-Net.
+    The order of the references matters: they are folded in one after another. Without any it is a plain U-Net. An
+    untrained network passes the key on, however many references it has.
 
     Args:
         widths: channels at 1/1, 1/2, 1/4, 1/8 and 1/16.
@@ -119,6 +125,7 @@ class ICAM(nn.Module):
         use_global: aggregate deep features, too (Table 2, d).
         groups: deformable groups.
         heads: attention heads.
+        exposure_match: bring the features of references to the key's exposure; otherwise as printed.
         tau: see `over_exposure`.
         checkpointing: in training, compute what is inside a step for a reference anew on the way back. Memory grows by
             a few maps a reference, not by a hundred.
@@ -134,6 +141,7 @@ class ICAM(nn.Module):
         use_global: bool = True,
         groups: int = 8,
         heads: int = 8,
+        exposure_match: bool = True,
         tau: float = 0.95,
         checkpointing: bool = False,
     ) -> None:
@@ -144,16 +152,22 @@ class ICAM(nn.Module):
             raise ValueError(f"ICAM has five levels, got the widths {tuple(widths)}")
         self.channels = channels = widths[0]
         self.align_by = align
+        self.exposure_match = exposure_match
         self.tau = tau
         self.checkpointing = checkpointing
         self.first = conv_stack(3, channels, channels)
+        for parameter in self.first.parameters():
+            if parameter.ndim == 1:
+                nn.init.zeros_(
+                    parameter
+                )  # biases, so that the features of a longer exposure are a multiple: see `gain`
         self.correction = FlowCorrection(channels) if align in ("corrected", "dcn") else None
         self.deformation = GuidedDeformation(channels, groups) if align == "dcn" else None
         self.fusion = Fusion(channels)
         self.encoder = Encoder(widths)
         self.aggregation = GlobalAggregation(widths, heads) if use_global else None
         self.decoder = nn.ModuleList(DecoderBlock(b, a) for a, b in reversed([*pairwise(widths)]))
-        self.last = nn.Conv2d(channels, 3, 3, 1, 1)
+        self.last = zero(nn.Conv2d(channels, 3, 3, 1, 1))
 
     def forward(self, key: Tensor, references: Tensor, flows: Tensor, present: Tensor | None = None) -> Tensor:
         """Reconstruct key frames; see `reconstruct`.
@@ -190,10 +204,11 @@ class ICAM(nn.Module):
             raise ValueError(f"present must be ({B}, {R}), got {tuple(present.shape)}")
         key = pad(key)
         clues = (
-            Reference(
-                self.encode(pad(references[:, j])),
+            self.reference(
+                key,
+                pad(references[:, j]),
                 pad(flows[:, j], "replicate"),
-                None if present is None else present[:, j].bool()[:, None, None, None],
+                present=None if present is None else present[:, j].bool()[:, None, None, None],
             )
             for j in range(R)
         )
@@ -202,6 +217,29 @@ class ICAM(nn.Module):
     def encode(self, ldr: Tensor) -> Tensor:
         """F^l, the features of the first encoder block: (B, 3, H, W), camera code in [0, 1] -> (B, C, H, W)."""
         return in_bands(self.first, self.first, ldr.contiguous(memory_format=torch.channels_last), halo=2)
+
+    def reference(
+        self, key: Tensor, frame: Tensor, flow: Tensor, features: Tensor | None = None, present: Tensor | None = None
+    ) -> Reference:
+        """A reference for `aggregate`.
+
+        Args:
+            key: L_cur (B, 3, H, W), camera code in [0, 1].
+            frame: L_ref, the same.
+            flow: from the key to the reference (B, 2, H, W), pixels, x first.
+            features: `encode(frame)`, where it is known already.
+            present: see `Reference`.
+        """
+        features = self.encode(frame) if features is None else features
+        return Reference(features * self.gain(key, frame, flow), flow, present)
+
+    def gain(self, key: Tensor, frame: Tensor, flow: Tensor) -> Tensor | float:
+        """What the features of a frame are multiplied by to have the key's exposure; arguments as of `reference`.
+
+        Another exposure multiplies camera codes by a factor, and the first block passes factors on, but for its biases:
+        so the features are computed once and serve keys of all exposures.
+        """
+        return code_gain(key, frame, flow, self.tau) if self.exposure_match else 1.0
 
     def align(self, current: Tensor, reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         """The features of a reference laid onto the current frame (equation 5), and the corrected flow."""
@@ -234,7 +272,7 @@ class ICAM(nn.Module):
                 x = keep(x, self.aggregation(x, deep), present)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
-        predicted = F.relu(self.last(x).float() + linearise(key))
+        predicted = linearise(F.relu(self.last(x).float() + key))  # as camera codes, which go on above 1
         hdr_linear = composite(key, predicted, over_exposure(key, self.tau))
         return Reconstruction(
             hdr_linear, predicted, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:])

@@ -43,7 +43,8 @@ class VITMTC(nn.Module):
         flow: name of an estimator of `vitm.nets.flow` (the paper: `"gma"`, with weights), or any function of two
             batches of frames that returns the flow from the first to the second. Frozen.
         flow_weights: file of the estimator's weights.
-        exposure_match: see `FCPM`.
+        exposure_match: bring references and reconstructed keys to the exposure of the frame that looks at them;
+            otherwise as printed. See `ICAM` and `FCPM`.
         widths: see `ICAM`.
         align: see `ICAM`.
         use_global: see `ICAM`.
@@ -83,7 +84,7 @@ class VITMTC(nn.Module):
         self.clue_stride = clue_stride
         self.key_stride = 1 if propagation == "none" else key_stride
         self.flow: Flow = flow_estimator(flow, flow_weights) if isinstance(flow, str) else flow
-        self.icam = ICAM(widths, align, use_global, tau=tau, checkpointing=checkpointing)
+        self.icam = ICAM(widths, align, use_global, exposure_match=exposure_match, tau=tau, checkpointing=checkpointing)
         self.fcpm = None if propagation == "none" else FCPM(propagation, neighbours, exposure_match, tau)
 
     def forward(self, ldr: Tensor, window: tuple[int, int] | None = None, max_clues: int | None = None) -> Tensor:
@@ -211,9 +212,12 @@ class VITMTC(nn.Module):
 
         for t in sorted(keys, key=lambda t: (t % self.clue_stride, t)):
             ldr = clip["ldr", t]
-            references = (Reference(features(r), self.reference_flow(ldr, clip["ldr", r])) for r in keys[t])
+            references = (self._reference(ldr, clip["ldr", r], features(r)) for r in keys[t])
             hdr_linear = self.icam.aggregate(ldr, features(t), references).hdr_linear
             clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
+
+    def _reference(self, key: Tensor, frame: Tensor, features: Tensor) -> Reference:
+        return self.icam.reference(key, frame, self.reference_flow(key, frame), features)
 
     def _look_back(self, clip: Clip, fcpm: FCPM, near: dict[int, list[int]]) -> None:
         """From the last frame to the first: puts "merged", "backward" and the "flow" to the frame before."""
@@ -233,13 +237,15 @@ class VITMTC(nn.Module):
 
         @lru_cache(maxsize=2 * fcpm.neighbours)
         def flow(t: int, other: int) -> Tensor:
-            source = clip["ldr", t]
+            source, target = clip["ldr", t], clip["ldr", other]
             if t == other:
                 return source.new_zeros(len(source), 2, *source.shape[2:])
-            estimated = self.estimate(source, clip["ldr", other])
+            estimated = self.estimate(source, target)
             if correction is None:
                 return estimated
-            corrected: Tensor = correction(features(t), features(other), estimated, (share(t, 0), share(other, 1)))
+            gain = self.icam.gain(source, target, estimated)
+            shares = share(t, 0), share(other, 1) * gain
+            corrected: Tensor = correction(features(t), features(other) * gain, estimated, shares)
             return corrected
 
         merged_after: Tensor | None = None

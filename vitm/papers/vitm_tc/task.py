@@ -23,6 +23,7 @@ from vitm.papers.vitm_tc.network import VITMTC
 from vitm.zoo import network_state, read_checkpoint
 
 CHUNK = 8  # frames that are measured at once
+FIRST_STAGE = ("widths", "align", "use_global", "exposure_match", "tau", "flow")  # arguments that FCPM shares with ICAM
 
 
 class SequenceTask(InverseToneMappingTask):
@@ -252,7 +253,7 @@ class FCPMTask(AdversarialTask, SequenceTask):
         first = None if icam is None else read_checkpoint(icam)
         if first is not None:
             theirs = first.get("vitm", {}).get("arguments", {})
-            network |= {k: theirs[k] for k in ("widths", "align", "use_global", "tau", "flow") if k in theirs}
+            network |= {k: theirs[k] for k in FIRST_STAGE if k in theirs}
         self.network = VITMTC(**network)
         if self.network.fcpm is None:
             raise ValueError("propagation='none' has no FCPM to train; ICAM alone is the first stage")
