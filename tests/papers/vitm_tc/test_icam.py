@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from tests.papers.vitm_tc.conftest import WIDTHS, assert_equal
 from tests.reference import vitm_tc as reference

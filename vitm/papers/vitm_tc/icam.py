@@ -158,9 +158,7 @@ class ICAM(nn.Module):
         self.first = conv_stack(3, channels, channels)
         for parameter in self.first.parameters():
             if parameter.ndim == 1:
-                nn.init.zeros_(
-                    parameter
-                )  # biases, so that the features of a longer exposure are a multiple: see `gain`
+                nn.init.zeros_(parameter)  # biases: features of a longer exposure are a multiple, see `gain`
         self.correction = FlowCorrection(channels) if align in ("corrected", "dcn") else None
         self.deformation = GuidedDeformation(channels, groups) if align == "dcn" else None
         self.fusion = Fusion(channels)
