@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.ops.warp import warp
-from vitm.papers.vitm_tc.alignment import conv_stack, in_bands
+from vitm.papers.vitm_tc.alignment import conv_stack, in_bands, zero
 from vitm.papers.vitm_tc.exposure import exposure_gain, linearise, over_exposure
 
 Propagation = Literal["both", "forward", "backward", "warp"]
@@ -57,7 +57,8 @@ class CombinationBlock(nn.Module):
 class FCPM(nn.Module):
     """Feature and clue propagation: what `VITMTC` does to each frame once the keys around it are reconstructed.
 
-    Key frames come as (B, 4, H, W): their linear light, and in the last channel where they were clipped.
+    Key frames come as (B, 4, H, W): their linear light, and in the last channel where they were clipped. The residual
+    of equation 12 starts at zero.
 
     Args:
         propagation: what refines the combined keys (Table 3). `"both"`, `"forward"`, `"backward"`, or nothing:
@@ -88,6 +89,8 @@ class FCPM(nn.Module):
         self.forward_step = Step() if propagation in ("both", "forward") else None
         states = (self.backward_step is not None) + (self.forward_step is not None)
         self.fuse = conv_stack(states * WIDTH, WIDTH, 3, last=False) if states else None
+        if self.fuse is not None:
+            zero(self.fuse[-1])
 
     def merge(self, ldr: Tensor, keys: Sequence[Tensor], flows: Sequence[Tensor]) -> Tensor:
         """Combine the keys around a frame.
