@@ -24,6 +24,7 @@ from rich.markup import escape
 
 from experiments.entries import Entry, entry_names, find_entry
 from vitm.cli.options import frame_rate
+from vitm.video.atomic import replace_when_whole
 
 COMMANDS = ("fit", "validate", "test", "predict")
 USAGE = """\
@@ -34,6 +35,7 @@ Without a command: fit, then test. Without --data.root or --data.pairs: demo dat
 
   --list                list the entries
   --resume [RUN]        go on with a run (its folder; default: the newest run of ENTRY)
+  --name NAME           call the run's folder so (default: the time); the same command again goes on with it
   --checkpoint PATH     weights for validate, test and predict (default: the best of the newest run of ENTRY)
   --input PATH          predict: an SDR video or folder of frames (default: a demo clip)
   --output FOLDER       predict: where to write (default: the folder of the run)
@@ -81,6 +83,8 @@ def _run(args: list[str]) -> int:
         _list()
         return 0
     entry = find_entry(args.pop(0))
+    if "missing" in entry.about:
+        raise UsageError(f"{entry.name} cannot be run: {entry.about['missing']}")
     command = args.pop(0) if args and args[0] in COMMANDS else None
     if args and not args[0].startswith("-"):
         raise UsageError(f"unknown command {args[0]!r}; expected one of {', '.join(COMMANDS)}, or an option")
@@ -111,6 +115,7 @@ def _parse(args: list[str], predicting: bool) -> tuple[argparse.Namespace, list[
         parser.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu")
     else:
         parser.add_argument("--resume", nargs="?", const="newest")
+        parser.add_argument("--name")
     try:
         options, rest = parser.parse_known_args(args)
     except argparse.ArgumentError as error:
@@ -138,11 +143,16 @@ def _list() -> None:
 
 def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> int:
     import wandb
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from experiments.results import describe
+    from experiments.slurm import go_on_later
+    from vitm.callbacks import StopWhenTold
 
     if options.resume and command not in (None, "fit"):
         raise UsageError(f"--resume continues a fit, and does not go with {command}")
+    if options.name and (options.resume or Path(options.name).name != options.name):
+        raise UsageError(f"--name {options.name} should be the name of a folder, without --resume")
     checkpoint = _checkpoint(entry, command, options)
     folder, resumed = _run_folder(entry, command, options, flags)
     if resumed:
@@ -155,7 +165,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     if demo and not resumed and "--help" not in flags:
         from experiments.demo import demo_data
 
-        if "LOCAL_RANK" not in os.environ:
+        if _first_process():
             console.print(DEMO, soft_wrap=True)
         config_flags += ["--data.root", str(demo_data(entry.about.get("demo", "triplets")))]
 
@@ -164,16 +174,23 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     elif not resumed and "--help" not in flags:
         config_flags += _earlier_stages(entry, options.runs, "demo" if demo else "data", flags)
     tags = ["demo"] if demo else ["data"]
-    cli = _cli(entry, command, folder, tags, resumed, checkpoint, [*config_flags, *flags])
-    if cli.trainer.is_global_zero:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        cli.parser.save(cli.config, folder / "config.yaml", overwrite=True, skip_unset=False)
-        (folder / "tags").write_text(" ".join(tags))
-        describe(console, entry, cli.model, cli.datamodule, folder)
-    try:
-        _work(cli, entry, command, folder, checkpoint, resumed=resumed, demo=demo)
-    finally:
-        wandb.finish()
+    with StopWhenTold() as stop:
+        cli = _cli(entry, command, folder, tags, resumed, checkpoint, stop, [*config_flags, *flags])
+        if cli.trainer.is_global_zero:
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            with replace_when_whole(folder / "config.yaml") as part:  # a slower process may be reading it
+                cli.parser.save(cli.config, part, overwrite=True, skip_unset=False)
+            (folder / "tags").write_text(" ".join(tags))
+            describe(console, entry, cli.model, cli.datamodule, folder)
+        try:
+            _work(cli, entry, command, folder, checkpoint, resumed=resumed, demo=demo)
+        except SIGTERMException:
+            wandb.finish()
+            if stop.at_limit and "SLURM_JOB_ID" in os.environ and cli.trainer.is_global_zero:
+                return go_on_later(stop.trained)
+            raise
+        finally:
+            wandb.finish()
     return 0
 
 
@@ -275,7 +292,12 @@ def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace, 
         if not (folder / pattern).is_file():
             raise FileNotFoundError(f"nothing to resume: {folder / pattern} does not exist")
         return folder, True
-    job = os.environ.get("SLURM_JOB_ID")
+    last = Path("checkpoints/last.ckpt")
+    if options.name:
+        folder = options.runs / entry.name / options.name
+        return folder, command in (None, "fit") and (folder / last).is_file()
+    task = "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    job = os.environ.get("SLURM_JOB_ID") if task else None  # in a session at a terminal, runs are runs as anywhere
     unique = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if job:  # known to all processes of a job, also after it was requeued; runs of one job differ in their options
         unique = f"slurm-{job}-{command or 'run'}-{sha256(' '.join(flags).encode()).hexdigest()[:6]}"
@@ -284,7 +306,12 @@ def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace, 
     os.environ["VITM_RUN_ID"] = unique
     folder = options.runs / entry.name / unique
     requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and command in (None, "fit")
-    return folder, requeued and (folder / "checkpoints" / "last.ckpt").is_file()
+    return folder, requeued and (folder / last).is_file()
+
+
+def _first_process() -> bool:
+    """Whether this is the process that speaks for the others."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def _cli(
@@ -294,15 +321,16 @@ def _cli(
     tags: list[str],
     resumed: bool,
     checkpoint: Path | None,
+    stop: Any,
     args: list[str],
 ) -> Any:
     """The task, the data module and the trainer of an entry, built by LightningCLI from its signatures."""
     from lightning.pytorch import callbacks as pl
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-    from lightning.pytorch.loggers import CSVLogger
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-    from experiments.tracking import wandb_logger
+    from experiments.checks import check_network, check_trainer
+    from experiments.tracking import csv_logger, wandb_logger
     from vitm.callbacks import AnalyticBaselines, LastCheckpoint, Previews, Throughput, WholeCheckpointIO
 
     class ExperimentCLI(LightningCLI):
@@ -311,24 +339,26 @@ def _cli(
 
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             # bad input is an error before a run folder exists
-            _check_network(self.model, folder / "checkpoints" / "last.ckpt" if resumed else checkpoint)
-            if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+            check_network(self.model, folder / "checkpoints" / "last.ckpt" if resumed else checkpoint)
+            if _first_process():
                 self.datamodule.prepare_data()
                 for stage in (command,) if command else ("fit", "test"):
                     self.datamodule.setup(stage)
             config = self.config_init["trainer"]
+            check_trainer(self.model, config)
             checkpoints = folder / "checkpoints"
             monitor, mode = self.model.monitor
             ours = [
                 pl.ModelCheckpoint(checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False),
                 LastCheckpoint(checkpoints),
+                stop,
                 *([] if config.logger is False else [pl.LearningRateMonitor("step")]),
                 Throughput(),
                 *([AnalyticBaselines()] if self.model.analytic else []),
                 Previews(folder / "previews"),
             ]
             loggers = [
-                CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=1),
+                csv_logger(folder, resumed),
                 wandb_logger(entry, folder, command or "fit", tags, resumed, self.config),
             ]
             try:
@@ -349,6 +379,8 @@ def _cli(
         ".*isinstance.treespec",
         "The number of training batches",
         "Found .* eval mode",
+        "Experiment logs directory",
+        "It is recommended to use .*sync_dist",  # metrics sync themselves
     )
     for message in known:
         warnings.filterwarnings("ignore", message)  # known, and nothing that a user can act on
@@ -370,28 +402,6 @@ def _network_flags(checkpoint: Path) -> list[str]:
 
     arguments = read_checkpoint(checkpoint).get("vitm", {}).get("arguments", {})
     return [x for k, v in arguments.items() for x in (f"--model.{k}", v if isinstance(v, str) else json.dumps(v))]
-
-
-def _check_network(task: Any, checkpoint: Path | None) -> None:
-    """A checkpoint of another network, or with other arguments, is an error before any work."""
-    if checkpoint is None:
-        return
-    from vitm.zoo import CheckpointError, read_checkpoint
-
-    identity = read_checkpoint(checkpoint).get("vitm")
-    if identity is None:
-        raise CheckpointError(f"{checkpoint} was not written by experiments.run")
-    if identity["network"] != task.name:
-        raise CheckpointError(f"{checkpoint} is a checkpoint of {identity['network']}, not of {task.name}")
-    theirs, ours = identity["arguments"], task.arguments
-    different = [
-        f"{k}: {theirs.get(k)} there, {v} here" for k, v in ours.items() if json.dumps(theirs.get(k)) != json.dumps(v)
-    ]
-    if different:
-        raise CheckpointError(
-            f"{checkpoint} was trained with other network arguments ({'; '.join(different)}); "
-            "give the same --model options"
-        )
 
 
 if __name__ == "__main__":

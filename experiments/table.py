@@ -72,29 +72,34 @@ def collect(table: str, runs: Path, tag: str) -> list[Row]:
         known = sorted({name.rpartition("/")[0] for name in entry_names() if "/table" in name})
         raise ValueError(f"no table {table!r}; there are {', '.join(known)}")
     rows = []
-    for entry in sorted(map(find_entry, names), key=lambda e: _natural(str(e.about["row"]))):
-        folders = [runs / entry.name]
-        if not yaml.safe_load(entry.configs[-1].read_text()).keys() - {"entry"}:
-            folders.append(runs / entry.configs[0].parent.relative_to(Path(__file__).parent))
-        newest: dict[int, dict[str, Any]] = {}
-        expected = _recipe(entry, tag)
-        files = [file for folder in folders for file in folder.glob("*/metrics.json")]
-        for file in sorted(files, key=lambda f: f.stat().st_mtime):
-            run = json.loads(file.read_text())
-            if run["stage"] == "test" and tag in (file.parent / "tags").read_text().split():
-                config = _config(run.get("checkpoint"), file.parent)
-                run["changed"] = sorted(k for k, v in expected.items() if config.get("model", {}).get(k, v) != v)
-                newest[int(config["seed_everything"])] = run
+    for entry in sorted(map(find_entry, names), key=lambda e: (e.about.get("order", 0), _natural(str(e.about["row"])))):
+        newest = finished(entry, runs, tag)
         rows.append(Row(entry, tuple(newest[seed] for seed in sorted(newest)), tuple(sorted(newest))))
     return rows
 
 
-def _config(checkpoint: str | None, run: Path) -> dict[str, Any]:
-    """The configuration of the run that trained what was measured, or else of the one that measured it."""
-    trained = Path(checkpoint).parents[1] / "config.yaml" if checkpoint else run
-    path = trained if trained.is_file() else run / "config.yaml"
-    config: dict[str, Any] = yaml.safe_load(path.read_text())
-    return config
+def finished(entry: Entry, runs: Path, tag: str) -> dict[int, dict[str, Any]]:
+    """Seed -> the newest finished run of an entry: its `metrics.json`, and the `config` and `folder` of its training.
+
+    A row that changes nothing is a run of its base, and takes those too.
+    """
+    newest: dict[int, dict[str, Any]] = {}
+    expected = _recipe(entry, tag)
+    files = [file for name in {entry.name, entry.same_as} for file in (runs / name).glob("*/metrics.json")]
+    for file in sorted(files, key=lambda f: f.stat().st_mtime):
+        run = json.loads(file.read_text())
+        if run["stage"] == "test" and tag in (file.parent / "tags").read_text().split():
+            folder = _trained_in(run.get("checkpoint"), file.parent)
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            run["changed"] = sorted(k for k, v in expected.items() if config.get("model", {}).get(k, v) != v)
+            newest[int(config["seed_everything"])] = run | {"config": config, "folder": folder}
+    return newest
+
+
+def _trained_in(checkpoint: str | None, run: Path) -> Path:
+    """The folder of the run that trained what was measured, or else of the one that measured it."""
+    trained = Path(checkpoint).parents[1] if checkpoint else run
+    return trained if (trained / "config.yaml").is_file() else run
 
 
 def _recipe(entry: Entry, tag: str) -> dict[str, Any]:
@@ -111,8 +116,16 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
+def newest(rows: Sequence[Row]) -> dict[str, Any]:
+    """The run of a table that was finished last, which measured the yardsticks; empty if there is none."""
+    return max((run for row in rows for run in row.runs), key=lambda run: str(run.get("finished")), default={})
+
+
 def cells(rows: Sequence[Row], tag: str) -> tuple[list[str], list[list[str]]]:
-    """Titles, and the cells of each row: paper, ours and, but for demo data, the difference; parameters, seeds."""
+    """Titles, and the cells of each row: paper, ours and, but for demo data, the difference; parameters, seeds.
+
+    Below the rows there is one for each yardstick, such as an analytic operator, of the newest run.
+    """
     kinds = ("paper", "ours") if tag == "demo" else ("paper", "ours", "diff")
     measured = {metric for row in rows for run in row.runs for metric in run["values"]}
     printed = {metric for row in rows for metric in row.entry.about["results"]}
@@ -128,16 +141,23 @@ def cells(rows: Sequence[Row], tag: str) -> tuple[list[str], list[list[str]]]:
         line = [row.name]
         for metric in metrics:
             paper, ours = row.paper(metric), row.ours(metric)
-            digits = 4 if (paper or (ours or (0.0,))[0]) < 2 else 2
+            digits = _digits(paper or (ours or (0.0,))[0])
             line.append("" if paper is None else f"{paper:.{digits}f}")
             spread = "" if ours is None or ours[1] != ours[1] else f" ± {ours[1]:.{digits}f}"
             line.append("" if ours is None else f"{ours[0]:.{digits}f}{spread}")
             if "diff" in kinds:
                 line.append("" if paper is None or ours is None else f"{ours[0] - paper:+.{digits}f}")
         line.append(f"{row.runs[0]['parameters'] / 1e6:.4f}" if row.runs else "")
-        line.append(str(len(row.runs)) if row.runs else "not run")
+        line.append(str(len(row.runs)) if row.runs else "no entry" if "missing" in row.entry.about else "not run")
         lines.append(line)
+    for name, values in newest(rows).get("baselines", {}).items():
+        texts = {m: f"{values[m]:.{_digits(values[m])}f}" for m in metrics if m in values}
+        lines.append([name, *(texts.get(m, "") if what == "ours" else "" for m in metrics for what in kinds), "", ""])
     return titles, lines
+
+
+def _digits(value: float) -> int:
+    return 4 if value < 2 else 2
 
 
 def notes(rows: Sequence[Row], tag: str) -> list[str]:
@@ -153,6 +173,11 @@ def notes(rows: Sequence[Row], tag: str) -> list[str]:
     for row in rows:
         if options := sorted({k for run in row.runs for k in run["changed"]}):
             found.append(f"{row.name}: trained with another {', '.join(options)} than its entry.")
+    if newest(rows).get("baselines"):
+        found.append(f"Below the paper's rows: what needs no training, on the test frames of {newest(rows)['entry']}.")
+    for row in rows:
+        if "missing" in row.entry.about:
+            found.append(f"{row.name}, no entry: {row.entry.about['missing']}")
     for name in sorted({name for run in runs for name in run["unlike_paper"]}):
         found.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
     for name, how in sorted({(n, p) for run in runs for n, p in run["protocol"].items() if n in COLUMNS}):
@@ -202,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     titles, lines = cells(rows, tag)
     table = Table(title=f"{rows[0].entry.about['paper']}, Table {rows[0].entry.about['table']}", title_justify="left")
     for title in titles:
-        table.add_column(title, justify="left" if title == "row" else "right")
+        table.add_column(title, justify="left" if title == "row" else "right", overflow="fold")
     for line in lines:
         table.add_row(*line)
     console.print(table)

@@ -12,6 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from vitm.baselines.analytic import Analytic
+from vitm.baselines.csrnet import CSRNet
+from vitm.baselines.deephdr import DeepHDR
+from vitm.baselines.hdrtvdm import LSN
+from vitm.baselines.hdrtvnet import HDRTVNet
+from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.baselines.hdrunet import HDRUNet
+from vitm.baselines.kpn_itm import KPNiTM
 from vitm.baselines.srresnet import SRResNet
 from vitm.color import METHODS
 from vitm.papers.dslnet import DSLNet
@@ -26,8 +33,15 @@ def _vitm_tc(**arguments: Any) -> nn.Module:
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "csrnet": CSRNet,
+    "deephdr": DeepHDR,
     "dslnet": DSLNet,
     "hdcfm": HDCFM,
+    "hdrtvdm": LSN,
+    "hdrtvnet": HDRTVNet,
+    "hdrtvnet_plus": HDRTVNetPlus,
+    "hdrunet": HDRUNet,
+    "kpn_itm": KPNiTM,
     "kpn_mfi": KPNMFI,
     "pdcg": HDCFMPDCG,
     "srresnet": SRResNet,
@@ -50,9 +64,9 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
         flow_weights: file of the weights of the network's optical flow, where it has one that needs them.
 
     Returns:
-        The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` (B, 3, H, W); operators
-        any number of leading dimensions. `dslnet` converts the middle frame of (B, 5, 3, H, W), and clips by `stream`.
-        `vitm_tc`: (B, T, 3, H, W), to linear light.
+        The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` and the baselines
+        (B, 3, H, W); operators any number of leading dimensions. `dslnet` converts the middle frame of
+        (B, 5, 3, H, W), and clips by `stream`. `vitm_tc`: (B, T, 3, H, W), to linear light.
         BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
 
     Raises:
@@ -89,6 +103,12 @@ def _rebuild(name: str, file: dict[str, Any], checkpoint: str | Path, more: dict
     elif name == "hdcfm" and "HRconv.0.spatial_branch.0.weight" in file:
         network = HDCFM()
         network.load_state_dict(_from_official_hdcfm(file))
+    elif name == "hdrtvnet_plus" and (parts := _hdrtvnet_plus_parts(file)):
+        network = HDRTVNetPlus(agcm="agcm" in parts, le="le" in parts)
+        network.load_state_dict(_from_official_hdrtvnet_plus(file, parts))
+    elif name == "hdrtvdm" and "mid_branch.conv1.weight" in file:
+        network = LSN()
+        network.load_state_dict({_renamed(key, _OFFICIAL_HDRTVDM): value for key, value in file.items()})
     else:
         keys = ", ".join(list(file)[:5])
         raise CheckpointError(f"{checkpoint} holds no {name} that is known here; its first keys are: {keys}")
@@ -119,8 +139,17 @@ def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
 
 
+_Names = list[tuple[str, str | Callable[[re.Match[str]], str]]]
+
+
+def _renamed(key: str, names: _Names) -> str:
+    for pattern, name in names:
+        key = re.sub(pattern, name, key)
+    return key
+
+
 # The released KPN-MFI code counts its modules from 1 and its decoder trunks from 3.
-_OFFICIAL_KPN_MFI: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+_OFFICIAL_KPN_MFI: _Names = [
     (r"^enc\.conv_first", "encoder.first"),
     (r"^enc\.HR_conv1", "encoder.second"),
     (r"^enc\.down_conv(\d)", lambda m: f"encoder.down.{int(m[1]) - 1}"),
@@ -142,8 +171,7 @@ def _from_official_kpn_mfi(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state.items():
         if key.startswith("mfi.fusion."):
             continue  # never executed by the released code
-        for pattern, name in _OFFICIAL_KPN_MFI:
-            key = re.sub(pattern, name, key)
+        key = _renamed(key, _OFFICIAL_KPN_MFI)
         value = value.float()
         if key.startswith("decoder.kernels."):  # taps are stored column by column there, row by row here
             value = value.view(3, 5, 5, *value.shape[1:]).transpose(1, 2).reshape(value.shape)
@@ -153,7 +181,7 @@ def _from_official_kpn_mfi(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 _STAGES = ("first", "HR", "last")
 # The released HDCFM code; its linear layers are convolutions of a 1x1 map here.
-_OFFICIAL_HDCFM: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+_OFFICIAL_HDCFM: _Names = [
     (r"^classifier\.downblocks", "estimator.blocks"),
     (r"^classifier\.global_vector\.1", "estimator.global_head"),
     (r"^classifier\.conv2\.0", "estimator.local_head"),
@@ -169,9 +197,83 @@ _OFFICIAL_HDCFM: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 
 
 def _from_official_hdcfm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {}
-    for key, value in state.items():
-        for pattern, name in _OFFICIAL_HDCFM:
-            key = re.sub(pattern, name, key)
-        renamed[key] = value[..., None, None] if key.startswith("global_mods.") and value.ndim == 2 else value
-    return renamed
+    return _with_convolutions({_renamed(key, _OFFICIAL_HDCFM): value for key, value in state.items()})
+
+
+def _with_convolutions(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    linear = re.compile(r"(^|\.)global_mods\..*weight$")
+    return {key: value[..., None, None] if linear.search(key) else value for key, value in state.items()}
+
+
+# The released HDRTVNet++ code: its AGCM counts all layers of its estimator, its LE is called HDRUNet3T1.
+_OFFICIAL_HDRTVNET_PLUS: dict[str, _Names] = {
+    "agcm": [
+        (r"^classifier\.model\.20", "estimator.global_head"),
+        (
+            r"^classifier\.model\.(\d+)",
+            lambda m: f"estimator.blocks.{int(m[1]) // 4}.{'norm' if int(m[1]) % 4 else 'conv'}",
+        ),
+        (r"^conv_first", "stages.0.0"),
+        (r"^HRconv", "stages.1.0"),
+        (r"^conv_last", "stages.2.0"),
+        (r"^cond_(scale|shift)_(first|HR|last)", lambda m: f"global_mods.{_STAGES.index(m[2])}.{m[1]}"),
+    ],
+    "le": [
+        (r"^conv_first", "first"),
+        (r"^conv_last", "last"),
+        (r"^HR_conv1", "second"),
+        (r"^HR_conv2", "third"),
+        (r"^SFT_layer1", "mod_in"),
+        (r"^SFT_layer2", "mod_out"),
+        (r"^down_conv(\d)", lambda m: f"down.{int(m[1]) - 1}"),
+        (r"^up_conv(\d)\.0", lambda m: f"up.{int(m[1]) - 1}"),
+        (r"^cond_first", "condition"),
+        (r"^CondNet(\d)", lambda m: f"heads.{int(m[1]) - 1}"),
+        (r"^recon_trunk([12])\.0", lambda m: f"encoder.{int(m[1]) - 1}"),
+        (r"^recon_trunk3", "bottom"),
+        (r"^recon_trunk([45])\.0", lambda m: f"decoder.{int(m[1]) - 4}"),
+        (r"\.sft(\d)", r".mod\1"),
+        (r"SFT_(scale|shift)_conv(\d)", lambda m: f"{m[1]}.{2 * int(m[2])}"),
+    ],
+}
+
+
+def _hdrtvnet_plus_parts(state: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of HDRTVNet++ in a published file, and the prefixes of their keys."""
+    first = {"agcm": "classifier.model.0.weight", "le": "CondNet1.0.weight"}
+    return {part: p for part, key in first.items() for p in ("", f"{part.upper()}.") if p + key in state}
+
+
+def _from_official_hdrtvnet_plus(state: Mapping[str, Tensor], parts: Mapping[str, str]) -> dict[str, Tensor]:
+    renamed = {
+        f"{part}.{_renamed(key.removeprefix(prefix), _OFFICIAL_HDRTVNET_PLUS[part])}": value
+        for part, prefix in parts.items()
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    return _with_convolutions(renamed)
+
+
+# The released HDRTVDM code; its transformers are Restormer's.
+_OFFICIAL_HDRTVDM: _Names = [
+    (r"^mid_branch\.cond_net\.conv(\d)", lambda m: f"conditions.{2 * int(m[1]) - 1}"),
+    (r"^mid_branch\.conv(\d)", lambda m: f"middle.convs.{int(m[1]) - 1}"),
+    (r"^mid_branch\.cond_(scale|shift)(\d)", lambda m: f"middle.{m[1]}s.{int(m[2]) - 1}"),
+    (r"^(bright|dark)_branch", r"\1"),
+    (r"patch_embed\.proj", "first"),
+    (r"encoder_level(\d)\.0", lambda m: f"encoder.{int(m[1]) - 1}"),
+    (r"decoder_level(\d)\.0", lambda m: f"decoder.{2 - int(m[1])}"),
+    (r"latent\.0", "bottom"),
+    (r"down(\d)_\d\.body\.0", lambda m: f"down.{int(m[1]) - 1}"),
+    (r"up(\d)_\d\.body\.0", lambda m: f"up.{3 - int(m[1])}"),
+    (r"reduce_chan_level2", "reduce"),
+    (r"(bright|dark)\.output", r"\1.last"),
+    (r"(norm\d)\.body", r"\1"),
+    (r"attn\.qkv_dwconv", "attention.qkv.1"),
+    (r"attn\.qkv\.weight", "attention.qkv.0.weight"),
+    (r"attn\.temperature", "attention.temperature"),
+    (r"attn\.project_out", "attention.project"),
+    (r"ffn\.project_in", "forward_gate.expand.0"),
+    (r"ffn\.dwconv", "forward_gate.expand.1"),
+    (r"ffn\.project_out", "forward_gate.project"),
+]

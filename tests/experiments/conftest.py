@@ -16,6 +16,13 @@ SEQUENCES = [
     *("--model.clue_stride", "2", "--model.clues_per_direction", "1"),
 ]
 MODEL = {
+    "vitm.baselines.clip_task.DeepHDRTask": ["--model.widths", "[8,8]"],
+    "vitm.baselines.clip_task.HDRUNetTask": ["--model.width", "8", "--model.blocks", "[1,1,1]"],
+    "vitm.baselines.clip_task.KPNiTMTask": ["--model.widths", "[8,8]"],
+    "vitm.baselines.task.CSRNetTask": ["--model.width", "8"],
+    "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
+    "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.baselines.task.ResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.papers.dslnet.DSLNetTask": ["--model.width", "8"],
     "vitm.papers.dslnet.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.papers.vitm_tc.ICAMTask": [

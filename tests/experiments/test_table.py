@@ -101,6 +101,39 @@ def test_a_number_that_the_paper_measured_otherwise_is_left_out(tmp_path, capsys
     assert "different numbers of steps: [7, 9]" in out
 
 
+def test_rows_without_an_entry_have_the_papers_numbers_and_the_reason(tmp_path, capsys):
+    """And a run of the paper's own network is not one of theirs, though they say no more than their base."""
+    finish(tmp_path, "dslnet", "a", psnr=33.0)
+    assert main(["dslnet/table1", "--runs", str(tmp_path)]) == 0
+    rows = read(tmp_path, "dslnet/table1")
+    assert list(rows) == ["ResNet", "CSRNet", "Ada-3DLUT", "AdaInt", "SR-ITM", "HDRTVNet", "DSLNet"]
+    assert rows["DSLNet"]["PSNR dB ours"] == "33.00"
+    assert (rows["AdaInt"]["PSNR dB paper"], rows["AdaInt"]["PSNR dB ours"]) == ("30.99", "")
+    assert (rows["AdaInt"]["seeds"], rows["CSRNet"]["seeds"]) == ("no entry", "not run")
+    assert "AdaInt, no entry: its lookup tables" in capsys.readouterr().out
+    assert "- AdaInt, no entry: its lookup tables" in (tmp_path / "dslnet/table1/table.md").read_text()
+
+
+def test_what_needs_no_training_stands_below_from_the_newest_run(tmp_path, capsys):
+    for i, entry in enumerate(("lkqe", "alignment")):
+        finish(tmp_path, f"dslnet/table2/{entry}", "a", psnr=30.0)
+        file = tmp_path / f"dslnet/table2/{entry}/a/metrics.json"
+        yardsticks = {"hable": {"psnr": 20.0 + i, "delta_e_itp": 1.5}, "best gain (oracle)": {"psnr": 25.0}}
+        content = json.loads(file.read_text()) | {
+            "entry": entry,
+            "finished": f"2026-0{2 - i}-01",
+            "baselines": yardsticks,
+        }
+        file.write_text(json.dumps(content))
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    rows = read(tmp_path)
+    assert list(rows)[-2:] == ["hable", "best gain (oracle)"]
+    assert (rows["hable"]["PSNR dB ours"], rows["hable"]["dE_ITP ours"]) == ("20.00", "1.5000")
+    assert (rows["hable"]["PSNR dB paper"], rows["hable"]["PSNR dB diff"], rows["hable"]["seeds"]) == ("", "", "")
+    assert rows["best gain (oracle)"]["dE_ITP ours"] == ""
+    assert "what needs no training, on the test frames of lkqe" in capsys.readouterr().out.replace("\n", " ")
+
+
 @pytest.mark.parametrize("table", ["dslnet", "dslnet/table9", "x"])
 def test_an_unknown_table_is_an_error(table, tmp_path, capsys):
     assert main([table, "--runs", str(tmp_path)]) == 2

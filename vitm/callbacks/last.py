@@ -15,7 +15,7 @@ EVERY = 1000  # steps
 class LastCheckpoint(Checkpoint):
     """Save `last.ckpt` after each validation, at the end of a fit, and when it is interrupted.
 
-    An interrupt is SIGTERM, after whose batch it is saved, or Ctrl-C. Without validation, it is saved every 1000 steps.
+    An interrupt is what `StopWhenTold` makes of a signal, or Ctrl-C. Without validation, it is saved every 1000 steps.
 
     `ModelCheckpoint(save_last=True)` does so only where the monitored value became better, so that a run that was
     killed would go on from there. Put it behind that callback, whose state then is up to date in the file.
@@ -32,6 +32,10 @@ class LastCheckpoint(Checkpoint):
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Number the steps in logs as the trainer does: after some restarts Lightning's other count is one ahead."""
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -44,6 +48,6 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save if the exception is Lightning's answer to SIGTERM, or Ctrl-C, during training."""
+        """Save if the exception is that of `StopWhenTold`, or Ctrl-C, during training."""
         if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.state.fn == "fit":
             trainer.save_checkpoint(self.path)

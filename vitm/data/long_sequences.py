@@ -16,7 +16,7 @@ from vitm.data.layouts import Split
 from vitm.data.long_clip import LongClip
 from vitm.data.module import ResumableDataModule
 from vitm.data.motion import Placement, film_still
-from vitm.data.sampling import EvalShare, StreamLoader, TrainStream
+from vitm.data.sampling import StreamLoader, TrainStream
 from vitm.data.schedule import Schedule
 from vitm.data.sequences import Kind, Source, find_clips, kind_of, prepare
 
@@ -182,7 +182,6 @@ class LongSequences(ResumableDataModule):
         self.frames, self.ev_range = frames, (float(ev_range[0]), float(ev_range[1]))
         self.flips, self.rotations = flips, rotations
         self.val_clips, self.eval_frames, self.seed = val_clips, eval_frames, seed
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer clips than processes
         self._clips: dict[Split, list[Source]] = {}
 
     def prepare_data(self) -> None:
@@ -257,13 +256,7 @@ class LongSequences(ResumableDataModule):
 
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
         data = ClipDataset(self._clips[split], self.clip)
-        rank, world = self._rank_world()
-        if len(data) < world:
-            raise ValueError(
-                f"there are {len(data)} clips to evaluate on and {world} processes, which must have one each; fewer "
-                "devices (--trainer.devices), or more clips (--data.val_clips)"
-            )
-        sampler = EvalShare(len(data), rank=rank, world=world)
+        sampler = self._eval_share(len(data), split)
         return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_the_only)
 
     def _check_length(self, clips: list[Source]) -> None:

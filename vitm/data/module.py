@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
+from vitm.data.sampling import EvalShare
+
 
 class ResumableDataModule(LightningDataModule):
     """Loaders that depend on the process and on the batches already trained on; a subclass sets `num_workers`."""
@@ -15,6 +17,16 @@ class ResumableDataModule(LightningDataModule):
 
     def _rank_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _eval_share(self, samples: int, split: str) -> EvalShare:
+        """This process's part of an evaluation; ValueError if it has none: the others' metrics would wait for it."""
+        rank, world = self._rank_world()
+        if samples < world:
+            raise ValueError(
+                f"the '{split}' split has {samples} to evaluate on, and there are {world} processes, which must have "
+                "one each: take fewer devices (--trainer.devices), or more data"
+            )
+        return EvalShare(samples, rank=rank, world=world)
 
     def _trained_batches(self) -> int:
         if not self.trainer:

@@ -16,7 +16,7 @@ from vitm.data import augment
 from vitm.data.layouts import Split, Still, Window, find_windows, pair_folders
 from vitm.data.module import ResumableDataModule
 from vitm.data.pairs import Cutting, extract_pairs
-from vitm.data.sampling import EvalShare, StreamLoader, TrainStream
+from vitm.data.sampling import StreamLoader, TrainStream
 from vitm.data.tiles import cut_tiles
 from vitm.video import read_image
 
@@ -153,7 +153,6 @@ class HDR10Windows(ResumableDataModule):
             *(f for on, f in chosen if on),
             *augmentations,
         ]
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer evaluation samples than processes
         self._sets: dict[Split, WindowDataset] = {}
 
     def prepare_data(self) -> None:
@@ -211,8 +210,7 @@ class HDR10Windows(ResumableDataModule):
 
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
         data = self._sets[split]
-        rank, world = self._rank_world()
-        return DataLoader(data, batch_size=1, sampler=EvalShare(len(data), rank=rank, world=world), **self._workers())
+        return DataLoader(data, batch_size=1, sampler=self._eval_share(len(data), split), **self._workers())
 
     def _splits(self, stage: str) -> set[Split]:
         val: list[Split] = [self.val_split] if self.val_split else []

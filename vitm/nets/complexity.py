@@ -17,9 +17,9 @@ def count_parameters(network: nn.Module) -> int:
 def count_macs(network: nn.Module, x: Tensor) -> int:
     """Multiply-adds of one call with `x`, by the rule behind the papers' "GFLOPs".
 
-    Convolutions and linear layers count one per multiply-add and one per bias addition, LeakyReLU one per element;
-    matrix products (attention) and everything else count nothing. HDRUNet counts 23.42230 G by this rule, which its
-    papers print as 23.4223 GFLOPs.
+    Convolutions and linear layers count one per multiply-add and one per bias addition, transposed convolutions as if
+    each output saw every tap, whatever the stride; LeakyReLU counts one per element; matrix products (attention) and
+    everything else count nothing. HDRUNet counts 23.42230 G by this rule, which its papers print as 23.4223 GFLOPs.
 
     Args:
         network: any module.
@@ -37,6 +37,9 @@ def count_macs(network: nn.Module, x: Tensor) -> int:
             total += output.numel()
         elif isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
             per_output = module.weight[0].numel() + (module.bias is not None)
+            total += output.numel() * per_output
+        elif isinstance(module, nn.ConvTranspose2d):
+            per_output = module.weight[:, 0].numel() // module.groups + (module.bias is not None)
             total += output.numel() * per_output
 
     handles = [m.register_forward_hook(count) for m in network.modules()]

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
@@ -169,6 +170,46 @@ class InverseToneMappingTask(LightningModule):
         hdr_pq: Tensor = self(batch["sdr"])
         metrics.update(hdr_pq, batch["hdr_pq"])
         return hdr_pq
+
+
+class L1Task(InverseToneMappingTask):
+    """A network that learns by the mean absolute difference of PQ codes, with Adam.
+
+    Args:
+        network: the network.
+        arguments: all arguments of its constructor.
+        lr: learning rate of Adam.
+        betas: betas of Adam.
+        schedule: of the learning rate.
+        milestones: steps after which `schedule=halving` halves the rate.
+        compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        arguments: dict[str, Any],
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule = "halving",
+        milestones: Sequence[int] = (),
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+    ) -> None:
+        super().__init__(compile, test_metrics)
+        self.network, self.arguments = network, arguments
+        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
+
+    def loss(self, hdr_pq: Tensor, target: Tensor) -> Tensor:
+        """The loss of a training step, logged."""
+        loss = F.l1_loss(hdr_pq.float(), target)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the schedule."""
+        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones)
 
 
 class AdversarialTask(InverseToneMappingTask):

@@ -6,51 +6,36 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch
 from vitm.nets.complexity import count_macs
-from vitm.papers.base import InverseToneMappingTask, Schedule, adam, constructor_arguments
+from vitm.papers.base import L1Task, Schedule, constructor_arguments
 from vitm.papers.dslnet.network import DSLNet
 
 MILESTONES = (50_000, 100_000, 150_000, 190_000, 230_000, 270_000, 310_000)
 
 
-class WindowTask(InverseToneMappingTask):
+class WindowTask(L1Task):
     """A network that converts the middle frame of a window, with the mean absolute difference of PQ codes.
 
     Args:
         network: (B, 2 radius + 1, 3, H, W) -> (B, 3, H, W), with the attribute `radius` and the method `stream`.
         arguments: all arguments of its constructor.
-        lr: learning rate of Adam (section Training Details).
-        betas: betas of Adam (not in the paper).
-        schedule: of the learning rate (section Training Details: halved every 50,000 steps, after 150,000 steps every
-            40,000).
-        milestones: steps after which `schedule=halving` halves the rate.
-        compile: run the network through torch.compile.
-        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        milestones: steps after which `schedule=halving` halves the rate (section Training Details: every 50,000, after
+            150,000 every 40,000).
+        **recipe: see `vitm.papers.base.L1Task`; the rate too is of section Training Details.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "sr_sim", "delta_e_itp")
 
     def __init__(
-        self,
-        network: nn.Module,
-        arguments: dict[str, Any],
-        lr: float = 5e-4,
-        betas: tuple[float, float] = (0.9, 0.999),
-        schedule: Schedule = "halving",
-        milestones: Sequence[int] = MILESTONES,
-        compile: bool = False,
-        test_metrics: list[str] | None = None,
+        self, network: nn.Module, arguments: dict[str, Any], milestones: Sequence[int] = MILESTONES, **recipe: Any
     ) -> None:
-        super().__init__(compile, test_metrics)
-        self.network, self.arguments = network, arguments
+        super().__init__(network, arguments, milestones=milestones, **recipe)
         radius: Any = network.radius
         self.clip_frames = 2 * radius + 1
-        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Predictions in [0, 1] of all frames of clips: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
@@ -71,14 +56,7 @@ class WindowTask(InverseToneMappingTask):
                 f"the network takes {frames} frames, and the batch has windows of {batch['sdr'].shape[1]}: set "
                 f"data.radius to {frames // 2} or more"
             )
-        hdr_pq = self.network(batch["sdr"][:, spare : spare + frames])
-        loss = F.l1_loss(hdr_pq.float(), batch["hdr_pq"])
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        """Adam, its rate halved at the milestones by default."""
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones)
+        return self.loss(self.network(batch["sdr"][:, spare : spare + frames]), batch["hdr_pq"])
 
 
 class DSLNetTask(WindowTask):
@@ -107,7 +85,16 @@ class DSLNetTask(WindowTask):
         **network: Any,
     ) -> None:
         arguments = constructor_arguments(DSLNet, network)
-        super().__init__(DSLNet(**network), arguments, lr, betas, schedule, milestones, compile, test_metrics)
+        super().__init__(
+            DSLNet(**network),
+            arguments,
+            lr=lr,
+            betas=betas,
+            schedule=schedule,
+            milestones=milestones,
+            compile=compile,
+            test_metrics=test_metrics,
+        )
 
 
 class MResNetTask(WindowTask):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vitm.data.batch import FrameBatch
 from vitm.nets.discriminators import PatchDiscriminator
 from vitm.nets.perceptual import PerceptualLoss
-from vitm.papers.base import AdversarialTask, InverseToneMappingTask, Schedule, adam, constructor_arguments
+from vitm.papers.base import AdversarialTask, L1Task, Schedule, adam, constructor_arguments
 from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import GANLoss, patch_loss
 from vitm.papers.hdcfm.network import HDCFM
@@ -37,7 +37,7 @@ def start_as_identity(network: nn.Module) -> None:
                 bias.zero_().view(-1, 9)[:, 4] = 1
 
 
-class HDCFMTask(InverseToneMappingTask):
+class HDCFMTask(L1Task):
     """HDCFM with the mean absolute difference of PQ codes (section 4.1).
 
     Args:
@@ -66,24 +66,16 @@ class HDCFMTask(InverseToneMappingTask):
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile, test_metrics)
-        self.network = HDCFM(**network)
-        self.arguments = constructor_arguments(HDCFM, network)
+        arguments = constructor_arguments(HDCFM, network)
+        super().__init__(HDCFM(**network), arguments, lr, betas, schedule, milestones, compile, test_metrics)
         if init == "identity":
             start_as_identity(self.network)
-        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """L1 (section 4.1); the estimator's dropout is active."""
         with self.step_rng():
             hdr_pq = self.network(batch["sdr"])
-        loss = F.l1_loss(hdr_pq.float(), batch["hdr_pq"])
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        """Adam, its rate halved at the milestones by default (section 4.1)."""
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones)
+        return self.loss(hdr_pq, batch["hdr_pq"])
 
 
 class PDCGTask(AdversarialTask):

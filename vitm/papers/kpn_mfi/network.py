@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.ops.padding import pad_to_multiple
 from vitm.ops.pixel_conv import pixel_conv
 from vitm.ops.tiling import map_rows
 from vitm.papers.kpn_mfi.mfi import MFI, OfficialMFI, SelfAttention
@@ -198,7 +199,7 @@ class KPNMFI(nn.Module):
         """
         if sdr.ndim != 5 or sdr.shape[2] != 3:
             raise ValueError(f"expected sdr of shape (B, T, 3, H, W), got {tuple(sdr.shape)}")
-        frames = [self._pad(frame) for frame in sdr.unbind(1)]
+        frames = [pad_to_multiple(frame, STRIDE) for frame in sdr.unbind(1)]
         features = [self.encoder(frame) for frame in frames]
         deep = self._interact([f.deep for f in features])
         out = torch.stack([self._decode(*args) for args in zip(frames, features, deep, strict=True)], dim=1)
@@ -222,7 +223,7 @@ class KPNMFI(nn.Module):
         n = 0
         for frame in frames:
             size = (frame.shape[-2], frame.shape[-1])
-            padded = self._pad(frame)
+            padded = pad_to_multiple(frame, STRIDE)
             window.append((padded, self.encoder(padded)))
             n += 1
             if n == 3:
@@ -252,11 +253,3 @@ class KPNMFI(nn.Module):
         kernels = self.decoder.fine(half, full)
         out = pixel_conv(sdr.float(), kernels[:, : self.kernel_channels].float())  # eq. 3
         return out + kernels[:, self.kernel_channels :] if kernels.shape[1] > self.kernel_channels else out
-
-    @staticmethod
-    def _pad(frame: Tensor) -> Tensor:
-        bottom, right = (-frame.shape[-2]) % STRIDE, (-frame.shape[-1]) % STRIDE
-        if not bottom and not right:
-            return frame
-        reflect = bottom < frame.shape[-2] and right < frame.shape[-1]
-        return F.pad(frame, (0, right, 0, bottom), mode="reflect" if reflect else "replicate")

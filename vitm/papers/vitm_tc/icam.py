@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vitm.nets.swin import SwinBlocks
+from vitm.ops.padding import pad_to_multiple
 from vitm.papers.vitm_tc.alignment import (
     FlowCorrection,
     Fusion,
@@ -200,12 +201,12 @@ class ICAM(nn.Module):
             )
         if present is not None and present.shape != (B, R):
             raise ValueError(f"present must be ({B}, {R}), got {tuple(present.shape)}")
-        key = pad(key)
+        key = pad_to_multiple(key, STRIDE)
         clues = (
             self.reference(
                 key,
-                pad(references[:, j]),
-                pad(flows[:, j], "replicate"),
+                pad_to_multiple(references[:, j], STRIDE),
+                F.pad(flows[:, j], (0, key.shape[3] - W, 0, key.shape[2] - H), mode="replicate"),
                 present=None if present is None else present[:, j].bool()[:, None, None, None],
             )
             for j in range(R)
@@ -287,10 +288,3 @@ class ICAM(nn.Module):
 def keep(old: Tensor, new: Tensor, present: Tensor | None) -> Tensor:
     """`new` for the samples that are present, `old` for the others."""
     return new if present is None else torch.where(present, new, old)
-
-
-def pad(x: Tensor, mode: Literal["reflect", "replicate"] = "reflect") -> Tensor:
-    """Grow (B, C, H, W) at the bottom and the right to multiples of 16; by repetition where reflection cannot reach."""
-    bottom, right = -x.shape[2] % STRIDE, -x.shape[3] % STRIDE
-    reaches = bottom < x.shape[2] and right < x.shape[3]
-    return F.pad(x, (0, right, 0, bottom), mode=mode if reaches else "replicate") if bottom or right else x

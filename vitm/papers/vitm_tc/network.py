@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from vitm.nets.flow import FlowEstimator, FlowName, flow_estimator
+from vitm.ops.padding import pad_to_multiple
 from vitm.ops.schedule import clues, key_frames, nearest_keys
 from vitm.papers.vitm_tc import fcpm
 from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
-from vitm.papers.vitm_tc.icam import ICAM, Alignment, Reference, pad
+from vitm.papers.vitm_tc.icam import ICAM, STRIDE, Alignment, Reference
 from vitm.papers.vitm_tc.spill import Entry, Spill
 
 Flow = FlowEstimator | Callable[[Tensor, Tensor], Tensor]
@@ -109,7 +110,7 @@ class VITMTC(nn.Module):
         start, stop = window or (0, n)
         if not 0 <= start < stop <= n:
             raise ValueError(f"the window {start}, {stop} is not inside a clip of {n} frames")
-        clip: Clip = {("ldr", t): pad(frame) for t, frame in enumerate(ldr.unbind(1))}
+        clip: Clip = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in enumerate(ldr.unbind(1))}
         out = torch.stack(
             [*self._convert(clip, range(start, stop), self._schedule(range(start, stop), n, max_clues))], 1
         )
@@ -126,7 +127,7 @@ class VITMTC(nn.Module):
         Returns:
             Linear light (B, T, 3, H, W) of the window, fp32.
         """
-        clip: Clip = {("ldr", t): pad(frame) for t, frame in ldr.items()}
+        clip: Clip = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in ldr.items()}
         height, width = ldr[times[0]].shape[2:]
         return torch.stack([*self._convert(clip, times, keys)], 1)[..., :height, :width]
 
@@ -171,7 +172,7 @@ class VITMTC(nn.Module):
                         f"expected frames (B, 3, H, W) of one size, got {tuple(frame.shape)} as frame {n} after "
                         f"{tuple(shape)}"
                     )
-                clip["ldr", n - 1] = pad(frame)
+                clip["ldr", n - 1] = pad_to_multiple(frame, STRIDE)
             times = range(0, n, every)
             for hdr_linear in self._convert(clip, times, self._schedule(times, n, max_clues)):
                 yield hdr_linear[..., : shape[2], : shape[3]]

@@ -1,0 +1,97 @@
+"""Training and evaluation, on triplets, of the image networks that KPN-MFI compares with and plugs its MFI into."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vitm.baselines.deephdr import DeepHDR
+from vitm.baselines.hdrunet import HDRUNet
+from vitm.baselines.kpn_itm import KPNiTM
+from vitm.data.batch import TripletBatch
+from vitm.nets.complexity import count_macs
+from vitm.papers.base import L1Task
+
+
+class ClipTask(L1Task):
+    """A `ClipNetwork` by the recipe of KPN-MFI, with the mean absolute difference of PQ codes.
+
+    KPN-MFI retrains all networks of its tables on its data and does not say how; the losses of their own papers are
+    made for linear light.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
+    clip_frames = 3
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Predictions in [0, 1], frame after frame: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
+        stream: Any = self.network.stream
+        return torch.stack(list(stream(sdr.unbind(1))), dim=1).float().clamp(0, 1)
+
+    def macs_per_frame(self) -> int:
+        """Multiply-adds a frame at 256 x 256."""
+        return count_macs(self.network, torch.rand(1, 3, 256, 256, device=self.device))
+
+    def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
+        """L1 of all three frames."""
+        return self.loss(self.network(batch["sdr"]), batch["hdr_pq"])
+
+
+class HDRUNetTask(ClipTask):
+    """HDRUNet, or MFI-HDRUNet.
+
+    Args:
+        width: see `HDRUNet`.
+        blocks: see `HDRUNet`.
+        mfi: frames interact (KPN-MFI, Table 2).
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "hdrunet"
+
+    def __init__(
+        self, width: int = 64, blocks: tuple[int, int, int] = (2, 8, 2), mfi: bool = False, **recipe: Any
+    ) -> None:
+        super().__init__(HDRUNet(width, blocks, mfi), {"width": width, "blocks": blocks, "mfi": mfi}, **recipe)
+
+
+class DeepHDRTask(ClipTask):
+    """DeepHDR, or MFI-DeepHDR.
+
+    Args:
+        widths: see `DeepHDR`.
+        mfi: frames interact (KPN-MFI, Table 2).
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "deephdr"
+
+    def __init__(
+        self, widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512, 512), mfi: bool = False, **recipe: Any
+    ) -> None:
+        super().__init__(DeepHDR(widths, mfi), {"widths": widths, "mfi": mfi}, **recipe)
+
+
+class KPNiTMTask(ClipTask):
+    """KPNiTM, or MFI-KPNiTM.
+
+    Args:
+        widths: see `KPNiTM`.
+        kernel_size: see `KPNiTM`.
+        mfi: frames interact (KPN-MFI, Table 2).
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "kpn_itm"
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (64, 128, 256, 256, 512, 512),
+        kernel_size: int = 3,
+        mfi: bool = False,
+        **recipe: Any,
+    ) -> None:
+        arguments = {"widths": widths, "kernel_size": kernel_size, "mfi": mfi}
+        super().__init__(KPNiTM(widths, kernel_size, mfi), arguments, **recipe)

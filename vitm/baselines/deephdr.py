@@ -1,0 +1,100 @@
+"""DeepHDR: a U-Net of partial convolutions, which trust a clipped pixel less."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.baselines.clip_network import ClipNetwork, Encoded
+
+THRESHOLD = 0.95  # released code: above it a channel counts as partly clipped
+EPSILON = 1e-6
+KERNELS = (7, 5, 5)  # of the first layers; 3 of the others
+
+
+def exposure_mask(sdr: Tensor) -> Tensor:
+    """How much of each channel of each pixel is not clipped: 1 up to the threshold, falling in a line to 0 at 1.
+
+    Args:
+        sdr: (B, 3, H, W), BT.709 gamma code in [0, 1].
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
+    return 1 - ((sdr - THRESHOLD) / (1 - THRESHOLD)).clamp(0, 1)
+
+
+class SoftPartialConv2d(nn.Module):
+    """A convolution of features times their mask; the mask goes on through the same kernel's absolute values.
+
+    Santos et al., section on feature masking: X' = W * (X M) + b and M' = |W| / (|W|_1 + eps) * M, zeros around both.
+    No gradient passes through the masks.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
+        nn.init.xavier_normal_(self.conv.weight, gain=2**0.5)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and their mask in [0, 1], both (B, inputs, H, W) -> the same, (B, outputs, H', W') each."""
+        features: Tensor = self.conv(x * mask)
+        with torch.no_grad():
+            weight = self.conv.weight.abs()
+            weight = weight / (weight.sum((1, 2, 3), keepdim=True) + EPSILON)
+            mask = F.conv2d(mask, weight, stride=self.conv.stride, padding=self.conv.padding)
+        return features, mask
+
+
+class DeepHDR(ClipNetwork):
+    """Seven layers of stride 2 and back, with skips, the frame itself among them; every layer knows what is clipped.
+
+    Santos et al., "Single Image HDR Reconstruction Using a CNN with Masked Features and Perceptual Loss", SIGGRAPH 2020
+    (released code and weights: BSD-3, for linear HDR). 25,770,964 parameters. KPN-MFI's Table 1 prints 51.5419 M and
+    18.9459 G multiply-adds at 256 x 256: each kernel counted twice, for features and for masks. With `mfi` frames
+    interact at 1/128, the masks of each frame remaining its own.
+
+    The published network predicts log(1 + H) where the frame is clipped, and squares the frame elsewhere. Here the
+    target is PQ code, which differs from the frame everywhere, so its output is taken as it is for the whole picture.
+
+    Args:
+        widths: channels of the layers of the encoder.
+        mfi: see `ClipNetwork`.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512, 512), mfi: bool = False) -> None:
+        if not widths:
+            raise ValueError("widths is empty; expected the channels of one layer or more")
+        super().__init__(stride=2 ** len(widths), channels=widths[-1], mfi=mfi)
+        outer = (3, *widths[:-1])
+        kernels = (*KERNELS, *[3] * len(widths))
+        self.encoder = nn.ModuleList(
+            SoftPartialConv2d(n, m, kernel, stride=2) for n, m, kernel in zip(outer, widths, kernels, strict=False)
+        )
+        self.decoder = nn.ModuleList(
+            SoftPartialConv2d(m + n, n, bias=level == 0) for level, (n, m) in enumerate(zip(outer, widths, strict=True))
+        )
+        self.act = nn.LeakyReLU(0.2)
+
+    def encode(self, sdr: Tensor) -> Encoded:
+        """See `ClipNetwork`."""
+        x, mask = sdr, exposure_mask(sdr)
+        skips = []
+        for layer in self.encoder:
+            skips.append(x)
+            x, mask = layer(x, mask)
+            x = F.relu(x)
+        return Encoded(x, (mask, skips))
+
+    def decode(self, encoded: Encoded) -> Tensor:
+        """See `ClipNetwork`."""
+        x, (mask, skips) = encoded
+        for level in range(len(skips) - 1, -1, -1):
+            x, mask = (F.interpolate(y, scale_factor=2, mode="nearest") for y in (x, mask))
+            x, mask = torch.cat([x, skips[level]], 1), torch.cat([mask, torch.ones_like(skips[level])], 1)
+            x, mask = self.decoder[level](x, mask)
+            x = self.act(x) if level else x
+        return x

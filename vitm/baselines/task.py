@@ -1,0 +1,99 @@
+"""Training and evaluation of the networks of single frames that the papers compare with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vitm.baselines.csrnet import CSRNet
+from vitm.baselines.hdrtvnet import HDRTVNet
+from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.baselines.srresnet import SRResNet
+from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
+from vitm.papers.base import L1Task
+
+
+class FrameTask(L1Task):
+    """A network of single frames, on frames or on the frames of clips.
+
+    So the same network stands in tables of papers whose data are frames, triplets or windows (`data.radius=0`).
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "delta_e_itp")
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Predictions in [0, 1]: (..., 3, H, W) -> (..., 3, H, W)."""
+        return super().forward(sdr.flatten(0, -4)).view_as(sdr)
+
+    def training_step(self, batch: FrameBatch | TripletBatch | ClipBatch, batch_idx: int) -> Tensor:
+        """L1 of all frames of the batch; dropout is active."""
+        sdr, target = batch["sdr"].flatten(0, -4), batch["hdr_pq"].flatten(0, -4)
+        if len(sdr) != len(target):
+            raise ValueError(
+                f"a network of single frames got {len(sdr)} frames for {len(target)} targets: set data.radius to 0"
+            )
+        with self.step_rng():
+            hdr_pq = self.network(sdr)
+        return self.loss(hdr_pq, target)
+
+
+class ResNetTask(FrameTask):
+    """The papers' ResNet: an SRResNet of one frame.
+
+    Args:
+        width: see `SRResNet`.
+        blocks: see `SRResNet`.
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "srresnet"
+
+    def __init__(self, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
+        super().__init__(SRResNet(1, width, blocks), {"width": width, "blocks": blocks}, **recipe)
+
+
+class CSRNetTask(FrameTask):
+    """CSRNet.
+
+    Args:
+        width: see `CSRNet`.
+        conditions: see `CSRNet`.
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "csrnet"
+
+    def __init__(self, width: int = 64, conditions: int = 32, **recipe: Any) -> None:
+        super().__init__(CSRNet(width, conditions), {"width": width, "conditions": conditions}, **recipe)
+
+
+class HDRTVNetTask(FrameTask):
+    """HDRTVNet's AGCM and LE, trained together.
+
+    Args:
+        width: see `HDRTVNet`.
+        blocks: see `HDRTVNet`.
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "hdrtvnet"
+
+    def __init__(self, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
+        super().__init__(HDRTVNet(width, blocks), {"width": width, "blocks": blocks}, **recipe)
+
+
+class HDRTVNetPlusTask(FrameTask):
+    """HDRTVNet++'s AGCM and LE, trained together, or one of them.
+
+    Args:
+        agcm: see `HDRTVNetPlus`.
+        le: see `HDRTVNetPlus`; LE alone learns from SDR.
+        width: see `HDRTVNetPlus`.
+        **recipe: see `vitm.papers.base.L1Task`.
+    """
+
+    name: ClassVar[str] = "hdrtvnet_plus"
+
+    def __init__(self, agcm: bool = True, le: bool = True, width: int = 32, **recipe: Any) -> None:
+        super().__init__(HDRTVNetPlus(agcm, le, width), {"agcm": agcm, "le": le, "width": width}, **recipe)
