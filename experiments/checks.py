@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from experiments.entries import Entry
+from vitm.papers.base import AdversarialTask
 from vitm.zoo import CheckpointError, read_checkpoint
+
+
+def check_config(entry: Entry, config: dict[str, Any]) -> None:
+    """What is seen from a run's configuration alone: its data must be there, and its trainer fit its task.
+
+    Raises:
+        FileNotFoundError: there is no folder or file of that name.
+        ValueError: see `check_trainer`.
+    """
+    data = config["data"]
+    given = data.get("pairs") or data["root"]
+    for path in given if isinstance(given, list) else [given]:
+        if data.get("source") != "demo" and not Path(path).exists():  # that one is made where it is missing
+            raise FileNotFoundError(f"there is no {path}: expected the data (--data.root or --data.pairs)")
+    automatic = not issubclass(entry.load("task"), AdversarialTask)
+    check_trainer(SimpleNamespace(automatic_optimization=automatic), SimpleNamespace(**config["trainer"]))
 
 
 def check_trainer(task: Any, trainer: Any) -> None:

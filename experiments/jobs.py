@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentParser
-
 from experiments.entries import Entry, find_entry
-from experiments.table import Row, finished
+from experiments.options import changed, defaults_of, flags, key_of, option_values, recipe
+from experiments.table import Row, finished, read
+from vitm.metrics import frame_metrics, value_protocols
 
 OURS = ("--runs", "--resume", "--name", "--checkpoint", "--seed_everything")  # chosen here
-ANY = {  # options that change no number, or only how many of them there are
-    "data.cache",
-    "data.num_workers",
-    "model.compile",
-    "model.test_metrics",
-    "trainer.accelerator",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.strategy",
-}
 
 
 @dataclass(frozen=True)
@@ -53,24 +41,44 @@ class Job:
     def __str__(self) -> str:
         return f"{self.name}, seed {self.seed}"
 
+    def finished(self) -> dict[str, Any] | None:
+        """Its newest finished run, as `experiments.table.finished` gives it; None: there is none."""
+        return finished(self.entry, self.runs, self.tag, self.fits).get(self.seed)
+
     def done(self) -> Path | None:
-        """The folder of its newest finished run, where that was trained with the options asked for now."""
-        run = finished(self.entry, self.runs, self.tag).get(self.seed)
-        return run["folder"] if run and self._fits(run["config"]) else None
+        """The folder of its newest finished run."""
+        run = self.finished()
+        return run["folder"] if run else None
 
     def interrupted(self) -> Path | None:
-        """The folder of its newest run that was saved before it was done."""
-        saved = list((self.runs / self.name).glob("*/checkpoints/last.ckpt"))
-        for last in sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True):
-            folder, results = last.parents[1], last.parents[1] / "metrics.json"
-            if not (folder / "config.yaml").is_file() or not (folder / "tags").is_file():
+        """The folder of its newest run that was saved before it was done, and that no process goes on with."""
+        return next((f for f in self._begun() if (f / "checkpoints/last.ckpt").is_file() and not _held(f)), None)
+
+    def running(self) -> Path | None:
+        """The folder of its run that a process, here or on another machine, is at work in."""
+        return next(filter(_held, self._begun()), None)
+
+    def fits(self, run: Mapping[str, Any]) -> bool:
+        """Whether a finished run of the entry, of whatever seed, is one with the options and metrics asked for now."""
+        asked = recipe(self.entry, self.tag) | option_values(self.options)
+        metrics = _values(tuple(asked.get("model.test_metrics") or ()))
+        return not run["otherwise"] and metrics <= run["values"].keys() and self._trained_so(run["config"])
+
+    def _begun(self) -> Iterator[Path]:
+        """Folders of its runs that are not done, the newest first."""
+
+        def saved(config: Path) -> float:
+            last = config.parent / "checkpoints/last.ckpt"
+            return (last if last.is_file() else config).stat().st_mtime
+
+        for file in sorted((self.runs / self.name).glob("*/config.yaml"), key=saved, reverse=True):
+            folder, results = file.parent, file.parent / "metrics.json"
+            if not (folder / "tags").is_file() or self.tag not in read(folder / "tags").split():
                 continue
-            measured = results.is_file() and json.loads(results.read_text())["stage"] == "test"
-            if not measured and self.tag in (folder / "tags").read_text().split():
-                config = yaml.safe_load((folder / "config.yaml").read_text())
-                if config.get("seed_everything") == self.seed and self._fits(config):
-                    return folder
-        return None
+            if not results.is_file() or read(results)["stage"] != "test":
+                config = read(file)
+                if config.get("seed_everything") == self.seed and self._trained_so(config):
+                    yield folder
 
     def arguments(self, trained: Mapping[Job, Path] | None = None) -> list[str]:
         """Of `experiments.run`, but for `--runs`: they start this run, or go on with it.
@@ -85,8 +93,8 @@ class Job:
             return [self.name, "--resume", str(folder), *self.options]
         known = trained or {}
         before = [(option, known[job] if job in known else job.trained()) for option, job in self.after]
-        flags = [x for option, checkpoint in before for x in (f"--{option}", str(checkpoint))]
-        return [self.name, *self.options, *flags, "--seed_everything", str(self.seed)]
+        networks = [x for option, checkpoint in before for x in (f"--{option}", str(checkpoint))]
+        return [self.name, *self.options, *networks, "--seed_everything", str(self.seed)]
 
     def trained(self) -> Path:
         """Its best checkpoint.
@@ -101,18 +109,36 @@ class Job:
             raise FileNotFoundError(f"no checkpoint of a finished run of {self} under {self.runs}")
         return found
 
-    def _fits(self, config: dict[str, Any]) -> bool:
-        """Whether a configuration has what the entry's files and the options say."""
-        entry = self.entry
-        files = [entry.configs[0], *([entry.demo] if self.tag == "demo" else []), *entry.configs[1:]]
-        asked: dict[str, Any] = {}
-        for file in files:
-            content = yaml.safe_load(file.read_text())
-            for section in ("model", "data", "trainer"):
-                asked |= _leaves(content.get(section) or {}, section)
-        asked |= option_values(self.options)
-        there = _leaves(config, "")
-        return all(k in ANY or (k in there and _same(v, there[k])) for k, v in asked.items())
+    def _trained_so(self, config: Mapping[str, Any]) -> bool:
+        """Whether a training has what the files and the options say, behind what the earlier jobs trained."""
+        asked = recipe(self.entry, self.tag) | option_values(self.options)
+        if changed(config, asked, defaults_of(self.entry)):
+            return False
+        for option, earlier in self.after:
+            section, _, key = option.partition(".")
+            checkpoint, folder = config.get(section, {}).get(key), earlier.done()
+            if not checkpoint or not folder or Path(checkpoint).resolve().parent != (folder / "checkpoints").resolve():
+                return False
+        return True
+
+
+def _held(folder: Path) -> bool:
+    """Whether a run holds the lock of its folder, as it does while it works."""
+    if not (folder / "lock").is_file():
+        return False
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@cache
+def _values(metrics: tuple[str, ...]) -> frozenset[str]:
+    """Names of the values that metrics have: of `mabd`, `mabd_pred` and others."""
+    asked: Any = frame_metrics(metrics)
+    return frozenset(value_protocols(asked))
 
 
 def plan(rows: Sequence[Row], seeds: Sequence[int], options: Sequence[str], runs: Path) -> list[Job]:
@@ -135,11 +161,11 @@ def plan(rows: Sequence[Row], seeds: Sequence[int], options: Sequence[str], runs
     def make(entry: Entry, seed: int, others: frozenset[str]) -> Job:
         entry = find_entry(entry.same_as)
         earlier = stages(entry)
-        known = _model_options(entry) if earlier or others else frozenset()
+        known = frozenset(_model_options(entry) if earlier or others else ())
         before = frozenset().union(others, known)
         after = tuple((option, make(stage, seed, before)) for option, stage in earlier)
         foreign = others.union(*(_model_options(stage) for _, stage in earlier)) - known
-        chosen = [x for flag in _flags(options) if _key(flag) not in foreign for x in flag]
+        chosen = [x for flag in flags(options) if key_of(flag) not in foreign for x in flag]
         return Job(entry, entry.name, seed, tuple(chosen), runs, tag, after)
 
     def ordered(job: Job) -> Iterator[Job]:
@@ -152,63 +178,6 @@ def plan(rows: Sequence[Row], seeds: Sequence[int], options: Sequence[str], runs
     return list(dict.fromkeys(jobs))
 
 
-@cache
-def _options_of(task: type) -> frozenset[str]:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(task, "model", fail_untyped=False)
-    return frozenset(vars(parser.get_defaults().as_flat()))
-
-
-def _model_options(entry: Entry) -> frozenset[str]:
+def _model_options(entry: Entry) -> set[str]:
     """`model.lr` and so on: what the entry's task takes."""
-    return _options_of(entry.load("task"))
-
-
-def option_values(options: Sequence[str]) -> dict[str, Any]:
-    """`data.crop_size` -> 48 and so on, of options as typed and of the --config files among them."""
-    values: dict[str, Any] = {}
-    for flag in _flags(options):
-        key, text = _key(flag), " ".join([*flag[0].partition("=")[2:], *flag[1:]]).strip()
-        if key == "config":
-            values |= _leaves(yaml.safe_load(Path(text).read_text()) or {}, "")
-        else:
-            values |= _leaves(yaml.safe_load(text), key)
-    return {k: v for k, v in values.items() if not k.startswith("entry.")}
-
-
-def _key(flag: Sequence[str]) -> str:
-    """`model.lr` of `--model.lr=3e-4`."""
-    return flag[0].lstrip("-").partition("=")[0]
-
-
-def _flags(options: Sequence[str]) -> list[list[str]]:
-    """Each option with its value."""
-    flags: list[list[str]] = []
-    for text in options:
-        if text.startswith("--"):
-            flags.append([text])
-        elif flags:
-            flags[-1].append(text)
-        else:
-            raise ValueError(
-                f"expected an option of experiments.run behind --, such as --trainer.max_steps 100; got {text!r}"
-            )
-    return flags
-
-
-def _leaves(content: Any, at: str) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        return {at: content}
-    return {k: v for key, part in content.items() for k, v in _leaves(part, f"{at}.{key}".lstrip(".")).items()}
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two values mean the same to a configuration: numbers may be text, and so may paths."""
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if a == b or a is None or b is None:
-        return bool(a == b)
-    try:
-        return float(a) == float(b)
-    except (TypeError, ValueError):
-        return Path(str(a)) == Path(str(b))
+    return {k for k in (*defaults_of(entry), *entry.about.get("after", {})) if k.startswith("model.")}

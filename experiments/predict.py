@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from experiments.entries import Entry
-from experiments.run import best_checkpoint, newest_run
+from experiments.folders import best_checkpoint, newest_run
 from vitm.convert import convert_clip
 from vitm.video import FrameReader, HDR10Writer, verify, write_png16
 from vitm.zoo import load_network

@@ -121,6 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         folders = list(dict.fromkeys(folder.resolve() for folder in options.runs))
+        if any((folder / "config.yaml").is_file() for folder in folders):  # runs/<entry>/*/ has the tables' folders too
+            others = [folder for folder in folders if not (folder / "config.yaml").is_file()]
+            folders = [folder for folder in folders if folder not in others]
+            for folder in others:
+                console.print(f"{folder} is left out: it has no config.yaml", markup=False, soft_wrap=True)
         runs = [read_run(folder, _letter(i)) for i, folder in enumerate(folders)]
         with replace_when_whole(options.output) as part:
             part.write_text(page(runs), encoding="utf-8")

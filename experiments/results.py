@@ -19,6 +19,7 @@ from experiments.entries import Entry
 from vitm.callbacks import AnalyticBaselines
 from vitm.metrics import PAPER, compatible, value_protocols
 from vitm.nets.complexity import count_parameters
+from vitm.video.atomic import replace_when_whole
 
 COLUMNS = {
     "psnr": "PSNR dB",
@@ -111,7 +112,13 @@ class Results:
         )
 
     def save(self, path: Path, fit_seconds: float, wall_seconds: float) -> None:
-        """Write `metrics.json`: the results, times, versions and hardware."""
+        """Write `metrics.json`: the results, times, versions and hardware.
+
+        Args:
+            path: the file.
+            fit_seconds: of the training, before and after it was interrupted.
+            wall_seconds: of that and of what came after it.
+        """
         content = asdict(self) | {
             "fit_seconds": round(fit_seconds, 1),
             "wall_seconds": round(wall_seconds, 1),
@@ -119,9 +126,8 @@ class Results:
             "python": platform.python_version(),
             "versions": {name: version(name) for name in PACKAGES},
         }
-        partial = path.with_suffix(".json.part")
-        partial.write_text(json.dumps(content, indent=2))
-        partial.replace(path)
+        with replace_when_whole(path) as part:
+            part.write_text(json.dumps(content, indent=2))
 
     def print(self, console: Console) -> None:
         """Print the table: ours, the analytic operators, the paper."""

@@ -6,14 +6,13 @@ import argparse
 import json
 import logging
 import os
-import secrets
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import ExitStack
 from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments.entries import Entry, entry_names, find_entry
+from experiments.folders import best_checkpoint, first_process, hold, newest_run, run_folder, run_tags
 from vitm.cli.options import frame_rate
 from vitm.video.atomic import replace_when_whole
 
@@ -58,14 +58,20 @@ class UsageError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status."""
+    """Run one command line; returns the exit status, of a run that a signal stopped 128 and its number."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(args)
-    except (UsageError, ValueError, yaml.YAMLError, FileNotFoundError, PermissionError) as error:
+    except (UsageError, ValueError, yaml.YAMLError, FileNotFoundError, PermissionError, BlockingIOError) as error:
         return _explain(error, status=2)
     except OSError as error:
         return _explain(error, status=1)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # what Lightning makes of it
+            return 128 + signal.SIGINT
+        raise
 
 
 def _explain(error: Exception, status: int) -> int:
@@ -154,10 +160,10 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     if options.name and (options.resume or Path(options.name).name != options.name):
         raise UsageError(f"--name {options.name} should be the name of a folder, without --resume")
     checkpoint = _checkpoint(entry, command, options)
-    folder, resumed = _run_folder(entry, command, options, flags)
+    folder, resumed = run_folder(entry, command, options, flags)
     if resumed:
         configs = [folder / "config.yaml"]
-        demo = "demo" in (folder / "tags").read_text().split()
+        demo = "demo" in run_tags(folder)
     else:
         demo = not _names(flags, "data", {"root", "pairs"})
         configs = [entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]]
@@ -165,7 +171,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     if demo and not resumed and "--help" not in flags:
         from experiments.demo import demo_data
 
-        if _first_process():
+        if first_process():
             console.print(DEMO, soft_wrap=True)
         config_flags += ["--data.root", str(demo_data(entry.about.get("demo", "triplets")))]
 
@@ -174,21 +180,32 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     elif not resumed and "--help" not in flags:
         config_flags += _earlier_stages(entry, options.runs, "demo" if demo else "data", flags)
     tags = ["demo"] if demo else ["data"]
-    with StopWhenTold() as stop:
-        cli = _cli(entry, command, folder, tags, resumed, checkpoint, stop, [*config_flags, *flags])
+    with ExitStack() as held, StopWhenTold() as stop:
+        before = folder.is_dir()
+        if before and first_process():
+            held.enter_context(hold(folder))
+        try:
+            cli = _cli(entry, command, folder, tags, resumed, checkpoint, stop, [*config_flags, *flags])
+        except SIGTERMException:
+            return 128 + signal.SIGTERM
         if cli.trainer.is_global_zero:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            if not before:
+                held.enter_context(hold(folder))
+            with replace_when_whole(folder / "tags") as part:
+                part.write_text(" ".join(tags))
             with replace_when_whole(folder / "config.yaml") as part:  # a slower process may be reading it
                 cli.parser.save(cli.config, part, overwrite=True, skip_unset=False)
-            (folder / "tags").write_text(" ".join(tags))
             describe(console, entry, cli.model, cli.datamodule, folder)
         try:
             _work(cli, entry, command, folder, checkpoint, resumed=resumed, demo=demo)
         except SIGTERMException:
             wandb.finish()
-            if stop.at_limit and "SLURM_JOB_ID" in os.environ and cli.trainer.is_global_zero:
-                return go_on_later(stop.trained)
-            raise
+            if not cli.trainer.is_global_zero:
+                return 0  # the first process speaks; those that wait for all would kill it because of another's error
+            if stop.at_limit and "SLURM_JOB_ID" in os.environ:
+                return go_on_later(stop.trained, measuring=cli.trainer.state.fn != "fit")
+            return 128 + (stop.number or signal.SIGTERM)
         finally:
             wandb.finish()
     return 0
@@ -199,6 +216,7 @@ def _work(
 ) -> None:
     """Fit, measure, write `metrics.json` and print the table."""
     from experiments.results import Results
+    from vitm.callbacks import LastCheckpoint
 
     started = time.time()
     fit = command in (None, "fit")
@@ -214,7 +232,9 @@ def _work(
     if cli.trainer.is_global_zero:
         measured = None if command == "fit" else best
         results = Results.collect(entry, cli.trainer, cli.model, demo=demo, checkpoint=measured)
-        results.save(folder / "metrics.json", fit_seconds=fitted, wall_seconds=time.time() - started)
+        earlier = sum(c.earlier for c in cli.trainer.callbacks if isinstance(c, LastCheckpoint))
+        wall = time.time() - started
+        results.save(folder / "metrics.json", fit_seconds=earlier + fitted, wall_seconds=earlier + wall)
         results.print(console)
         console.print(f"Written to {folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
 
@@ -250,20 +270,6 @@ def _earlier_stages(entry: Entry, runs: Path, tag: str, flags: list[str]) -> lis
     return found
 
 
-def newest_run(entry: Entry, runs: Path, file: str, tag: str | None = None) -> Path:
-    """The run folder of `entry` with the newest file of a pattern, among those with a tag where one is given.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    found = {path.stat().st_mtime: folder for folder in (runs / entry.name).glob("*/") for path in folder.glob(file)}
-    if tag:
-        found = {time: folder for time, folder in found.items() if tag in (folder / "tags").read_text().split()}
-    if not found:
-        raise FileNotFoundError(f"no run of {entry.name} with {file} under {runs}; fit first, or name a checkpoint")
-    return found[max(found)]
-
-
 def _checkpoint(entry: Entry, command: str | None, options: argparse.Namespace) -> Path | None:
     if command in (None, "fit"):
         if options.checkpoint:
@@ -275,43 +281,8 @@ def _checkpoint(entry: Entry, command: str | None, options: argparse.Namespace) 
     return checkpoint
 
 
-def best_checkpoint(folder: Path) -> Path:
-    """The best checkpoint of a run folder, or the last one where none was best."""
-    return next(folder.glob("checkpoints/best*.ckpt"), folder / "checkpoints" / "last.ckpt")
-
-
 def _best(trainer: Any) -> str | None:
     return trainer.checkpoint_callback.best_model_path or None
-
-
-def _run_folder(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> tuple[Path, bool]:
-    """The folder of this run, and whether it goes on with an earlier one."""
-    if options.resume:
-        pattern = "checkpoints/last.ckpt"
-        folder = newest_run(entry, options.runs, pattern) if options.resume == "newest" else Path(options.resume)
-        if not (folder / pattern).is_file():
-            raise FileNotFoundError(f"nothing to resume: {folder / pattern} does not exist")
-        return folder, True
-    last = Path("checkpoints/last.ckpt")
-    if options.name:
-        folder = options.runs / entry.name / options.name
-        return folder, command in (None, "fit") and (folder / last).is_file()
-    task = "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
-    job = os.environ.get("SLURM_JOB_ID") if task else None  # in a session at a terminal, runs are runs as anywhere
-    unique = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    if job:  # known to all processes of a job, also after it was requeued; runs of one job differ in their options
-        unique = f"slurm-{job}-{command or 'run'}-{sha256(' '.join(flags).encode()).hexdigest()[:6]}"
-    if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
-        unique = os.environ.get("VITM_RUN_ID", unique)
-    os.environ["VITM_RUN_ID"] = unique
-    folder = options.runs / entry.name / unique
-    requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and command in (None, "fit")
-    return folder, requeued and (folder / last).is_file()
-
-
-def _first_process() -> bool:
-    """Whether this is the process that speaks for the others."""
-    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def _cli(
@@ -340,7 +311,7 @@ def _cli(
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             # bad input is an error before a run folder exists
             check_network(self.model, folder / "checkpoints" / "last.ckpt" if resumed else checkpoint)
-            if _first_process():
+            if first_process():
                 self.datamodule.prepare_data()
                 for stage in (command,) if command else ("fit", "test"):
                     self.datamodule.setup(stage)

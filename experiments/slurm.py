@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from experiments.entries import Entry, entry_names, find_entry
@@ -31,7 +32,7 @@ same run on W&B, also after `scontrol requeue` or a preemption. Nodes must share
 EXAMPLES = """\
 python -m experiments.slurm kpn_mfi --nodes 2 --gpus 4 --time 12:00:00 -- --data.root DATA
 python -m experiments.slurm kpn_mfi/table3 --seeds 3 --at-once 4 -- --data.root DATA      a row and a seed an element
-python -m experiments.slurm dslnet --partition gpu --sbatch account=hdr gres=gpu:a100:2 --gpus 2
+python -m experiments.slurm --gpus 2 --partition gpu --sbatch account=hdr --sbatch gres=gpu:a100:2 dslnet
 python -m experiments.slurm hdcfm --tasks 8 --dry-run                                     on CPUs; shows the script
 """
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -95,7 +96,7 @@ class Cluster:
             *("--trainer.num_nodes", str(self.nodes), "--trainer.enable_progress_bar", "false"),
         ]
 
-    def directives(self, name: str, log: Path, elements: int, after: Sequence[str]) -> dict[str, str | None]:
+    def directives(self, name: str, log: Path, elements: int) -> dict[str, str | None]:
         """Options of sbatch, without their dashes -> value; None: it takes none."""
         array = f"0-{elements - 1}" + (f"%{self.at_once}" if self.at_once else "")
         options: dict[str, str | None] = {
@@ -107,7 +108,6 @@ class Cluster:
             "time": self.time,
             **({"partition": self.partition} if self.partition else {}),
             **({"array": array} if elements > 1 else {}),
-            **({"dependency": f"afterok:{':'.join(after)}", "kill-on-invalid-dep": "yes"} if after else {}),
             "signal": f"USR1@{60 * self.margin}",
             "requeue": None,
             "open-mode": "append",
@@ -154,9 +154,7 @@ def seconds(time: str) -> int:
     return 60 * (a or 0) + (b or 0)
 
 
-def script(
-    commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, folder: Path, after: Sequence[str] = ()
-) -> str:
+def script(commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, folder: Path) -> str:
     """The text of the job.
 
     Args:
@@ -164,10 +162,9 @@ def script(
         cluster: what each of them asks for.
         name: of the job.
         folder: where the log goes.
-        after: numbers of jobs that must have succeeded before.
     """
     log = folder.absolute() / ("%a.log" if len(commands) > 1 else "slurm.log")
-    directives = cluster.directives(name, log, len(commands), after)
+    directives = cluster.directives(name, log, len(commands))
     lines = ["#!/bin/bash"]
     lines += [f"#SBATCH --{k}" + ("" if v is None else f"={shlex.quote(v)}") for k, v in directives.items()]
     lines += [
@@ -199,27 +196,35 @@ def submit(
         cluster: what each of them asks for.
         name: of the job: the entry or table.
         runs: where runs are kept.
-        after: numbers of jobs that must have succeeded before.
+        after: numbers of jobs that must have succeeded before. They are not in the script, so that it can be submitted
+            again when they are long gone.
 
     Raises:
         FileNotFoundError: there is no Slurm here.
         ValueError: Slurm refused the job; the message is its own.
     """
-    if shutil.which("sbatch") is None:
-        raise FileNotFoundError(
-            "there is no sbatch on this machine: submit from a login node of the cluster (--dry-run shows the script)"
-        )
+    _needs_sbatch()
     folder, named, folders = place(commands, name, runs)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True)
     path = folder / "job.sh"
-    path.write_text(script(named, cluster, name=name, folder=folder, after=after))
-    done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True)
+    path.write_text(script(named, cluster, name=name, folder=folder))
+    behind = [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
+    done = subprocess.run(["sbatch", "--parsable", *behind, str(path)], capture_output=True, text=True)
     if done.returncode:
-        shutil.rmtree(folder)
+        path.unlink()
+        with contextlib.suppress(OSError):  # another process may have found a use for it
+            for empty in made:
+                empty.rmdir()
         raise ValueError(f"Slurm refused the job: {done.stderr.strip()}")
     job = done.stdout.strip().partition(";")[0]
     log = folder / (f"{'*' if len(commands) > 1 else 'slurm'}.log")
     return Submitted(job, path, log, folders)
+
+
+def _needs_sbatch() -> None:
+    if shutil.which("sbatch") is None:
+        raise FileNotFoundError("there is no sbatch on this machine: submit from a login node of the cluster")
 
 
 def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Path, list[list[str]], tuple[Path, ...]]:
@@ -241,17 +246,21 @@ def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Pat
     return runs / name / stamp, named, tuple(folders)
 
 
-def go_on_later(trained: bool) -> int:
+def go_on_later(trained: bool, measuring: bool = False) -> int:
     """Put this job, or this element of an array, back into the queue; returns an exit status.
 
     Args:
         trained: whether this process has made a step: a job that comes no nearer to its end must not begin again.
+        measuring: whether it was past its training.
 
     Raises:
         ValueError: Slurm refused.
     """
     if not trained:
-        console.print("error: no step was made within the job's time limit; give it a longer one", style="bold red")
+        early = "the measurement, which begins anew each time, was not done" if measuring else "no step was made"
+        console.print(
+            f"error: {early} within the job's time limit; give it a longer one", style="bold red", soft_wrap=True
+        )
         return 1
     element = [os.environ[k] for k in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID") if k in os.environ]
     job = "_".join(element) if len(element) == 2 else os.environ["SLURM_JOB_ID"]
@@ -275,7 +284,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--margin", type=int, default=5, help="minutes before the limit at which a run is saved (5)")
     group.add_argument("--at-once", type=int, metavar="N", help="elements of an array that run at a time (any number)")
     group.add_argument("--partition", help="(the cluster's default)")
-    group.add_argument("--sbatch", nargs="+", default=[], metavar="KEY=VALUE", help="more options of sbatch")
+    group.add_argument(
+        "--sbatch", action="append", default=[], metavar="KEY=VALUE", help="one more option of sbatch; repeatable"
+    )
 
 
 def cluster(options: argparse.Namespace) -> Cluster:
@@ -299,19 +310,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", metavar="ENTRY|TABLE", help="such as kpn_mfi or kpn_mfi/table3")
     parser.add_argument("--seeds", type=int, help="how many: 0, 1, ... (the entry's own)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
-    parser.add_argument("--dry-run", action="store_true", help="print the script; needs no Slurm")
+    parser.add_argument("--dry-run", action="store_true", help="check and print the script; needs no Slurm")
     add_options(parser)
     options = parser.parse_args(args[:cut])
     try:
         asked = cluster(options)
         commands = _commands(options.name, options.seeds, args[cut + 1 :])
+        if error := refused(commands, options.runs, dry_run=options.dry_run):
+            print(error, end="")
+            return 2
         if options.dry_run:
             folder, named, _ = place(commands, options.name, options.runs)
             print(script(named, asked, name=options.name, folder=folder), end="")
             return 0
-        if error := refused(commands, options.runs):
-            print(error, end="")
-            return 2
         submitted = submit(commands, asked, name=options.name, runs=options.runs)
     except (ValueError, FileNotFoundError, PermissionError) as error:
         console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
@@ -351,13 +362,19 @@ def _rows(table: str) -> list[Entry]:
     return rows
 
 
-def refused(commands: Sequence[Sequence[str]], runs: Path) -> str:
+def refused(commands: Sequence[Sequence[str]], runs: Path, dry_run: bool = False) -> str:
     """What `experiments.run` has against a command, found here rather than after a night in the queue.
 
     It also makes the demo data where a run needs them, once.
+
+    Raises:
+        FileNotFoundError: there is no Slurm here, and this is no `dry_run`.
     """
+    from experiments.checks import check_config
     from experiments.run import main as run
 
+    if not dry_run:
+        _needs_sbatch()
     for command in {command[0]: command for command in commands}.values():
         said = io.StringIO()
         try:
@@ -367,6 +384,11 @@ def refused(commands: Sequence[Sequence[str]], runs: Path) -> str:
             status = stop.code
         if status:
             return said.getvalue() or f"{shlex.join(command)} cannot be run"
+        printed = said.getvalue()
+        try:
+            check_config(find_entry(command[0]), yaml.safe_load(printed[printed.index("# lightning.pytorch") :]))
+        except (ValueError, FileNotFoundError) as error:
+            return f"error: {error}\n"
     return ""
 
 

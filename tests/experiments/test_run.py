@@ -19,6 +19,7 @@ import torch
 import yaml
 
 from experiments.entries import entry_names, find_entry
+from experiments.folders import hold
 from experiments.run import main
 from tests.experiments.conftest import TINY
 
@@ -223,6 +224,43 @@ def test_predict_never_touches_its_input(tiny, tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def test_a_folder_has_one_writer(tiny, tmp_path, capsys):
+    folder = tmp_path / "runs/kpn_mfi/mine"
+    mine = ["kpn_mfi", "fit", *tiny, "--name", "mine", "--trainer.max_steps", "1"]
+    folder.mkdir(parents=True)
+    with hold(folder):
+        assert main(mine) == 2
+    assert f"{folder} is in use by another process" in capsys.readouterr().out.replace("\n", " ")
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert main(mine) == 0
+    with hold(folder):  # it was let go
+        assert main(mine) == 2
+
+
+def test_ctrl_c_is_told_from_a_finished_run(tiny, tmp_path, monkeypatch):
+    from vitm.papers.kpn_mfi import KPNMFITask
+
+    monkeypatch.setattr(KPNMFITask, "training_step", lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning turns a deaf ear to it from then on
+    assert (only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt").is_file()
+
+
+def test_folders_that_are_no_runs_are_passed_over(tiny, tmp_path, capsys):
+    """Half copied ones, without what says on which data they were trained."""
+    folder = tmp_path / "runs/hdcfm/copied"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints/last.ckpt").touch()
+    data = tiny[tiny.index("--data.root") :]
+    assert main(["hdcfm/pdcg", "fit", *data]) == 2
+    assert "goes on from a trained hdcfm" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["hdcfm", "fit", *data, "--resume", str(folder)]) == 2
+    assert "nothing to resume" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_checkpoints_of_other_networks_are_refused(tiny, tmp_path, capsys):
     assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
     checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"
@@ -310,7 +348,7 @@ def test_a_killed_run_resumes_to_the_same_weights(entry, tiny_of, tmp_path):
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    assert process.wait(60) == 128 + signal.SIGTERM
     (folder,) = log.glob("*-*/")
     stopped = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert 0 < stopped < 40

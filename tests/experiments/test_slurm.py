@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import shutil
 import signal
@@ -16,8 +17,8 @@ import pytest
 import torch
 
 from experiments.entries import find_entry
-from experiments.run import _run_folder
-from experiments.slurm import Cluster, main, place, script, seconds, submit
+from experiments.folders import run_folder
+from experiments.slurm import Cluster, go_on_later, main, place, script, seconds, submit
 
 
 def directives(text):
@@ -57,9 +58,9 @@ def test_one_process_a_gpu_over_the_nodes(tmp_path):
     assert text.count("srun") == 1
 
 
-def test_elements_of_an_array_are_runs_with_names_of_their_own(tmp_path, capsys):
+def test_elements_of_an_array_are_runs_with_names_of_their_own(tmp_path, capsys, fake_data):
     args = ["kpn_mfi/table3", "--tasks", "2", "--seeds", "2", "--at-once", "3", "--runs", str(tmp_path), "--dry-run"]
-    assert main([*args, "--", "--trainer.max_steps", "4"]) == 0
+    assert main([*args, "--", "--trainer.max_steps", "4", "--data.root", str(fake_data)]) == 0
     text = capsys.readouterr().out
     assert directives(text)["array"] == "0-5%3"
     assert directives(text)["output"].endswith("/%a.log")
@@ -127,20 +128,21 @@ def test_a_script_is_kept_where_the_run_will_be(tmp_path, slurm_played):
     job = submit([["kpn_mfi"]], Cluster(), name="kpn_mfi", runs=tmp_path / "runs", after=["3", "4"])
     assert job.job == "77"
     assert job.script == job.folders[0] / "job.sh"
-    assert slurm_played.read_text() == f"sbatch --parsable {job.script}\n"
-    assert directives(job.script.read_text())["dependency"] == "afterok:3:4"
+    behind = "--dependency=afterok:3:4 --kill-on-invalid-dep=yes"
+    assert slurm_played.read_text() == f"sbatch --parsable {behind} {job.script}\n"
+    assert "dependency" not in directives(job.script.read_text())  # submitted again, it would wait for what is gone
 
 
 def test_a_refusal_is_slurms_own_and_leaves_nothing(tmp_path, slurm_played):
     Path(f"{slurm_played}.exit").write_text("1")
     with pytest.raises(ValueError, match="Slurm refused the job"):
-        submit([["kpn_mfi"]], Cluster(), name="kpn_mfi", runs=tmp_path / "runs")
-    assert not list((tmp_path / "runs").rglob("*.sh"))
+        submit([["kpn_mfi"]], Cluster(), name="kpn_mfi/table3", runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
-def test_without_slurm_there_is_an_error_and_no_folder(tmp_path, monkeypatch, capsys, fake_data):
+def test_without_slurm_there_is_an_error_and_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert main(["kpn_mfi", "--runs", str(tmp_path / "runs"), "--", "--data.root", str(fake_data)]) == 2
+    assert main(["kpn_mfi", "--runs", str(tmp_path / "runs"), "--", "--data.root", "nowhere"]) == 2
     assert "no sbatch on this machine" in capsys.readouterr().out.replace("\n", " ")
     assert not (tmp_path / "runs").exists()
 
@@ -151,6 +153,29 @@ def test_options_are_checked_before_they_wait_in_a_queue(tmp_path, slurm_played,
     assert "alhpa" in "".join(capsys.readouterr())
     assert main(["hdcfm/pdcg", *options]) == 2
     assert "goes on from a trained hdcfm" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["kpn_mfi", *options[:-1], str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: expected the data" in capsys.readouterr().out.replace("\n", " ")
+    accumulate = ["--model.hdcfm", "x.ckpt", "--trainer.accumulate_grad_batches", "2"]
+    assert main(["hdcfm/pdcg", "--dry-run", *options, *accumulate]) == 2
+    assert "steps two optimisers by itself" in capsys.readouterr().out.replace("\n", " ")
+    assert not slurm_played.exists()
+
+
+def test_options_of_sbatch_are_one_at_a_time(capsys, fake_data):
+    """So that the entry may stand behind them."""
+    options = ["--dry-run", "--sbatch", "account=me", "--sbatch", "exclusive", "kpn_mfi"]
+    assert main([*options, "--", "--data.root", str(fake_data)]) == 0
+    asked = directives(capsys.readouterr().out)
+    assert asked["account"] == "me"
+    assert "exclusive" in asked
+
+
+@pytest.mark.parametrize(
+    ("measuring", "message"), [(False, "no step was made"), (True, "the measurement, which begins anew each time")]
+)
+def test_a_job_that_comes_no_nearer_to_its_end_does_not_begin_again(measuring, message, capsys, slurm_played):
+    assert go_on_later(trained=False, measuring=measuring) == 1
+    assert message in capsys.readouterr().out.replace("\n", " ")
     assert not slurm_played.exists()
 
 
@@ -165,14 +190,22 @@ def test_tasks_of_a_job_share_a_folder_and_runs_of_a_session_do_not(name, task, 
     if task:
         monkeypatch.setenv("SLURM_PROCID", "1")
     options = argparse.Namespace(resume=None, name=None, runs=Path("runs"))
-    first, second = (_run_folder(find_entry("kpn_mfi"), "fit", options, ["--x", "1"])[0] for _ in range(2))
+    first, second = (run_folder(find_entry("kpn_mfi"), "fit", options, ["--x", "1"])[0] for _ in range(2))
     assert (first == second) == shared
     assert first.name.startswith("slurm-5-fit") == shared
 
 
 @pytest.mark.slow
-def test_near_the_time_limit_a_run_saves_itself_and_goes_back_to_the_queue(tiny, tmp_path, slurm_played, monkeypatch):
-    """SIGUSR1 in the middle of a step of two batches; then the same command, and the weights of an undisturbed run."""
+@pytest.mark.parametrize(
+    ("batch", "validation"), [(1, "2"), (3, "2"), (3, "3")], ids=["mid epoch", "then validation", "then none"]
+)
+def test_near_the_time_limit_a_run_saves_itself_and_goes_back_to_the_queue(
+    batch, validation, tiny, tmp_path, slurm_played, monkeypatch
+):
+    """SIGUSR1 in the middle of a step of two batches; then the same command, and the weights of an undisturbed run.
+
+    An epoch has two steps. After the first of an epoch, and after the last, be the next epoch's validation due or not.
+    """
     from experiments.run import main as run
     from vitm.papers.kpn_mfi import KPNMFITask
 
@@ -185,28 +218,33 @@ def test_near_the_time_limit_a_run_saves_itself_and_goes_back_to_the_queue(tiny,
         "--trainer.max_epochs",
         "-1",
     ]
-    options += ["--data.batch_size", "1", "--trainer.check_val_every_n_epoch", "2"]
+    options += ["--data.batch_size", "1", "--trainer.check_val_every_n_epoch", validation]
     assert run(["kpn_mfi", "fit", *options, "--runs", str(tmp_path / "undisturbed")]) == 0
 
     step, batches = KPNMFITask.training_step, []
 
-    def told_in_the_third(self, batch, batch_idx):
+    def told_in_one(self, samples, batch_idx):
         batches.append(batch_idx)
-        if len(batches) == 3:
+        if len(batches) == batch:
             os.kill(os.getpid(), signal.SIGUSR1)
-        return step(self, batch, batch_idx)
+        return step(self, samples, batch_idx)
 
-    monkeypatch.setattr(KPNMFITask, "training_step", told_in_the_third)
+    monkeypatch.setattr(KPNMFITask, "training_step", told_in_one)
     for name, value in (("JOB_ID", "12"), ("ARRAY_JOB_ID", "10"), ("ARRAY_TASK_ID", "2")):
         monkeypatch.setenv(f"SLURM_{name}", value)
     mine = ["kpn_mfi", "fit", *options, "--name", "mine"]
     assert run(mine) == 0
     assert slurm_played.read_text() == "scontrol requeue 10_2\n"
     folder = tmp_path / "runs/kpn_mfi/mine"
-    assert len(batches) == 4
-    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    assert len(batches) == batch + 1
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == len(batches) // 2
 
+    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    last["callbacks"]["LastCheckpoint"]["seconds"] += 1000
+    torch.save(last, folder / "checkpoints/last.ckpt")
     assert run(mine) == 0
+    results = json.loads((folder / "metrics.json").read_text())
+    assert 1000 < results["fit_seconds"] <= results["wall_seconds"]
     (other,) = (tmp_path / "undisturbed/kpn_mfi").iterdir()
     same_weights(folder, other)
     assert logged(folder) == logged(other)
@@ -214,7 +252,7 @@ def test_near_the_time_limit_a_run_saves_itself_and_goes_back_to_the_queue(tiny,
 
 def logged(folder):
     with (folder / "csv/metrics.csv").open() as file:
-        return [(row["step"], row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+        return [(row["epoch"], row["step"], row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
 def same_weights(*folders):

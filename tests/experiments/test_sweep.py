@@ -6,24 +6,24 @@ What a run leaves behind is played by a small program, in the layout of `experim
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from experiments import slurm, sweep
 from experiments.entries import ROOT, find_entry
+from experiments.jobs import plan
 from experiments.run import main as run_main
+from experiments.table import Row
 from tests.experiments.conftest import TINY
 
 PLAYED = """
@@ -56,10 +56,15 @@ if "--resume" not in options:
 if os.environ.get("HANG") == entry.name:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     time.sleep(60)
+if os.environ.get("BREAK") == entry.name:
+    sys.exit("the frames are gone")
 (folder / "checkpoints/best.ckpt").write_text("")
-results = {"stage": "test", "values": {"psnr": 30.0 + config["seed_everything"]}, "unlike_paper": {}, "protocol": {},
+names = {"mabd": ("mabd_pred", "mabd_gt", "mse_mabd"), "warping_error": ("warping_error", "warping_error_gt")}
+values = [name for metric in config["model"]["test_metrics"] for name in names.get(metric, [metric])]
+results = {"stage": "test", "unlike_paper": {}, "protocol": {},
            "parameters": 1, "steps": 2, "wall_seconds": 75.0, "device": "abacus", "entry": entry.name, "baselines": {},
-           "checkpoint": str(folder / "checkpoints/best.ckpt")}
+           "checkpoint": str(folder / "checkpoints/best.ckpt"),
+           "values": dict.fromkeys(values, 0.5) | {"psnr": 30.0 + config["seed_everything"]}}
 (folder / "metrics.json").write_text(json.dumps(results))
 """
 
@@ -115,6 +120,33 @@ def test_a_run_with_other_options_or_other_data_does_not_count(play, tmp_path):
     assert row("--data.root", "DATA") == 4
     assert row("--data.root", "./DATA/") == 4
     assert row("--data.root", "DATA2") == 5
+    assert row() == row("--model.lr", "3e-4") == row("--data.root", "DATA") == 5  # others came later
+
+
+def test_a_run_without_a_metric_that_is_asked_for_does_not_count(play, tmp_path):
+    def row(metrics):
+        status, _ = play("kpn_mfi/table3", "--row", "no_mfi", "--", "--model.test_metrics", metrics)
+        assert status == 0
+        return len(folders(tmp_path, "kpn_mfi/table3/no_mfi"))
+
+    assert row("[psnr, mabd]") == 1
+    assert row("[mabd]") == row("null") == 1
+    assert row("[psnr, sr_sim]") == 2
+    assert row("[psnr, mabd]") == 2
+
+
+def test_the_table_of_a_sweep_is_of_its_own_runs(play, tmp_path):
+    def steps():
+        lines = (tmp_path / "runs/kpn_mfi/table3/table.csv").read_text().splitlines()
+        return [line.partition(",")[0] for line in lines if "30.00" in line]
+
+    assert play("kpn_mfi/table3", "--row", "no_mfi")[0] == 0
+    assert steps() == ["#1"]
+    status, out = play("kpn_mfi/table3", "--row", "no_mfi", "--seed", "1", "--", "--model.alpha", "0.3")
+    assert status == 0
+    assert "another model.alpha than its entry" in out
+    assert "31.00" in (tmp_path / "runs/kpn_mfi/table3/table.csv").read_text()
+    assert steps() == []
 
 
 def test_a_failed_run_is_reported_and_does_not_stop_the_rest(play, tmp_path, monkeypatch):
@@ -129,6 +161,15 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(play, tmp_path, mon
     status, out = play("kpn_mfi/table3")
     assert status == 0
     assert out.count("finished before") == 2
+
+
+def test_a_run_that_fails_after_it_was_saved_says_how_to_begin_again(play, tmp_path, monkeypatch):
+    monkeypatch.setenv("BREAK", "kpn_mfi/table3/no_mfi")
+    status, out = play("kpn_mfi/table3", "--row", "no_mfi")
+    assert status == 1
+    (folder,) = folders(tmp_path, "kpn_mfi/table3/no_mfi")
+    assert "the frames are gone" in out
+    assert f"remove {folder} to begin again" in out
 
 
 def test_ctrl_c_stops_the_run_which_then_goes_on_in_its_folder(play, tmp_path, monkeypatch):
@@ -157,6 +198,15 @@ def test_ctrl_c_stops_the_run_which_then_goes_on_in_its_folder(play, tmp_path, m
     assert "--resume" in json.loads((folder / "asked").read_text())
 
 
+def retrain(folder):
+    """A later run with the same options, as if it had been typed; returns its folder."""
+    newer = folder.with_name(f"{folder.name}-again")
+    shutil.copytree(folder, newer)
+    results = json.loads((newer / "metrics.json").read_text())
+    (newer / "metrics.json").write_text(json.dumps(results | {"checkpoint": str(newer / "checkpoints/best.ckpt")}))
+    return newer
+
+
 @pytest.mark.slow
 def test_later_stages_come_after_what_they_need(play, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
@@ -176,6 +226,20 @@ def test_later_stages_come_after_what_they_need(play, tmp_path, monkeypatch):
     assert ["--model.every" in words for words in asked] == [True, False]
     assert ((icam / "agent").read_text(), (fcpm / "agent").read_text()) == ("", "of-the-agent")
     assert play(*row)[1].count("finished before") == 2
+
+    again = retrain(icam)
+    status, out = play(*row)
+    assert status == 0
+    assert f"{first}, seed 1: finished before, {again}" in out
+    (newer,) = set(folders(tmp_path, second)) - {fcpm}
+    assert f"--model.icam {again / 'checkpoints/best.ckpt'}" in " ".join(json.loads((newer / "asked").read_text()))
+    later = plan([Row(find_entry(second), (), ())], [1], options, tmp_path / "runs")[-1]
+    assert later.done() == newer
+    (newer / "metrics.json").unlink()
+    (fcpm / "metrics.json").unlink()
+    assert later.interrupted() == newer
+    retrain(again)
+    assert later.interrupted() is None
 
     monkeypatch.setenv("FAIL", "vitm_tc/icam/table2/pretrained_flow")
     status, out = play("vitm_tc/fcpm/table2", "--row", "pretrained_flow")
@@ -204,6 +268,46 @@ def test_a_run_of_another_process_is_waited_for(play, tmp_path, capsys):
     assert out.index("kpn_mfi, seed 0: finished") < out.index("kpn_mfi/table3/no_mfi, seed 0: starts")
 
 
+def test_a_run_that_was_started_elsewhere_is_waited_for(play, tmp_path):
+    """By hand, say: it holds the lock of its folder, and nothing else tells that it is alive."""
+    assert play("kpn_mfi/table3", "--row", "no_mfi")[0] == 0
+    (folder,) = folders(tmp_path, "kpn_mfi/table3/no_mfi")
+    results = (folder / "metrics.json").read_text()
+    (folder / "metrics.json").unlink()
+    held = (folder / "lock").open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    others = tmp_path / "runs/kpn_mfi"
+
+    def finish():
+        while not list(others.glob("*/metrics.json")):
+            time.sleep(0.02)
+        (folder / "metrics.json").write_text(results)
+        held.close()
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    status, out = play("kpn_mfi/table3")
+    thread.join()
+    assert status == 0
+    assert out.count(f"runs already in {folder}") == 1
+    assert f"kpn_mfi/table3/no_mfi, seed 0: finished before, {folder}" in out
+    assert "--resume" not in json.loads((folder / "asked").read_text())
+
+
+def test_what_runs_already_is_not_submitted(play, tmp_path, monkeypatch):
+    assert play("kpn_mfi/table3", "--row", "no_mfi")[0] == 0
+    (folder,) = folders(tmp_path, "kpn_mfi/table3/no_mfi")
+    (folder / "metrics.json").unlink()
+    calls = submissions(monkeypatch, tmp_path)
+    with (folder / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        status, out = play("kpn_mfi/table3", "--where", "slurm")
+    assert status == 0
+    assert f"kpn_mfi/table3/no_mfi, seed 0: not submitted, because it runs already in {folder}" in out
+    ((commands, _, after),) = calls
+    assert ([command[0] for command in commands], after) == (["kpn_mfi/table3/no_consistency", "kpn_mfi"], [])
+
+
 def test_rows_that_cannot_run_say_why(play):
     status, out = play("kpn_mfi/table1", "--row", "huo")
     assert status == 0
@@ -230,11 +334,18 @@ def test_wrong_command_lines_are_explained(args, message, play, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("seeds", ["0", "-1", "two"])
-def test_a_number_of_seeds_is_positive(seeds, capsys):
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        *(["--seeds", "0"], ["--seeds", "-1"], ["--seeds", "two"], ["--seeds", "²"]),
+        *(["--seed", "-3"], ["--seed", "1.5"], ["--seeds", "2", "--seed", "1"]),
+    ],
+)
+def test_seeds_are_numbers_and_either_how_many_or_which(seeds, capsys):
     with pytest.raises(SystemExit) as stop:
-        sweep.main(["kpn_mfi/table3", "--seeds", seeds])
+        sweep.main(["kpn_mfi/table3", *seeds])
     assert stop.value.code == 2
+    assert seeds[-2] in capsys.readouterr().err
 
 
 def expand(config, **values):
@@ -263,36 +374,55 @@ def test_agents_of_a_wandb_sweep_run_a_row_and_a_seed_each(play, tmp_path, monke
     assert asked[asked.index("--model.lr") + 1] == "1e-3"
 
 
-@pytest.mark.slow
-def test_on_slurm_a_stage_is_an_array_after_the_one_before(play, tmp_path, monkeypatch):
+def submissions(monkeypatch, tmp_path):
+    """What is submitted, to a Slurm that takes everything: commands, cluster and what each job waits for."""
     calls = []
 
     def submit(commands, cluster, *, name, runs, after=()):
         calls.append((commands, cluster, list(after)))
-        places = tuple(runs / command[0] / str(i) for i, command in enumerate(commands))
+        places = tuple(runs / command[0] / f"{len(calls)}-{i}" for i, command in enumerate(commands))
         return slurm.Submitted(str(40 + len(calls)), tmp_path / "job.sh", tmp_path / "log", places)
 
     monkeypatch.setattr(slurm, "submit", submit)
     monkeypatch.setattr(slurm, "refused", lambda commands, runs: "")
     monkeypatch.setattr(sweep, "slurm_jobs", lambda name: [])
+    return calls
+
+
+@pytest.mark.slow
+def test_on_slurm_a_row_waits_for_its_own_first_stage(play, tmp_path, monkeypatch):
+    """So that one that fails does not take the others with it."""
+    calls = submissions(monkeypatch, tmp_path)
     assert play("vitm_tc/fcpm/table2", "--row", "no_alignment")[0] == 0  # a finished row is not submitted
     status, out = play("vitm_tc/fcpm/table2", "--where", "slurm", "--gpus", "2", "--time", "2:00:00")
     assert status == 0
-    (first, cluster, none), (second, _, after) = calls
-    assert (cluster.gpus, cluster.time, none, after) == (2, "2:00:00", [], ["41"])
+    (first, cluster, none), *second = calls
+    assert (cluster.gpus, cluster.time, none) == (2, "2:00:00", [])
     assert [c[0] for c in first] == [
         *(f"vitm_tc/icam/table2/{row}" for row in ("pretrained_flow", "corrected_flow", "guided_deformation")),
         "vitm_tc/icam",
     ]
-    assert [c[0] for c in second] == [c[0].replace("icam", "fcpm") for c in first]
-    for i, command in enumerate(second):
+    assert len(second) == 4
+    for i, ((command,), _, after) in enumerate(second):
+        assert after == [f"41_{i}"]
+        assert command[0] == first[i][0].replace("icam", "fcpm")
         at = command.index("--model.icam") + 1
-        assert command[at] == str(tmp_path / "runs" / first[i][0] / str(i) / "checkpoints/best.ckpt")
+        assert command[at] == str(tmp_path / "runs" / first[i][0] / f"1-{i}" / "checkpoints/best.ckpt")
 
     monkeypatch.setattr(sweep, "slurm_jobs", lambda name: ["41"])
     status, out = play("vitm_tc/fcpm/table2", "--where", "slurm")
     assert status == 2
     assert "is in the queue already (job 41)" in out
+
+
+@pytest.mark.slow
+def test_on_slurm_rows_that_wait_for_the_same_run_are_an_array(play, tmp_path, monkeypatch):
+    calls = submissions(monkeypatch, tmp_path)
+    assert play("vitm_tc/fcpm/table3", "--where", "slurm")[0] == 0
+    (first, _, none), (second, _, after) = calls
+    assert [command[0] for command in first] == ["vitm_tc/fcpm/table3/no_fcpm", "vitm_tc/icam"]
+    assert (none, after) == ([], ["41_1"])
+    assert len(second) > 1
 
 
 FILES = sorted(ROOT.glob("**/sweeps/*.yaml"))
@@ -342,19 +472,6 @@ def test_the_metric_of_a_range_is_logged(file):
         assert "test" in config["command"]
         for recipe in (entry.configs[0], entry.demo):
             assert metric in yaml.safe_load(recipe.read_text())["model"]["test_metrics"]
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parts[-3]}-{f.stem}")
-def test_wandb_s_schema_accepts_a_range(file):
-    """The schema that W&B's own search engine carries (the package `sweeps`)."""
-    spec = importlib.util.find_spec("sweeps")
-    if spec is None:
-        pytest.skip("needs the schema of the package sweeps")
-    schema = json.loads((Path(spec.origin).parent / "config/schema.json").read_text())
-    config = yaml.safe_load(file.read_text())
-    jsonschema.Draft7Validator(schema).validate(config)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft7Validator(schema).validate(config | {"method": "luck"})
 
 
 @pytest.mark.slow

@@ -8,15 +8,26 @@ import os
 import statistics
 
 import pytest
+import yaml
 
-from experiments.table import main
+from experiments.entries import entry_names, find_entry
+from experiments.table import collect, main
 
 
-def finish(runs, entry, name, *, psnr, seed=0, tag="data", stage="test", steps=7, age=0, unlike=()):
-    folder = runs / entry / name
+def finish(runs, name, run, *, psnr, seed=0, tag="data", stage="test", steps=7, age=0, unlike=(), by=None, **options):
+    """A run of an entry with options as `model_lr=1e-3`, or a test `by` the weights of another run."""
+    folder, entry = runs / name / run, find_entry(name)
     folder.mkdir(parents=True)
     (folder / "tags").write_text(tag)
-    (folder / "config.yaml").write_text(f"seed_everything: {seed}\n")
+    config = {"model": {}, "data": {}, "trainer": {}, "seed_everything": seed}
+    for file in (entry.configs[0], *([entry.demo] if tag == "demo" else []), *entry.configs[1:]):
+        content = yaml.safe_load(file.read_text())
+        for section in ("model", "data", "trainer"):
+            config[section] |= content.get(section, {})
+    for option, value in options.items():
+        section, _, key = option.partition("_")
+        config[section][key] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     content = {
         "stage": stage,
         "values": {"psnr": psnr, "sr_sim": 0.9, "delta_e_itp": 20.0},
@@ -24,22 +35,66 @@ def finish(runs, entry, name, *, psnr, seed=0, tag="data", stage="test", steps=7
         "protocol": {"psnr": "PQ"},
         "parameters": 123_456,
         "steps": steps,
+        "checkpoint": str(runs / name / (by or run) / "checkpoints/best.ckpt"),
     }
     (folder / "metrics.json").write_text(json.dumps(content))
     os.utime(folder / "metrics.json", (1e9 - age, 1e9 - age))
+    return folder
+
+
+LKQE = "dslnet/table2/lkqe"
 
 
 def test_a_seed_is_that_of_the_training_and_other_options_are_named(tmp_path, capsys):
-    finish(tmp_path, "dslnet/table2/lkqe", "trained", psnr=30.0, seed=2, age=50)
-    trained = tmp_path / "dslnet/table2/lkqe/trained"
-    (trained / "config.yaml").write_text("seed_everything: 2\nmodel: {width: 4, radius: 1}\n")
-    finish(tmp_path, "dslnet/table2/lkqe", "again", psnr=31.0, seed=0)
-    again = tmp_path / "dslnet/table2/lkqe/again/metrics.json"
-    again.write_text(json.dumps(json.loads(again.read_text()) | {"checkpoint": str(trained / "checkpoints/best.ckpt")}))
+    finish(tmp_path, LKQE, "trained", psnr=30.0, seed=2, age=50, model_lr=1.0, data_crop_size=7, trainer_max_steps=9)
+    finish(tmp_path, LKQE, "again", psnr=31.0, seed=0, by="trained")
     assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
     assert read(tmp_path)["M6"]["PSNR dB ours"] == "31.00"
     assert read(tmp_path)["M6"]["seeds"] == "1"
-    assert "M6: trained with another radius than its entry" in capsys.readouterr().out
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "M6: trained or measured with another data.crop_size, model.lr, trainer.max_steps than its entry" in out
+
+
+@pytest.mark.parametrize(
+    "options", [{"model_lr": 1e-2}, {"model_kernel_size": 5}, {"model_radius": "1"}, {"trainer_precision": "16"}]
+)
+def test_a_later_run_with_other_options_does_not_become_the_papers_row(options, tmp_path, capsys):
+    """What a sweep over a range leaves; the kernel size is in no file of the entry, only a default of its task."""
+    finish(tmp_path, LKQE, "plain", psnr=30.0, age=50)
+    finish(tmp_path, LKQE, "odd", psnr=10.0, **options)
+    finish(tmp_path, LKQE, "seed1", psnr=20.0, seed=1, **options)  # there is no other of this seed
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"].startswith("25.00")
+    (option,) = (name.replace("_", ".", 1) for name in options)
+    assert f"M6: trained or measured with another {option} than its entry" in capsys.readouterr().out
+
+
+def test_a_later_test_with_other_options_does_not_replace_a_number(tmp_path, capsys):
+    """As those of vitm_tc/sweeps/clues.yaml."""
+    table = "vitm_tc/fcpm/table3"
+    name = next(n for n in entry_names() if n.startswith(f"{table}/") and find_entry(n).same_as == n)
+    row = str(find_entry(name).about["row"])
+    finish(tmp_path, name, "trained", psnr=30.0, age=50, model_icam="first.ckpt")
+    finish(tmp_path, name, "clues", psnr=10.0, by="trained", model_max_clues=2)
+    assert main([table, "--runs", str(tmp_path)]) == 0
+    assert "another" not in capsys.readouterr().out
+    (run,) = next(r for r in collect(table, tmp_path, "data") if r.name == row).runs
+    assert run["values"]["psnr"] == 30.0
+    (tmp_path / name / "trained/metrics.json").unlink()
+    assert main([table, "--runs", str(tmp_path)]) == 0
+    said = f"{row}: trained or measured with another model.max_clues than its entry"
+    assert said in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("damage", ["tags", "metrics.json", "config.yaml"])
+def test_a_run_that_cannot_be_read_is_named(damage, tmp_path, capsys):
+    folder = finish(tmp_path, LKQE, "a", psnr=30.0)
+    if damage == "metrics.json":
+        (folder / damage).write_text((folder / damage).read_text()[:50])
+    else:
+        (folder / damage).unlink()
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 2
+    assert f"{folder / damage} cannot be read" in capsys.readouterr().out.replace("\n", "")
 
 
 def read(runs, table="dslnet/table2"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,39 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         folder: where checkpoints of the run are.
+
+    Attributes:
+        earlier: seconds that the fit took before it was interrupted, up to the checkpoint from which it goes on.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "last.ckpt"
+        self.earlier = 0.0
+        self._since = time.monotonic()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """The clock of a fit."""
+        self._since = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long the fit has taken, with what came before."""
+        return {"seconds": self.earlier + time.monotonic() - self._since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.earlier = float(state_dict["seconds"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin an epoch where the checkpoint ended one.
+
+        With `max_steps` Lightning would go on with the one that is over: by one more batch, which then makes a step
+        alone, whatever `accumulate_grad_batches` says, or, where a validation is due, by counting the epoch twice.
+        """
+        loop = trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        if loop.restarting and epochs.ready == epochs.processed:
+            loop.epoch_loop.restarting = False
+            loop.epoch_loop.update_restart_stage()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, during a fit."""

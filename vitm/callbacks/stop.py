@@ -24,6 +24,7 @@ class StopWhenTold(Callback):
 
     Attributes:
         trained: whether this process has made a step.
+        number: the signal that it, or another process, was told by; 0: none.
     """
 
     def __init__(self) -> None:
@@ -44,9 +45,14 @@ class StopWhenTold(Callback):
         self._before = {}
 
     @property
+    def number(self) -> int:
+        """SIGTERM where there was that one too: it is the larger number on Linux."""
+        return max(self._told, self._agreed)
+
+    @property
     def at_limit(self) -> bool:
         """Whether it was told by SIGUSR1 that a time limit is near, and not by SIGTERM to stop for good."""
-        return max(self._told, self._agreed) == LIMIT  # SIGTERM is the larger number on Linux
+        return self.number == LIMIT
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Whom to stop: until now, SIGTERM ends the process, and SIGUSR1 waits for the first step."""
@@ -68,10 +74,7 @@ class StopWhenTold(Callback):
         if trainer.global_step == self._steps:
             return
         self._steps, self.trained = trainer.global_step, True
-        told = torch.tensor(self._told, device=pl_module.device)
-        if trainer.world_size > 1:
-            distributed.all_reduce(told, distributed.ReduceOp.MAX)
-        self._agreed = int(told)
+        self._agree(trainer)
         self._stop_after_batch(trainer, self._agreed > 0)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,10 +89,19 @@ class StopWhenTold(Callback):
             self._stop_after_batch(trainer, self._agreed > 0)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A test is not begun after a signal."""
+        """A test is not begun by any process after a signal to one, during the last validation say."""
         self._listen()
-        if self._told:
+        self._agree(trainer)
+        if self._agreed:
             raise SIGTERMException
+
+    def _agree(self, trainer: Trainer) -> None:
+        """Whether one of the processes was told; one alone need not ask its device, which would wait for that."""
+        self._agreed = self._told
+        if trainer.world_size > 1:
+            told = torch.tensor(self._told, device=trainer.strategy.root_device)
+            distributed.all_reduce(told, distributed.ReduceOp.MAX)
+            self._agreed = int(told)
 
     def _listen(self) -> None:
         for number in {signal.SIGTERM, LIMIT}:
