@@ -131,6 +131,8 @@ def _held(folder: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError:  # a file system that knows no locks
+            return False
     return False
 
 
