@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def demo_data(kind: str = "triplets") -> Path:
-    """The folder of the demo data, made on first use (under a minute on two cores).
+    """The folder of the demo data, made on first use (about a minute on two cores).
 
     Args:
         kind: `"triplets"`, `"clips"`, or `"sequences"`, which `LongSequences` writes there by itself.

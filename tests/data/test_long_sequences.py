@@ -277,7 +277,7 @@ def test_folders_of_splits_are_used(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's panoramas, 128 rows: most of the time goes into the rooms, not into the rows."""
-    return write_demo_panoramas(tmp_path_factory.mktemp("demo"), 128)
+    return write_demo_panoramas(tmp_path_factory.mktemp("demo"), 128, furnishings=1)
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_demo_is_written_once_and_is_a_folder_of_panoramas(demo: Path) -> None:
         assert light.max() / np.median(light) > 1.2 * nits.max() / np.median(nits)  # no knee
     assert kind_of(demo) == "panoramas"
     times = {f: f.stat().st_mtime_ns for f in files}
-    write_demo_panoramas(demo, 128)
+    write_demo_panoramas(demo, 128, furnishings=1)
     assert {f: f.stat().st_mtime_ns for f in files} == times
 
 

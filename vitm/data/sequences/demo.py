@@ -1,9 +1,10 @@
-"""The demo's rooms as panoramas of linear light: made once, in seconds, from photographs that are installed anyway."""
+"""The demo's rooms as panoramas of linear light: made once, in a minute, from photographs that are installed anyway."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from vitm.video import write_exr
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def write_demo_panoramas(root: str | Path, height: int = 512, workers: int = 2) -> Path:
+def write_demo_panoramas(root: str | Path, height: int = 512, furnishings: int = 10, workers: int = 2) -> Path:
     """Writes `root/{train,val,test}/<scene>_v1_<height>.exr`, linear BT.709, where they are not there yet.
 
     Args:
         root: the data set's folder.
         height: rows of the panoramas.
+        furnishings: how often each of the eight training rooms is furnished: a network that knew what is behind every
+            window by heart would not learn to look for it in other frames.
         workers: threads.
 
     Returns:
@@ -32,7 +35,13 @@ def write_demo_panoramas(root: str | Path, height: int = 512, workers: int = 2) 
         FileExistsError: if `root` holds files that are not the demo's.
     """
     root = Path(root)
-    wanted = {demo_file(root, scene, height): scene for split in _SPLITS for scene in demo_scenes(split)}
+    anew = [
+        replace(scene, name=f"{scene.name}_{seed}")
+        for seed in range(1, furnishings)
+        for scene in demo_scenes("train", seed)
+    ]
+    scenes = [*(scene for split in _SPLITS for scene in demo_scenes(split)), *anew]
+    wanted = {demo_file(root, scene, height): scene for scene in scenes}
     strange = [p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".") and p not in wanted]
     if strange:
         raise FileExistsError(f"{root} holds other files ({strange[0].name}): give the demo a new or empty folder")
