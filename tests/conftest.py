@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+# A test run that a shell started in the background ignores Ctrl-C, and so would the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Reference material that is never part of the project: released weights, goldens, real HDR files.
 SHARED = Path(os.environ.get("VITM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
