@@ -131,6 +131,7 @@ def test_no_process_begins_a_test_when_another_was_told_to_stop(monkeypatch):
     assert stop.number == signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_gradients_of_several_batches_are_those_of_one(tiny, tmp_path):
     """Two batches of one crop a step, against a batch of two."""
     options = ["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "3", "--trainer.limit_val_batches", "0"]

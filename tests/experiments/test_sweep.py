@@ -107,6 +107,7 @@ def test_all_rows_run_with_all_seeds_and_only_once(play, tmp_path):
     assert len(folders(tmp_path, "kpn_mfi")) == 2
 
 
+@pytest.mark.slow
 def test_a_run_with_other_options_or_other_data_does_not_count(play, tmp_path):
     def row(*options):
         status, _ = play("kpn_mfi/table3", "--row", "no_mfi", "--", *options)
@@ -172,6 +173,7 @@ def test_a_run_that_fails_after_it_was_saved_says_how_to_begin_again(play, tmp_p
     assert f"remove {folder} to begin again" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_run_which_then_goes_on_in_its_folder(play, tmp_path, monkeypatch):
     monkeypatch.setenv("HANG", "kpn_mfi/table3/no_mfi")
 
