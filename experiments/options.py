@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -82,6 +84,25 @@ def option_values(options: Sequence[str]) -> dict[str, Any]:
         else:
             values |= leaves(yaml.safe_load(text), key)
     return {k: v for k, v in values.items() if not k.startswith("entry.")}
+
+
+def split(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """A command line (None: this process's) in what is before `--`, and what is behind it, for `experiments.run`."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    cut = args.index("--") if "--" in args else len(args)
+    return args[:cut], args[cut + 1 :]
+
+
+def parser_before_dashes(module: str, what: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser of what is before `--`; `what` is the name of the first argument."""
+    return argparse.ArgumentParser(
+        f"python -m {module}",
+        usage=f"python -m {module} {what} [options] [-- options of experiments.run]",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def key_of(flag: Sequence[str]) -> str:

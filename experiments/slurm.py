@@ -22,6 +22,7 @@ import yaml
 from rich.console import Console
 
 from experiments.entries import Entry, entry_names, find_entry
+from experiments.options import parser_before_dashes, split
 
 USAGE = """\
 Write a job for Slurm and submit it: one process a device, DDP over all of them. A table is a job array.
@@ -297,25 +298,17 @@ def cluster(options: argparse.Namespace) -> Cluster:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    cut = args.index("--") if "--" in args else len(args)
-    parser = argparse.ArgumentParser(
-        "python -m experiments.slurm",
-        usage="python -m experiments.slurm ENTRY|TABLE [options] [-- options of experiments.run]",
-        description=USAGE,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    mine, passed = split(argv)
+    parser = parser_before_dashes("experiments.slurm", "ENTRY|TABLE", USAGE, EXAMPLES)
     parser.add_argument("name", metavar="ENTRY|TABLE", help="such as kpn_mfi or kpn_mfi/table3")
     parser.add_argument("--seeds", type=int, help="how many: 0, 1, ... (the entry's own)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
     parser.add_argument("--dry-run", action="store_true", help="check and print the script; needs no Slurm")
     add_options(parser)
-    options = parser.parse_args(args[:cut])
+    options = parser.parse_args(mine)
     try:
         asked = cluster(options)
-        commands = _commands(options.name, options.seeds, args[cut + 1 :])
+        commands = _commands(options.name, options.seeds, passed)
         if error := refused(commands, options.runs, dry_run=options.dry_run):
             print(error, end="")
             return 2

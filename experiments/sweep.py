@@ -23,7 +23,7 @@ from rich.console import Console
 from experiments import slurm, table
 from experiments.entries import Entry, find_entry
 from experiments.jobs import Job, plan
-from experiments.options import option_values
+from experiments.options import option_values, parser_before_dashes, split
 from vitm.video.atomic import replace_when_whole
 
 USAGE = """\
@@ -46,16 +46,8 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 if all runs are finished, 1 if not, 2 for bad usage."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    cut = args.index("--") if "--" in args else len(args)
-    parser = argparse.ArgumentParser(
-        "python -m experiments.sweep",
-        usage="python -m experiments.sweep TABLE [options] [-- options of experiments.run]",
-        description=USAGE,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    mine, passed = split(argv)
+    parser = parser_before_dashes("experiments.sweep", "TABLE", USAGE, EXAMPLES)
     parser.add_argument("table", metavar="TABLE", help="such as kpn_mfi/table3")
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=_positive, default=1, help="how many: 0, 1, ... of weights and dropout (1)")
@@ -64,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--where", choices=("here", "wandb", "slurm"), default="here", help="(here)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
     slurm.add_options(parser)
-    options, unknown = parser.parse_known_args(args[:cut])
+    options, unknown = parser.parse_known_args(mine)
     try:
         if unknown:
             raise ValueError(f"{unknown[0]} is no option of a sweep; options of experiments.run go behind --")
-        return _sweep(options, args[cut + 1 :])
+        return _sweep(options, passed)
     except (ValueError, FileNotFoundError, PermissionError, yaml.YAMLError) as error:
         console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
         return 2

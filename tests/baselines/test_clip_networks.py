@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from tests.reference import deephdr, hdrunet, kpn_itm, kpn_mfi
-from vitm.baselines.clip_network import ClipNetwork
 from vitm.baselines.deephdr import DeepHDR, SoftPartialConv2d, exposure_mask
 from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.kpn_itm import KPNiTM
@@ -266,8 +265,3 @@ def test_wrong_shapes(name, shape):
 def test_wrong_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def test_a_clip_network_needs_an_encoder_and_a_decoder():
-    with pytest.raises(NotImplementedError):
-        ClipNetwork(4, 8, mfi=False)(torch.zeros(1, 3, 8, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ class Encoded(NamedTuple):
     rest: Any
 
 
-class ClipNetwork(nn.Module):
+class ClipNetwork(nn.Module, ABC):
     """An encoder and a decoder of single frames; between them the frames of a clip may interact.
 
     Without `mfi` it is the image network, and the frames of a clip are converted one by one. With it there is one `MFI`
@@ -46,13 +47,13 @@ class ClipNetwork(nn.Module):
         self.mfi = MFI(channels) if mfi else None
         self.context = 2 if mfi else 0  # frames before a frame that `stream` looks at
 
+    @abstractmethod
     def encode(self, sdr: Tensor) -> Encoded:
         """Frames (B, 3, H, W) with H and W multiples of `stride`, up to the last down-sampling layer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, encoded: Encoded) -> Tensor:
         """What `encode` made of frames, its deep features perhaps exchanged -> hdr_pq (B, 3, H, W)."""
-        raise NotImplementedError
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert frames or clips.
