@@ -42,11 +42,10 @@ def weights(path):
 
 MISSING = [e for e in entry_names() if "missing" in find_entry(e).about]
 RUNNABLE = [e for e in entry_names() if e not in MISSING]
+FAST = ("kpn_mfi", "dslnet", "hdcfm")
 
 
-@pytest.mark.parametrize(
-    "entry", [pytest.param(e, marks=[pytest.mark.slow] if "/table" in e else []) for e in RUNNABLE]
-)
+@pytest.mark.parametrize("entry", [pytest.param(e, marks=[] if e in FAST else [pytest.mark.slow]) for e in RUNNABLE])
 def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
     assert main([entry, *tiny_of(entry), "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
     folder = only_run(tmp_path, entry)

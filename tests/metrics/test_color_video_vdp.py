@@ -26,6 +26,7 @@ def clips() -> tuple[Tensor, Tensor]:
     return target + strength * torch.randn(target.shape, generator=rng), target
 
 
+@pytest.mark.slow
 def test_agrees_with_goldens(shared: Path) -> None:
     pytest.importorskip("pycvvdp")
     golden = json.loads((shared / "goldens/metrics/golden.json").read_text())
@@ -40,7 +41,7 @@ def test_agrees_with_goldens(shared: Path) -> None:
     assert f"{assumed.ppd:.3g} [pix/deg], Lpeak={assumed.peak_nits:g}" in info
 
 
-@pytest.mark.parametrize("display", ["standard_hdr_pq", "65inch_hdr_pq_1Knit"])
+@pytest.mark.parametrize("display", [pytest.param("standard_hdr_pq", marks=pytest.mark.slow), "65inch_hdr_pq_1Knit"])
 def test_equals_the_package(clips: tuple[Tensor, Tensor], display: str) -> None:
     pycvvdp = pytest.importorskip("pycvvdp")
     metric = pycvvdp.cvvdp(display_name=display, quiet=True, device=torch.device("cpu"))
@@ -79,6 +80,7 @@ def test_identical_clips_and_gradients(clips: tuple[Tensor, Tensor]) -> None:
         assert video.grad.isfinite().all()
 
 
+@pytest.mark.slow
 def test_class_averages_over_clips(clips: tuple[Tensor, Tensor]) -> None:
     metric = ColorVideoVDP(fps=30)
     for i in range(2):

@@ -17,7 +17,7 @@ from torch import Tensor
 from vitm.metrics import functional
 from vitm.metrics.functional import delta_e_itp, mabd, psnr, quantize_16bit, ssim
 
-PAIRS = ["g01", "g02", "g03", "g05", "g06", "g11"]
+PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 FRAME_METRICS = [psnr, ssim, delta_e_itp]
 
 

@@ -26,7 +26,7 @@ from vitm.metrics.functional.steerable import BFILT, HI0FILT, LO0FILT, LOFILT, d
 from vitm.metrics.protocol import FRAMES, PAPER, compatible
 from vitm.metrics.vdp import HDRVDP3
 
-PAIRS = ["g01", "g02", "g03", "g05", "g06", "g11"]
+PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 GOLDEN_CONFIGS: dict[str, str | HDRVDP3Config] = {
     "q60oled": "default",
     "sbs50wcg": "hdrtvnet",

@@ -18,7 +18,7 @@ from vitm.metrics.functional import quantize_16bit
 from vitm.metrics.functional.sr_sim import sr_sim
 from vitm.metrics.similarity import SRSIM
 
-PAIRS = ["g01", "g02", "g03", "g05", "g06", "g11"]
+PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,10 @@ def test_agrees_with_goldens(shared: Path, golden: dict[str, Any], name: str) ->
 
 
 # 1080 -> every fourth pixel, 550 -> every second, 800 -> every third; the golden pairs have every pixel
-@pytest.mark.parametrize(
-    ("height", "width"), [(128, 192), (131, 97), (270, 480), (550, 400), (700, 550), (801, 900), (1080, 1201)]
-)
+SIZES = [(128, 192), (131, 97), (270, 480), (550, 400), (801, 900), pytest.param(1080, 1201, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
 def test_agrees_with_piq_where_it_rounds_the_same(height: int, width: int) -> None:
     """As far as its fp32 kernels go."""
     piq = pytest.importorskip("piq")

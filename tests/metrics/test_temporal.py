@@ -107,6 +107,7 @@ def test_pairs_without_a_visible_pixel_are_left_out(noisy: tuple[Tensor, Tensor]
     assert warping_error(pred, target, (backward, forward)).isnan().all()
 
 
+@pytest.mark.slow
 def test_dis_finds_the_golden_pan(c02: tuple[Tensor, Tensor]) -> None:
     """c02 moves by 2 pixels a frame and has noise of 0.008 in each frame of the test clip."""
     pred, target = c02

@@ -79,6 +79,7 @@ def test_frozen_and_outside_the_module_that_holds_it(raft_weights: Path) -> None
     assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_raft_is_torchvisions(raft_weights: Path) -> None:
     from torchvision.models.optical_flow import Raft_Small_Weights, raft_small

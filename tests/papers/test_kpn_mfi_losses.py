@@ -66,6 +66,7 @@ def test_gradients_reach_all_frames_and_are_finite():
     assert (hdr.grad.abs().amax(dim=(0, 2, 3, 4)) > 0).all()
 
 
+@pytest.mark.slow
 def test_half_precision_is_computed_in_fp32():
     clip = smooth_clip()
     loss = BrightnessConsistencyLoss(flow_estimator("zero"))
