@@ -15,7 +15,7 @@ from vitm.ops.warp import warp
 
 Layer = TypeVar("Layer", bound=nn.Module)
 BAND_PIXELS = 2**22  # of a map at full resolution, in inference
-CPU_BAND_PIXELS = 2**15  # for each thread
+CPU_BAND_PIXELS = 3 * 2**14  # for each thread
 
 
 def conv_stack(*widths: int, stride: int = 1, last: bool = True) -> nn.Sequential:
@@ -81,8 +81,8 @@ class FlowCorrection(nn.Module):
         return in_bands(self, lambda x: F.conv2d(x, self._weight(role), padding=1), features, halo=1)
 
     def _correct(self, ours: Tensor, theirs: Tensor, warped: Tensor) -> Tensor:
-        both = F.conv2d(warped, self._weight(2), self.first.bias, padding=1) + ours + theirs
-        out: Tensor = self.rest(both)
+        all_three = F.conv2d(warped, self._weight(2), self.first.bias, padding=1).add_(ours).add_(theirs)
+        out: Tensor = self.rest(all_three)
         return out.float()
 
     def _weight(self, role: int) -> Tensor:
