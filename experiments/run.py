@@ -262,8 +262,9 @@ def _earlier_stages(entry: Entry, runs: Path, tag: str, flags: list[str]) -> lis
             try:
                 folder = newest_run(find_entry(earlier), runs, "checkpoints/*.ckpt", tag)
             except FileNotFoundError as error:
+                kind = "the demo" if tag == "demo" else "your own"
                 raise UsageError(
-                    f"{entry.name} goes on from a trained {earlier}, and there is no run of it on {tag} data under "
+                    f"{entry.name} goes on from a trained {earlier}, and there is no run of it on {kind} data under "
                     f"{runs}: train that first, or give its checkpoint (--{option} PATH)"
                 ) from error
             found += [f"--{option}", str(best_checkpoint(folder))]

@@ -269,7 +269,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
         return 2
     if not show(rows, tag, options.output or options.runs / options.table):
-        console.print(f"No row has a finished run on {tag} data under {options.runs}.", markup=False)
+        kind = "the demo" if options.demo else "your own"
+        console.print(f"No row has a finished run on {kind} data under {options.runs}.", markup=False)
         return 1
     return 0
 

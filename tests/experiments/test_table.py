@@ -140,7 +140,7 @@ def test_unmeasured_and_demo_runs_stay_apart(tmp_path, capsys):
     finish(tmp_path, "dslnet/table2/lkqe", "fit", psnr=1.0, stage="fit")
     finish(tmp_path, "dslnet/table2/lkqe", "demo", psnr=2.0, tag="demo")
     assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 1
-    assert "No row has a finished run on data data" in capsys.readouterr().out.replace("\n", " ")
+    assert "No row has a finished run on your own data" in capsys.readouterr().out.replace("\n", " ")
     assert main(["dslnet/table2", "--runs", str(tmp_path), "--demo"]) == 0
     assert read(tmp_path)["M6"]["PSNR dB ours"] == "2.00"
     assert "PSNR dB diff" not in read(tmp_path)["M6"]
