@@ -218,12 +218,12 @@ def _work(
     from experiments.results import Results
     from vitm.callbacks import LastCheckpoint
 
-    started = time.time()
-    fit = command in (None, "fit")
-    if fit:
+    started, earlier = time.monotonic(), 0.0
+    if command in (None, "fit"):
         last = folder / "checkpoints" / "last.ckpt"
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=last if resumed else None)
-    fitted = time.time() - started
+        earlier = sum(c.earlier for c in cli.trainer.callbacks if isinstance(c, LastCheckpoint))
+    fitted = time.monotonic() - started
     best = checkpoint or _best(cli.trainer)
     if command == "validate":
         cli.trainer.validate(cli.model, cli.datamodule, ckpt_path=best, verbose=False)
@@ -232,8 +232,7 @@ def _work(
     if cli.trainer.is_global_zero:
         measured = None if command == "fit" else best
         results = Results.collect(entry, cli.trainer, cli.model, demo=demo, checkpoint=measured)
-        earlier = sum(c.earlier for c in cli.trainer.callbacks if isinstance(c, LastCheckpoint))
-        wall = time.time() - started
+        wall = time.monotonic() - started
         results.save(folder / "metrics.json", fit_seconds=earlier + fitted, wall_seconds=earlier + wall)
         results.print(console)
         console.print(f"Written to {folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)

@@ -22,6 +22,7 @@ from experiments.entries import entry_names, find_entry
 from experiments.folders import hold
 from experiments.run import main
 from tests.experiments.conftest import TINY
+from vitm.callbacks import LastCheckpoint
 
 
 def only_run(tmp_path, entry):
@@ -93,6 +94,22 @@ def test_the_command_line_wins_over_the_files(tiny, tmp_path):
     assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1", "--model.alpha", "0.125"]) == 0
     config = yaml.safe_load((only_run(tmp_path, "kpn_mfi") / "config.yaml").read_text())
     assert config["model"]["alpha"] == 0.125
+
+
+@pytest.mark.slow
+def test_the_time_before_an_interruption_counts_once(tiny, tmp_path, monkeypatch):
+    """That of the measured checkpoint, which is loaded after the fit, is part of it."""
+    monkeypatch.setattr(LastCheckpoint, "state_dict", lambda self: {"seconds": 1000.0})
+
+    def seconds():
+        results = json.loads((only_run(tmp_path, "kpn_mfi") / "metrics.json").read_text())
+        return results["fit_seconds"], results["wall_seconds"]
+
+    assert main(["kpn_mfi", *tiny, "--trainer.max_steps", "2"]) == 0
+    assert (only_run(tmp_path, "kpn_mfi") / "checkpoints/best.ckpt").is_file()
+    assert max(seconds()) < 1000
+    assert main(["kpn_mfi", *tiny, "--trainer.max_steps", "4", "--resume"]) == 0
+    assert 1000 < min(seconds()) <= max(seconds()) < 2000
 
 
 def test_a_second_stage_goes_on_from_the_newest_first_one(tiny_of, tmp_path, capsys):
