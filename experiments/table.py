@@ -214,9 +214,13 @@ def notes(rows: Sequence[Row], tag: str) -> list[str]:
         found.append("The difference means something only where data and schedule are the paper's.")
     if len({run["steps"] for run in runs}) > 1:
         found.append(f"The rows were trained for different numbers of steps: {sorted({r['steps'] for r in runs})}.")
+    otherwise: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        if options := sorted({k for run in row.runs for k in run["changed"]}):
-            found.append(f"{row.name}: trained or measured with another {', '.join(options)} than its entry.")
+        if options := tuple(sorted({k for run in row.runs for k in run["changed"]})):
+            otherwise.setdefault(options, []).append(row.name)
+    for options, names in otherwise.items():
+        whose = "its entry" if len(names) == 1 else "their entries"
+        found.append(f"{', '.join(names)}: trained or measured with another {', '.join(options)} than {whose}.")
     if newest(rows).get("baselines"):
         found.append(f"Below the paper's rows: what needs no training, on the test frames of {newest(rows)['entry']}.")
     for row in rows:
