@@ -406,7 +406,7 @@ def test_two_processes_see_the_batches_of_one(marked: Path, tmp_path: Path) -> N
         trainer(folder, devices=devices, max_steps=30, num_sanity_val_steps=0, **options).fit(Toy(folder), data)
         return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(devices)]
 
-    ranks = fit(tmp_path / "two", 2, 1, strategy="ddp_fork")
+    ranks = fit(tmp_path / "two", 2, 1, strategy="ddp_spawn")
     (alone,) = fit(tmp_path / "one", 1, 2)
     together = [a[0] + b[0] for a, b in zip(ranks[0]["seen"], ranks[1]["seen"], strict=True)]
     assert together == [names for names, _ in alone["seen"]]

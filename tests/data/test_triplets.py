@@ -253,7 +253,7 @@ def test_two_processes_see_the_batches_of_one(marked: Path, tmp_path: Path) -> N
     trainer = L.Trainer(
         accelerator="cpu",
         devices=2,
-        strategy="ddp_fork",
+        strategy="ddp_spawn",
         max_steps=6,
         num_sanity_val_steps=0,
         default_root_dir=tmp_path,
