@@ -18,10 +18,10 @@ demo: setup  ## Train, measure and convert on the demo data (about 10 minutes on
 	$(BIN)/python -m experiments.run kpn_mfi
 	$(BIN)/python -m experiments.run kpn_mfi predict
 
-test: setup  ## Run all tests
+test: setup  ## Run all tests (about 20 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-fast: setup  ## Run the tests that are not marked slow (under 4 minutes on 2 cores)
+test-fast: setup  ## Run the tests that are not marked slow (about 3 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: setup type  ## Check style, formatting and types

@@ -109,6 +109,7 @@ def test_an_unusual_level_of_a_network_is_corrected(clip: Path) -> None:
     assert midtone_white([(codes(clip.with_name("auto")), sdr(clip))]) == pytest.approx(203, rel=0.02)
 
 
+@pytest.mark.slow
 def test_memory_of_a_network_ends_at_cuts(tmp_path: Path) -> None:
     arguments = {"width": 8, "trunk": (1, 1, 1, 1, 1)}
     torch.manual_seed(0)

@@ -80,6 +80,7 @@ def test_a_second_call_makes_nothing(small: Path) -> None:
     assert stamps(small) == before
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(small: Path, tmp_path: Path) -> None:
     again = write_demo(tmp_path / "again", workers=1, **FEW)
     assert contents(again) == contents(small)

@@ -112,6 +112,7 @@ def test_the_time_before_an_interruption_counts_once(tiny, tmp_path, monkeypatch
     assert 1000 < min(seconds()) <= max(seconds()) < 2000
 
 
+@pytest.mark.slow
 def test_a_second_stage_goes_on_from_the_newest_first_one(tiny_of, tmp_path, capsys):
     """And what comes out converts frames."""
     options = tiny_of("hdcfm/pdcg")
@@ -215,6 +216,7 @@ def test_a_missing_test_split_is_noticed_before_training(fake_data, tmp_path, ca
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_brings_its_network_s_arguments(tiny, tmp_path):
     assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
     checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"

@@ -69,7 +69,7 @@ def test_the_network_is_the_paper_s():
 
 
 @pytest.mark.parametrize(
-    "arguments", [pytest.param(v, marks=[pytest.mark.slow] if i < 6 else []) for i, v in enumerate(VARIANTS)]
+    "arguments", [pytest.param(v, marks=[pytest.mark.slow] if i < 7 else []) for i, v in enumerate(VARIANTS)]
 )
 def test_bands_of_rows_do_not_change_the_result(arguments, monkeypatch):
     """Height 98 in bands of at most 16 rows, against whole maps; the sizes are odd."""
