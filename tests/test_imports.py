@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["color", "ops", "nets", "papers", "baselines", "zoo", "tasks"]  # a task may start from a network of the zoo
-LIGHTNING = ("vitm/papers/base.py", "vitm/data/", "vitm/callbacks/", "experiments/")
+ROOMS = ["files", "checkpoints", "console", "color", "ops", "nets", "papers", "baselines", "zoo", "tasks"]
+LIGHTNING = ("vitm/training/", "vitm/data/", "vitm/runs/")
 TASKS = ("vitm/papers/*/task.py", "vitm/baselines/*task.py")
 
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from vitm.baselines.srresnet import SRResNet
+from vitm.checkpoints import CheckpointError
 from vitm.color import METHODS, inverse_tone_map
-from vitm.convert import context, convert_clip
+from vitm.conversion.stream import context, convert_clip
 from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI
-from vitm.zoo import CheckpointError, load_network
+from vitm.zoo import load_network
 
 SMALL = {"width": 8, "trunk": (1, 1, 1, 1, 1), "corr_norm": "sum"}
 

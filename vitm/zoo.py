@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
 from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.kpn_itm import KPNiTM
 from vitm.baselines.srresnet import SRResNet
+from vitm.checkpoints import CheckpointError, network_state, read_checkpoint
 from vitm.color import METHODS
 from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM, HDCFMPDCG
@@ -47,10 +47,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "srresnet": SRResNet,
     "vitm_tc": _vitm_tc,
 }
-
-
-class CheckpointError(ValueError):
-    """A file is no checkpoint, or one of another network."""
 
 
 def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: str | Path | None = None) -> nn.Module:
@@ -113,30 +109,6 @@ def _rebuild(name: str, file: dict[str, Any], checkpoint: str | Path, more: dict
         keys = ", ".join(list(file)[:5])
         raise CheckpointError(f"{checkpoint} holds no {name} that is known here; its first keys are: {keys}")
     return network
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint file on the CPU, without running code from it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: the file is truncated or no checkpoint.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        file = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from error
-    if not isinstance(file, dict):
-        raise CheckpointError(f"{path} is no checkpoint: it holds a {type(file).__name__}")
-    return file
-
-
-def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The state dict of the network inside one of our checkpoints."""
-    prefix = "network."
-    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
 
 
 _Names = list[tuple[str, str | Callable[[re.Match[str]], str]]]

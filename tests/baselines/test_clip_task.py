@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from experiments.entries import find_entry
 from vitm.baselines.clip_task import DeepHDRTask, HDRUNetTask, KPNiTMTask
+from vitm.runs.entries import find_entry
 from vitm.zoo import NETWORKS
 
 SMALL = {

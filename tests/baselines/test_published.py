@@ -14,8 +14,9 @@ from vitm.baselines.csrnet import CSRNet
 from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import AGCM, HDRTVNetPlus, LocalEnhancement
+from vitm.checkpoints import CheckpointError
 from vitm.ops.resize import resize_bicubic
-from vitm.zoo import CheckpointError, load_network
+from vitm.zoo import load_network
 
 FILES = {  # the goldens' names of what ../shared/weights calls otherwise
     "HDRTVNetplus_AGCM": ("hdrtvnet_plus", "hdrtvnet_plus_AGCM", ("96x128", "135x240")),

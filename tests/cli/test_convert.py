@@ -19,8 +19,8 @@ from skimage import data
 
 from vitm.cli import main
 from vitm.color import inverse_tone_map
-from vitm.convert import convert_clip
-from vitm.level import midtone_white
+from vitm.conversion.level import midtone_white
+from vitm.conversion.stream import convert_clip
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI
 from vitm.video import FrameReader, probe, write_image

@@ -20,8 +20,8 @@ import OpenEXR
 import pytest
 
 from vitm.cli import main
-from vitm.data.fake import write_fake_video_pair
-from vitm.data.layouts import find_windows
+from vitm.data.fake.frames import write_fake_video_pair
+from vitm.data.paired.layouts import find_windows
 
 
 def run(*args: object) -> int:

@@ -6,10 +6,10 @@ import yaml
 from torch import nn
 
 import vitm.ops.tiling
-from experiments.entries import entry_names, find_entry
 from tests.reference.dslnet import dslnet
 from vitm.nets.complexity import count_parameters
 from vitm.papers.dslnet import DSLNet, DSLNetTask, MResNetTask
+from vitm.runs.entries import entry_names, find_entry
 
 OFF = {"use_tfm": False, "use_cfm": False, "use_sfm": False}
 VARIANTS = [

@@ -12,7 +12,7 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from vitm.video import FrameFolderWriter, FrameReader, VideoWriteError, open_writer
+from vitm.video import FrameFolderWriter, FrameReader, WriteError, open_writer
 
 
 def frames(n: int) -> list[np.ndarray]:
@@ -83,7 +83,7 @@ def test_without_a_work_folder_nothing_is_left_behind(tmp_path: Path) -> None:
     writer.write(frames(1)[0])
     writer.abort()
     assert not list(tmp_path.iterdir())
-    with pytest.raises(VideoWriteError, match="no frame was written"):
+    with pytest.raises(WriteError, match="no frame was written"):
         FrameFolderWriter(tmp_path / "f", 9, 6).close()
     assert not list(tmp_path.iterdir())
 
@@ -100,12 +100,12 @@ def test_an_older_folder_is_replaced_whole(tmp_path: Path) -> None:
 def test_other_things_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "holiday.png").touch()
-    with pytest.raises(VideoWriteError, match=r"holds holiday\.png"):
+    with pytest.raises(WriteError, match=r"holds holiday\.png"):
         FrameFolderWriter(tmp_path / "f", 9, 6)
     (tmp_path / "file").touch()
-    with pytest.raises(VideoWriteError, match="there is a file of this name"):
+    with pytest.raises(WriteError, match="there is a file of this name"):
         FrameFolderWriter(tmp_path / "file", 9, 6)
-    with pytest.raises(VideoWriteError, match="there is no folder"):
+    with pytest.raises(WriteError, match="there is no folder"):
         FrameFolderWriter(tmp_path / "none" / "f", 9, 6)
     with pytest.raises(ValueError, match="kind='jpg': expected one of png, tiff, exr"):
         FrameFolderWriter(tmp_path / "g", 9, 6, "jpg")  # type: ignore[arg-type]
@@ -123,8 +123,8 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(VideoWriteError, match="the disk is full"):
+    with pytest.raises(WriteError, match="the disk is full"):
         writer.write(frames(1)[0])
     assert not list(tmp_path.iterdir())
-    with pytest.raises(VideoWriteError, match="closed"):
+    with pytest.raises(WriteError, match="closed"):
         writer.write(frames(1)[0])

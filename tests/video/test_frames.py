@@ -20,7 +20,7 @@ from vitm.video import (
     FrameReader,
     VideoDecodeError,
     VideoTagError,
-    VideoWriteError,
+    WriteError,
     read_image,
     verify,
     write_exr,
@@ -184,12 +184,12 @@ def test_nothing_is_left_behind_when_a_write_fails(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(VideoWriteError, match=r"old\.png: the disk is full") as error:
+    with pytest.raises(WriteError, match=r"old\.png: the disk is full") as error:
         write_png16(tmp_path / "old.png", rgb)
     assert error.value.errno == errno.ENOSPC
     assert [p.name for p in tmp_path.iterdir()] == ["old.png"]
     assert (tmp_path / "old.png").read_bytes() == b"the older file"
-    with pytest.raises(VideoWriteError, match="no folder"):
+    with pytest.raises(WriteError, match="no folder"):
         write_png16(tmp_path / "none" / "a.png", rgb)
 
 

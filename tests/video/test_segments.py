@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.video.material import moving_blocks
-from vitm.video import FrameReader, SegmentedWriter, VideoWriteError, open_writer, probe
+from vitm.video import FrameReader, SegmentedWriter, WriteError, open_writer, probe
 from vitm.video.codecs import HEVC, Codec, make_codec
 from vitm.video.planes import frame_planes
 
@@ -175,7 +175,7 @@ def test_all_segments_there_but_not_joined(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("vitm.video.writer.finish", full)
-    with pytest.raises(VideoWriteError, match="disk is full"), writer() as first:
+    with pytest.raises(WriteError, match="disk is full"), writer() as first:
         put(first, range(6))
     monkeypatch.undo()
     with writer() as second:
@@ -202,7 +202,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
         SegmentedWriter(tmp_path / "a.mp4", tmp_path / "mine", HEVC(), 128, 96, 25)
     with pytest.raises(ValueError, match="segment_frames=0"):
         SegmentedWriter(tmp_path / "a.mp4", tmp_path / "w", HEVC(), 128, 96, 25, segment_frames=0)
-    with pytest.raises(VideoWriteError, match="cannot use the folder"):
+    with pytest.raises(WriteError, match="cannot use the folder"):
         SegmentedWriter(tmp_path / "a.mp4", tmp_path / "no" / "w", HEVC(), 128, 96, 25)
 
 
@@ -216,7 +216,7 @@ def test_a_foreign_segment_is_refused(tmp_path: Path) -> None:
     ) as other:
         put(other, range(4))
         shutil.copy(tmp_path / "v" / "part_00001.mp4", work / "part_00001.mp4")
-    with pytest.raises(VideoWriteError, match=r"part_00001\.mp4 was encoded otherwise"):
+    with pytest.raises(WriteError, match=r"part_00001\.mp4 was encoded otherwise"):
         writer.close()
     assert not (tmp_path / "a.mp4").exists()
 
@@ -227,7 +227,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
 
     first = run()
     put(first, range(3))
-    with pytest.raises(VideoWriteError, match="another run is using this folder"):
+    with pytest.raises(WriteError, match="another run is using this folder"):
         run()
     put(first, range(3, 4))
     first.abort()

@@ -24,7 +24,7 @@ from vitm.video import (
     FrameReader,
     HDR10Writer,
     VideoDecodeError,
-    VideoWriteError,
+    WriteError,
     probe,
 )
 from vitm.video.planes import frame_planes, rgb_to_planes
@@ -282,7 +282,7 @@ def test_times_must_ascend(tmp_path: Path) -> None:
 
 def test_sound_that_the_container_cannot_hold(tmp_path: Path, sine: Callable[..., Path]) -> None:
     tone = sine("tone.wav", codec="pcm_u8")
-    with pytest.raises(VideoWriteError, match=r"\.mp4 cannot hold the audio of .*tone\.wav \(pcm_u8\): write an \.mkv"):
+    with pytest.raises(WriteError, match=r"\.mp4 cannot hold the audio of .*tone\.wav \(pcm_u8\): write an \.mkv"):
         HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, streams_from=tone)
     write(tmp_path / "a.mkv", random_frames(2), streams_from=tone)
     with pytest.raises(FileNotFoundError, match=r"none\.wav"):
@@ -355,7 +355,7 @@ def test_an_exception_keeps_the_older_file(tmp_path: Path) -> None:
 
 def test_no_frames_no_file(tmp_path: Path) -> None:
     writer = HDR10Writer(tmp_path / "a.mp4", 64, 48, 24)
-    with pytest.raises(VideoWriteError, match="no frame was written"):
+    with pytest.raises(WriteError, match="no frame was written"):
         writer.close()
     assert not list(tmp_path.iterdir())
 
@@ -363,32 +363,32 @@ def test_no_frames_no_file(tmp_path: Path) -> None:
 def test_writing_after_the_end(tmp_path: Path) -> None:
     writer = write(tmp_path / "a.mp4", random_frames(1))
     writer.close()
-    with pytest.raises(VideoWriteError, match="closed"):
+    with pytest.raises(WriteError, match="closed"):
         writer.write(random_frames(1)[0])
 
 
 def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(VideoWriteError, match="there is no folder"):
+    with pytest.raises(WriteError, match="there is no folder"):
         HDR10Writer(tmp_path / "none" / "a.mp4", 64, 48, 24)
     (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(VideoWriteError, match="is a folder"):
+    with pytest.raises(WriteError, match="is a folder"):
         HDR10Writer(tmp_path / "folder.mp4", 64, 48, 24)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(VideoWriteError, match="no permission to write"):
+    with pytest.raises(WriteError, match="no permission to write"):
         HDR10Writer(tmp_path / "a.mp4", 64, 48, 24)
 
 
 FULL = """
 import resource, sys
 import numpy as np
-from vitm.video import HDR10Writer, VideoWriteError
+from vitm.video import HDR10Writer, WriteError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 rng = np.random.default_rng(0)
 try:
     with HDR10Writer(sys.argv[1], 128, 128, 24, preset="ultrafast", lossless=True) as writer:
         for _ in range(12):
             writer.write(rng.random((128, 128, 3), dtype=np.float32))
-except VideoWriteError as error:
+except WriteError as error:
     print(error.errno, error)
 """
 
@@ -407,7 +407,7 @@ def test_a_full_disk_at_the_last_step(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(writer_module, "finish", full)
-    with pytest.raises(VideoWriteError, match="the disk is full; there is no output") as error:
+    with pytest.raises(WriteError, match="the disk is full; there is no output") as error:
         write(tmp_path / "a.mp4", random_frames(1))
     assert error.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

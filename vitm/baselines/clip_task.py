@@ -12,7 +12,7 @@ from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.kpn_itm import KPNiTM
 from vitm.data.batch import TripletBatch
 from vitm.nets.complexity import count_macs
-from vitm.papers.base import L1Task
+from vitm.training.task import L1Task
 
 
 class ClipTask(L1Task):
@@ -46,7 +46,7 @@ class HDRUNetTask(ClipTask):
         width: see `HDRUNet`.
         blocks: see `HDRUNet`.
         mfi: frames interact (KPN-MFI, Table 2).
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "hdrunet"
@@ -63,7 +63,7 @@ class DeepHDRTask(ClipTask):
     Args:
         widths: see `DeepHDR`.
         mfi: frames interact (KPN-MFI, Table 2).
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "deephdr"
@@ -81,7 +81,7 @@ class KPNiTMTask(ClipTask):
         widths: see `KPNiTM`.
         kernel_size: see `KPNiTM`.
         mfi: frames interact (KPN-MFI, Table 2).
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "kpn_itm"

@@ -11,7 +11,7 @@ from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
-from vitm.papers.base import L1Task
+from vitm.training.task import L1Task
 
 
 class FrameTask(L1Task):
@@ -44,7 +44,7 @@ class ResNetTask(FrameTask):
     Args:
         width: see `SRResNet`.
         blocks: see `SRResNet`.
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "srresnet"
@@ -59,7 +59,7 @@ class CSRNetTask(FrameTask):
     Args:
         width: see `CSRNet`.
         conditions: see `CSRNet`.
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "csrnet"
@@ -74,7 +74,7 @@ class HDRTVNetTask(FrameTask):
     Args:
         width: see `HDRTVNet`.
         blocks: see `HDRTVNet`.
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "hdrtvnet"
@@ -90,7 +90,7 @@ class HDRTVNetPlusTask(FrameTask):
         agcm: see `HDRTVNetPlus`.
         le: see `HDRTVNetPlus`; LE alone learns from SDR.
         width: see `HDRTVNetPlus`.
-        **recipe: see `vitm.papers.base.L1Task`.
+        **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "hdrtvnet_plus"

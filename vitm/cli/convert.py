@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -22,15 +21,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from vitm.baselines.analytic import DIFFUSE_WHITE_NITS
-from vitm.cli.job import Job
 from vitm.cli.options import frame_rate
 from vitm.color import METHODS
-from vitm.convert import context, convert_clip
-from vitm.level import LevelControl, midtone_white, usual_white
-from vitm.preview import write_previews
+from vitm.conversion.level import LevelControl, midtone_white, usual_white
+from vitm.conversion.preview import write_previews
+from vitm.conversion.resume import Job
+from vitm.conversion.stream import context, convert_clip
+from vitm.files import digest, replace_when_whole
 from vitm.video import BT2020_1000_NITS, FrameReader, StreamWarning, Writer, open_writer
 from vitm.video.ahead import read_ahead
-from vitm.video.atomic import replace_when_whole
 from vitm.video.cuts import CutDetector
 from vitm.video.frames import list_frames
 from vitm.video.outputs import OutputKind
@@ -294,7 +293,7 @@ def _identity(options: argparse.Namespace, reader: FrameReader) -> dict[str, Any
 
 
 def _digest(path: Path | None) -> str | None:
-    return None if path is None else sha256(path.read_bytes()).hexdigest()
+    return None if path is None else digest(path)
 
 
 def _report(

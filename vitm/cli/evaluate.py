@@ -33,9 +33,9 @@ from vitm.evaluation import (
 )
 from vitm.evaluation.files import Clips
 from vitm.evaluation.measure import Metrics, measure_whole
+from vitm.files import replace_when_whole
 from vitm.metrics import METRICS, TABLES, ColorVideoVDP, FrameMetric, build_metric
 from vitm.metrics.registry import AnyMetric
-from vitm.video.atomic import replace_when_whole
 from vitm.video.frames import list_frames
 from vitm.video.tags import Assume
 

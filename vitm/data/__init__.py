@@ -10,10 +10,10 @@ from vitm.data.batch import (
     TripletBatch,
     TripletSample,
 )
-from vitm.data.clips import HDR10Clips
-from vitm.data.frames import HDR10Frames
-from vitm.data.long_sequences import LongSequences
-from vitm.data.triplets import HDR10Triplets
+from vitm.data.paired.clips import HDR10Clips
+from vitm.data.paired.frames import HDR10Frames
+from vitm.data.paired.triplets import HDR10Triplets
+from vitm.data.sequences.long_sequences import LongSequences
 
 __all__ = [
     "ClipBatch",

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vitm.evaluation.measure import ClipState, Metrics, clip_values
 from vitm.evaluation.pairs import Pair
+from vitm.files import replace_when_whole
 from vitm.metrics import ClipMetric, FrameMetric
 from vitm.metrics.registry import AnyMetric
-from vitm.video.atomic import replace_when_whole
 
 Clips = Mapping[str, tuple[Pair, ClipState]]
 

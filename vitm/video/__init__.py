@@ -1,6 +1,7 @@
 """Video and frames with the right colour: reading, and writing HDR10, HLG and linear light."""
 
-from vitm.video.errors import StreamWarning, VideoDecodeError, VideoTagError, VideoWriteError
+from vitm.files import WriteError
+from vitm.video.errors import StreamWarning, VideoDecodeError, VideoTagError
 from vitm.video.frame_folder import FrameFolderWriter
 from vitm.video.images import read_image, write_exr, write_image, write_png16
 from vitm.video.outputs import open_writer
@@ -22,8 +23,8 @@ __all__ = [
     "StreamWarning",
     "VideoDecodeError",
     "VideoTagError",
-    "VideoWriteError",
     "VideoWriter",
+    "WriteError",
     "Writer",
     "open_writer",
     "probe",

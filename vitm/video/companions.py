@@ -11,7 +11,8 @@ from typing import Any
 
 import av
 
-from vitm.video.errors import VideoDecodeError, VideoWriteError
+from vitm.files import WriteError
+from vitm.video.errors import VideoDecodeError
 from vitm.video.stream import container_start
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -49,7 +50,7 @@ def plan_companions(source: Path, output: Path) -> Companions:
     Raises:
         FileNotFoundError: if there is no such file.
         VideoDecodeError: if it cannot be read.
-        VideoWriteError: if the container cannot hold the sound.
+        WriteError: if the container cannot hold the sound.
     """
     if not source.is_file():
         raise FileNotFoundError(f"streams_from={source}: no such file")
@@ -72,7 +73,7 @@ def plan_companions(source: Path, output: Path) -> Companions:
                     copied.append(stream.index)
                 elif stream.type == "audio":
                     way_out = "convert the audio to AAC" if suffix == ".mkv" else "write an .mkv"
-                    raise VideoWriteError(f"{suffix} cannot hold the audio of {source} ({codec}): {way_out}")
+                    raise WriteError(f"{suffix} cannot hold the audio of {source} ({codec}): {way_out}")
                 elif stream.type == "subtitle" and codec in _TEXT:
                     converted.append(stream.index)
                     if codec in _STYLED:

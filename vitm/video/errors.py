@@ -11,9 +11,5 @@ class VideoDecodeError(ValueError):
     """A file cannot be read, is cut short or damaged, or holds values that no picture has."""
 
 
-class VideoWriteError(OSError):
-    """An output cannot be written: no space, no permission, or a container that refuses a stream."""
-
-
 class StreamWarning(UserWarning):
     """Something of a source does not go along into an output, because its container cannot hold it."""

@@ -12,8 +12,7 @@ from typing import Literal, get_args
 import torch
 
 from vitm.color.transfer import pq_eotf
-from vitm.video.atomic import check_writable, folder_beside, replace_when_whole
-from vitm.video.errors import VideoWriteError
+from vitm.files import WriteError, check_writable, folder_beside, replace_when_whole
 from vitm.video.images import write_exr, write_image
 from vitm.video.planes import Float
 from vitm.video.segments import claim_folder, release_folder
@@ -42,7 +41,7 @@ class FrameFolderWriter(Writer):
 
     Raises:
         ValueError: for an unknown kind, non-positive sizes, or a `work_dir` with the work of other settings.
-        VideoWriteError: if the folder cannot be written, or holds something else.
+        WriteError: if the folder cannot be written, or holds something else.
     """
 
     def __init__(
@@ -126,9 +125,9 @@ def _check_target(path: Path) -> None:
     if path.is_dir():
         other = [p.name for p in path.iterdir() if not _NUMBERED.fullmatch(p.name)]
         if other:
-            raise VideoWriteError(
+            raise WriteError(
                 f"cannot write {path}: a folder of this name holds {sorted(other)[0]}; choose another name"
             )
     elif path.exists():
-        raise VideoWriteError(f"cannot write {path}: there is a file of this name")
+        raise WriteError(f"cannot write {path}: there is a file of this name")
     check_writable(path.parent / f".{path.name}")

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import OpenEXR
 import tifffile
 
-from vitm.video.atomic import replace_when_whole
-from vitm.video.errors import VideoDecodeError, VideoWriteError
+from vitm.files import WriteError, replace_when_whole
+from vitm.video.errors import VideoDecodeError
 from vitm.video.tags import check_choice
 
 Image = npt.NDArray[Any]
@@ -93,7 +93,7 @@ def write_png16(path: str | PathLike[str], rgb: npt.ArrayLike) -> None:
 
     Raises:
         ValueError: for other shapes or types, or NaN.
-        VideoWriteError: if the file cannot be written.
+        WriteError: if the file cannot be written.
     """
     write_image(path, rgb, bits=16)
 
@@ -116,7 +116,7 @@ def write_exr(
 
     Raises:
         ValueError: for other shapes, NaN, infinity, or values that half precision does not reach.
-        VideoWriteError: if the file cannot be written.
+        WriteError: if the file cannot be written.
     """
     check_choice("primaries", primaries, Literal["bt709", "bt2020"])
     image = _float_image(rgb_linear, path)
@@ -135,7 +135,7 @@ def write_exr(
         try:
             OpenEXR.File(header, {"RGB": image.astype(np.float16) if half else image}).write(str(temporary))
         except RuntimeError as error:
-            raise VideoWriteError(f"cannot write {path}: {error}; nothing was left behind") from error
+            raise WriteError(f"cannot write {path}: {error}; nothing was left behind") from error
 
 
 def write_image(path: str | PathLike[str], rgb: npt.ArrayLike, bits: Literal[8, 16] = 16) -> None:
@@ -149,7 +149,7 @@ def write_image(path: str | PathLike[str], rgb: npt.ArrayLike, bits: Literal[8, 
 
     Raises:
         ValueError: for another suffix, shape or type, or NaN.
-        VideoWriteError: if the file cannot be written.
+        WriteError: if the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()

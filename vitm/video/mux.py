@@ -11,10 +11,10 @@ from typing import Any
 
 import av
 
+from vitm.files import WriteError
 from vitm.video.boxes import stream_header
 from vitm.video.codecs.base import Codec, Levels
 from vitm.video.companions import Companions, add_companions
-from vitm.video.errors import VideoWriteError
 from vitm.video.parts import Part, Picture, Timeline
 
 
@@ -32,7 +32,7 @@ def finish(
         companions: what to copy of another file, with its times relative to that file's start.
 
     Raises:
-        VideoWriteError: if the parts do not belong together, or the container refuses a packet.
+        WriteError: if the parts do not belong together, or the container refuses a packet.
         VideoDecodeError: if the companions' file is damaged.
     """
     timeline = Timeline.of(parts, picture)
@@ -66,7 +66,7 @@ def _video_packets(
         with av.open(str(part.path)) as container:
             stream = container.streams.video[0]
             if bytes(stream.codec_context.extradata or b"") != record:
-                raise VideoWriteError(f"{part.path} was encoded otherwise than the parts before it: encode all anew")
+                raise WriteError(f"{part.path} was encoded otherwise than the parts before it: encode all anew")
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue

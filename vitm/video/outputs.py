@@ -61,7 +61,7 @@ def open_writer(
         ValueError: for an unknown codec or option, or one out of range.
         FileNotFoundError: if `streams_from` does not exist.
         VideoDecodeError: if `streams_from` cannot be read.
-        VideoWriteError: if the output cannot be written.
+        WriteError: if the output cannot be written.
     """
     if codec in get_args(FrameKind):
         refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 from fractions import Fraction
@@ -11,9 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
-from vitm.video.atomic import check_folder, replace_when_whole, temporary_beside
+from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole, temporary_beside
 from vitm.video.codecs import Codec
-from vitm.video.errors import VideoWriteError
 from vitm.video.parts import Part
 from vitm.video.planes import Float
 from vitm.video.writer import VideoWriter
@@ -48,7 +46,7 @@ class SegmentedWriter(VideoWriter):
         ValueError: as `VideoWriter`, or if the folder holds segments of other settings.
         FileNotFoundError: if `streams_from` does not exist.
         VideoDecodeError: if `streams_from` cannot be read.
-        VideoWriteError: as `VideoWriter`.
+        WriteError: as `VideoWriter`.
     """
 
     def __init__(
@@ -137,7 +135,7 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> IO[str]:
 
     Raises:
         ValueError: if the folder holds the work of other settings, or anything else.
-        VideoWriteError: if it cannot be made or written to, or another run is using it.
+        WriteError: if it cannot be made or written to, or another run is using it.
     """
     check_folder(folder)
     settings = json.loads(json.dumps(settings))
@@ -154,11 +152,10 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> IO[str]:
             f"{folder} holds unfinished work with other settings ({', '.join(changed)}): "
             "use the same settings, or remove the folder to begin anew"
         )
-    claim = file.open()
     try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise VideoWriteError(f"{folder}: another run is using this folder") from error
+        claim = lock(file)
+    except LockedError as error:
+        raise WriteError(f"{folder}: another run is using this folder") from error
     for left_over in folder.glob(".*.partial*"):
         left_over.unlink()
     return claim

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vitm.video.atomic import check_writable, temporary_beside, write_error
+from vitm.files import WriteError, check_writable, temporary_beside, write_error
 from vitm.video.codecs.base import Codec
 from vitm.video.codecs.h265 import HEVC, Preset
 from vitm.video.companions import lost_descriptions, plan_companions
-from vitm.video.errors import StreamWarning, VideoWriteError
+from vitm.video.errors import StreamWarning
 from vitm.video.light import light_levels
 from vitm.video.mux import finish
 from vitm.video.parts import Part, PartEncoder, Picture
@@ -62,10 +62,10 @@ class Writer(ABC):
 
         Raises:
             ValueError: for another size, NaN or infinity, integers, or times that do not ascend.
-            VideoWriteError: if the disk is full, or the writer is closed.
+            WriteError: if the disk is full, or the writer is closed.
         """
         if self._closed:
-            raise VideoWriteError(f"{self.path}: the writer is closed")
+            raise WriteError(f"{self.path}: the writer is closed")
         image = self._as_image(hdr_pq)
         ticks = self._check_time(pts)
         self._measure(image)
@@ -73,23 +73,23 @@ class Writer(ABC):
             self._put(image, ticks)
         except (av.FFmpegError, OSError) as error:
             self.abort()
-            raise error if isinstance(error, VideoWriteError) else write_error(error, self.path) from error
+            raise error if isinstance(error, WriteError) else write_error(error, self.path) from error
         self.n_frames += 1
 
     def close(self) -> None:
         """Finish the output: it appears under its name now. A second call does nothing.
 
         Raises:
-            VideoWriteError: if no frame was written, or the output cannot be finished.
+            WriteError: if no frame was written, or the output cannot be finished.
         """
         if self._closed:
             return
         try:
             if self.n_frames == 0:
-                raise VideoWriteError(f"{self.path}: no frame was written, so there is no output")
+                raise WriteError(f"{self.path}: no frame was written, so there is no output")
             self._finish()
         except (av.FFmpegError, OSError) as error:
-            raise error if isinstance(error, VideoWriteError) else write_error(error, self.path) from error
+            raise error if isinstance(error, WriteError) else write_error(error, self.path) from error
         finally:
             self.abort()
 
@@ -169,7 +169,7 @@ class VideoWriter(Writer):
         ValueError: for sizes that the codec does not encode, another suffix, or arguments out of range.
         FileNotFoundError: if `streams_from` does not exist.
         VideoDecodeError: if `streams_from` cannot be read.
-        VideoWriteError: if the folder is missing or not writable, or the container cannot hold the sound.
+        WriteError: if the folder is missing or not writable, or the container cannot hold the sound.
     """
 
     def __init__(
@@ -281,7 +281,7 @@ class HDR10Writer(VideoWriter):
         ValueError: for odd or non-positive sizes, or arguments out of range.
         FileNotFoundError: if `streams_from` does not exist.
         VideoDecodeError: if `streams_from` cannot be read.
-        VideoWriteError: if the folder is missing or not writable, or the container cannot hold the sound.
+        WriteError: if the folder is missing or not writable, or the container cannot hold the sound.
     """
 
     def __init__(

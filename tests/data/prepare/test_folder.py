@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vitm.data.fake import write_fake_video_pair
+from vitm.data.fake.frames import write_fake_video_pair
 from vitm.data.prepare import pair as pair_module
 from vitm.data.prepare.folder import DataFolder
 from vitm.data.prepare.samples import Cutting

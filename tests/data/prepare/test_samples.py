@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitm.data.fake import write_fake_video_pair
-from vitm.data.layouts import find_windows
+from vitm.data.fake.frames import write_fake_video_pair
+from vitm.data.paired.layouts import find_windows
 from vitm.data.prepare.pair import prepare_pair
 from vitm.data.prepare.samples import Cutting, crops
 from vitm.data.prepare.sources import VideoPair, read_pairs, share_out, unique_names

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vitm.data import LongSequences
-from vitm.data.fake_sequences import write_fake_panoramas
-from vitm.data.schedule import Schedule
+from vitm.data.fake.sequences import write_fake_panoramas
+from vitm.data.sequences.schedule import Schedule
 from vitm.ops.warp import warp
 from vitm.papers.vitm_tc import FCPMTask, ICAMTask
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq

@@ -1,1 +1,1 @@
-"""Videos and panoramas -> data sets in the layouts of `vitm.data.layouts`: what `vitm prepare` does."""
+"""Videos and panoramas -> data sets in the layouts of `vitm.data.paired.layouts`: what `vitm prepare` does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections import Counter
@@ -17,8 +16,8 @@ import numpy as np
 import scenedetect
 
 from vitm.data.prepare.writing import DONE, Done
-from vitm.video import VideoWriteError
-from vitm.video.atomic import check_folder, replace_when_whole
+from vitm.files import LockedError, check_folder, lock, replace_when_whole
+from vitm.video import WriteError
 
 Record = dict[str, Any]
 
@@ -38,7 +37,7 @@ class DataFolder:
 
     Raises:
         ValueError: If the folder holds something else, or another command's data.
-        VideoWriteError: If it cannot be made, or written to.
+        WriteError: If it cannot be made, or written to.
     """
 
     def __init__(self, root: Path, made_by: str, job: Record) -> None:
@@ -61,16 +60,15 @@ class DataFolder:
         """Makes the folders, and notes what is being made.
 
         Raises:
-            VideoWriteError: If another process is at it.
+            WriteError: If another process is at it.
         """
         self._begun = True
         check_folder(self.root)
         check_folder(self._work)
-        self._claim = (self._work / "lock").open("w")  # until this process ends
         try:
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise VideoWriteError(f"{self.root}: another run is making this data set") from error
+            self._claim = lock(self._work / "lock")  # until this process ends
+        except LockedError as error:
+            raise WriteError(f"{self.root}: another run is making this data set") from error
         _write(self._work / "job.json", self._about)
 
     def _check_same(self, before: Record) -> None:

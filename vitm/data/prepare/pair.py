@@ -13,7 +13,8 @@ from vitm.data.prepare.matching import match, same_rate
 from vitm.data.prepare.samples import Cutting, Sample, crops, plan_samples
 from vitm.data.prepare.sources import VideoPair
 from vitm.data.prepare.survey import Survey, survey_video
-from vitm.data.prepare.writing import DONE, Done, sha256, tidy, write_samples
+from vitm.data.prepare.writing import DONE, Done, tidy, write_samples
+from vitm.files import digest
 from vitm.video import FrameReader, probe
 
 Report = Callable[[str, int, int], None]  # what is done, how much of it, of how much
@@ -56,7 +57,7 @@ def prepare_pair(
         VideoTagError: If a video is not what its column says.
         VideoDecodeError: If a video is damaged, or none.
         ValueError: If the videos differ in size or frame rate, do not show the same frames, or no sample is left.
-        VideoWriteError: If there is no room, or no permission.
+        WriteError: If there is no room, or no permission.
     """
     work.mkdir(parents=True, exist_ok=True)
     with (
@@ -140,7 +141,7 @@ def _about(reader: FrameReader) -> Record:
     info, tagged = reader.info, probe(reader.info.path)
     return {
         "bytes": info.path.stat().st_size,
-        "sha256": sha256(info.path),
+        "sha256": digest(info.path),
         "width": info.width,
         "height": info.height,
         "frames": info.n_frames,

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from vitm.data.camera import CameraPath, Clip, Pose, film
-from vitm.data.panorama import Panorama
+from vitm.data.filming.camera import CameraPath, Clip, Pose, film
+from vitm.data.filming.panorama import Panorama
 from vitm.data.prepare.folder import DataFolder, Record
 from vitm.data.prepare.runner import Report, Task, run_tasks
 from vitm.data.prepare.sources import share_out, unique_names
 from vitm.data.prepare.videos import ENCODING
-from vitm.data.prepare.writing import DONE, Done, frame_file, publish, sha256, tidy
+from vitm.data.prepare.writing import DONE, Done, frame_file, publish, tidy
+from vitm.files import digest, folder_beside
 from vitm.video import write_image
-from vitm.video.atomic import folder_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def prepare_panoramas(
 
     Raises:
         ValueError: If `out` holds something else, or a panorama is given twice.
-        VideoWriteError: If there is no room, or no permission.
+        WriteError: If there is no room, or no permission.
     """
     if twice := [p for i, p in enumerate(panoramas) if p.resolve() in [q.resolve() for q in panoramas[:i]]]:
         raise ValueError(f"{twice[0]} is given twice")
@@ -137,7 +137,7 @@ def film_panorama(path: Path, name: str, root: Path, work: Path, filming: Filmin
             done.add(take, _write(clip, f"{name}_{take:03d}", root, work))
     return {
         "bytes": path.stat().st_size,
-        "sha256": sha256(path),
+        "sha256": digest(path),
         "read_as": {"primaries": "bt709", "transfer": "linear"},
         "panorama_pixels_per_degree": round(world.pixels_per_degree, 3),
         "samples": [*range(filming.clips)],
@@ -154,7 +154,7 @@ def _write(clip: Clip, name: str, root: Path, work: Path) -> dict[str, str]:
             file = f"{kind}/{frame_file(name, t, len(frames))}"
             (part / file).parent.mkdir(parents=True, exist_ok=True)
             write_image(part / file, frame.permute(1, 2, 0).numpy(), bits=8 if kind == "sdr" else 16)
-            checksums[file] = sha256(part / file)
+            checksums[file] = digest(part / file)
     publish(part, root)
     return checksums
 

@@ -9,10 +9,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vitm.data.paired.tiles import tile_starts
 from vitm.data.prepare.matching import SAME_PICTURE, Match, Picture
 from vitm.data.prepare.scenes import REPEAT_LUMA, Scene, find_scenes, moves
 from vitm.data.prepare.survey import Survey
-from vitm.data.tiles import tile_starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Cutting:
     Args:
         interval_s: Seconds from one sample to the next.
         grid_crop: Side of the squares that frames are cut into, in pixels; None keeps whole frames.
-        grid_stride: Pixels from one square to the next (`vitm.data.tiles`); None is `grid_crop`.
+        grid_stride: Pixels from one square to the next (`vitm.data.paired.tiles`); None is `grid_crop`.
         frames: Of a sample. On disk one is `NAME.png`, up to three are `NAME_1.png` to `NAME_3.png`, more are
             `NAME/000000.png` and so on.
         per_scene: One sample from each scene, its middle, instead of one every `interval_s`.
@@ -109,7 +109,7 @@ def _fault(scene: Scene, start: int, n: int, repeats: NDArray[np.bool_], match: 
 
 
 def crops(picture: Picture, crop: int | None, stride: int | None) -> dict[str, Picture]:
-    """Name -> place of each square that a picture is cut into, as `vitm.data.tiles` places them.
+    """Name -> place of each square that a picture is cut into, as `vitm.data.paired.tiles` places them.
 
     Args:
         picture: Rows and columns of the frame.

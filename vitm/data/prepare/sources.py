@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from vitm.data.layouts import Split
+from vitm.data.paired.layouts import Split
+from vitm.files import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def share_out(names: list[str], test_share: float) -> list[Split]:
     The share is rounded, but one of two or more is `test` unless the share is 0.
     """
     n_test = max(round(test_share * len(names)), int(test_share > 0 and len(names) > 1))
-    test = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())[:n_test]
+    test = sorted(range(len(names)), key=lambda i: digest(names[i]))[:n_test]
     return ["test" if i in test else "train" for i in range(len(names))]
 
 

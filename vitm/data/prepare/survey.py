@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitm.color.ycbcr import code_scale
+from vitm.files import replace_when_whole
 from vitm.video import FrameReader, VideoDecodeError
-from vitm.video.atomic import replace_when_whole
 from vitm.video.cuts import CutDetector
 from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.stream import decode, open_video

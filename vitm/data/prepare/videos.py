@@ -59,7 +59,7 @@ def prepare_videos(
     Raises:
         FileNotFoundError: If the pairs file is missing.
         ValueError: If the pairs file is wrong, or `out` holds something else.
-        VideoWriteError: If there is no room, or no permission.
+        WriteError: If there is no room, or no permission.
     """
     rows = read_pairs(pairs, test_share)
     for line, row in enumerate(rows, start=2):

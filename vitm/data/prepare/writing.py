@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,15 +9,15 @@ from pathlib import Path
 
 from vitm.data.prepare.matching import Picture
 from vitm.data.prepare.samples import Sample
+from vitm.files import digest, folder_beside, replace_when_whole
 from vitm.video import FrameReader, write_image
-from vitm.video.atomic import folder_beside, replace_when_whole
 
 KINDS = ("sdr", "hdr")
 DONE = "done.jsonl"  # in the folder of unfinished work
 
 
 def frame_file(name: str, frame: int, frames: int) -> str:
-    """The file of a sample's frame, as `vitm.data.layouts` has it."""
+    """The file of a sample's frame, as `vitm.data.paired.layouts` has it."""
     if frames == 1:
         return f"{name}.png"
     return f"{name}_{frame + 1}.png" if frames <= 3 else f"{name}/{frame:06d}.png"
@@ -51,7 +50,7 @@ def write_samples(
 
     Raises:
         VideoDecodeError: At a damaged frame.
-        VideoWriteError: If a file cannot be written.
+        WriteError: If a file cannot be written.
     """
     frames = [
         reader.read([i for sample in samples for i in getattr(sample, kind)])
@@ -67,7 +66,7 @@ def write_samples(
                     file = f"{kind}/{frame_file(f'{name}_{sample.frame:06d}{tile}', t, n)}"
                     (part / file).parent.mkdir(parents=True, exist_ok=True)
                     write_image(part / file, rgb[place], bits=8 if bits == 8 else 16)
-                    checksums[file] = sha256(part / file)
+                    checksums[file] = digest(part / file)
         publish(part, root)
         yield sample, checksums
 
@@ -126,9 +125,3 @@ class Done:
     @staticmethod
     def _line(number: int, checksums: dict[str, str]) -> str:
         return json.dumps([number, checksums]) + "\n"
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

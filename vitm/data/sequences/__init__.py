@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from vitm.data.layouts import Split
+from vitm.data.paired.layouts import Split
 from vitm.data.sequences.demo import write_demo_panoramas
 from vitm.data.sequences.panoramas import PanoramaFile
 from vitm.data.sequences.sice import MERGED, find_stacks, merge_all

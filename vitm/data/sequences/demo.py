@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from vitm.color import bt2020_to_bt709
-from vitm.data.demo import VERSION, Scene, demo_scenes
-from vitm.data.layouts import Split
+from vitm.data.demo.folder import VERSION, Scene, demo_scenes
+from vitm.data.paired.layouts import Split
 from vitm.video import write_exr
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vitm.data.motion import Floats
+from vitm.data.filming.motion import Floats
 
 Codes = NDArray[np.uint8]
 

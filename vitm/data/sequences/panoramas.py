@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vitm.data.camera import CameraPath, Pose
-from vitm.data.exposure import base_gain
-from vitm.data.motion import Floats, Matrix, Placement
-from vitm.data.panorama import mended, read_radiance
+from vitm.data.filming.camera import CameraPath, Pose
+from vitm.data.filming.motion import Floats, Matrix, Placement
+from vitm.data.filming.panorama import mended, read_radiance
+from vitm.data.filming.walk import Key
+from vitm.data.sequences.exposure import base_gain
 from vitm.data.sequences.take import Matrices
-from vitm.data.walk import Key
 from vitm.video.images import image_header
 
 _ROWS = 2048  # of a panorama that is kept in memory: 11 pixels a degree, as much as a frame shows
@@ -91,7 +91,7 @@ def look(path: Path, rays: Floats) -> Floats:
     """Linear light (H, W, 3) seen along rays (H, W, 3) in a panorama file; bicubic in the logarithm.
 
     Convention:
-        That of `vitm.data.panorama.Panorama`: y up, the centre of the panorama is -z, its first row the zenith.
+        That of `vitm.data.filming.panorama.Panorama`: y up, the centre of the panorama is -z, its first row the zenith.
     """
     log = _log_light(path)
     x, y, z = (rays[..., k] for k in range(3))

@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vitm.data.exposure import base_gain
-from vitm.data.motion import Floats, Matrix, PerspectivePath, Placement
+from vitm.data.filming.motion import Floats, Matrix, PerspectivePath, Placement
+from vitm.data.filming.walk import Key
+from vitm.data.sequences.exposure import base_gain
 from vitm.data.sequences.merge import Codes, merge_stack
 from vitm.data.sequences.take import Matrices
-from vitm.data.walk import Key
 from vitm.video import read_image, write_exr
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vitm.data.motion import Floats, Placement
-from vitm.data.walk import Key
+from vitm.data.filming.motion import Floats, Placement
+from vitm.data.filming.walk import Key
 
 Matrices = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vitm.data.exposure import base_gain
-from vitm.data.motion import Floats, Placement
+from vitm.data.filming.motion import Floats, Placement
+from vitm.data.filming.walk import Key
+from vitm.data.sequences.exposure import base_gain
 from vitm.data.sequences.take import Matrices, unknown
-from vitm.data.walk import Key
 from vitm.video.images import image_header, read_image
 
 _NUMBER = re.compile(r"(.*?)(\d+)$")

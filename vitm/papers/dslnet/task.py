@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch
 from vitm.nets.complexity import count_macs
-from vitm.papers.base import L1Task, Schedule, constructor_arguments
 from vitm.papers.dslnet.network import DSLNet
+from vitm.training.optimizers import Schedule
+from vitm.training.task import L1Task, constructor_arguments
 
 MILESTONES = (50_000, 100_000, 150_000, 190_000, 230_000, 270_000, 310_000)
 
@@ -25,7 +26,7 @@ class WindowTask(L1Task):
         arguments: all arguments of its constructor.
         milestones: steps after which `schedule=halving` halves the rate (section Training Details: every 50,000, after
             150,000 every 40,000).
-        **recipe: see `vitm.papers.base.L1Task`; the rate too is of section Training Details.
+        **recipe: see `vitm.training.task.L1Task`; the rate too is of section Training Details.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "sr_sim", "delta_e_itp")

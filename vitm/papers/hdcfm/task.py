@@ -10,15 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.checkpoints import read_checkpoint
 from vitm.data.batch import FrameBatch
 from vitm.nets.discriminators import PatchDiscriminator
 from vitm.nets.perceptual import PerceptualLoss
-from vitm.papers.base import AdversarialTask, L1Task, Schedule, adam, constructor_arguments
 from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import GANLoss, patch_loss
 from vitm.papers.hdcfm.network import HDCFM
 from vitm.papers.hdcfm.pdcg import HDCFMPDCG, PDCG
-from vitm.zoo import load_network, read_checkpoint
+from vitm.training.adversarial import AdversarialTask
+from vitm.training.optimizers import Schedule, adam
+from vitm.training.task import L1Task, constructor_arguments
+from vitm.zoo import load_network
 
 METRICS = ("psnr", "ssim", "delta_e_itp")
 

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vitm.data.batch import TripletBatch
 from vitm.nets.flow import FlowName, flow_estimator
-from vitm.papers.base import InverseToneMappingTask, adam, constructor_arguments
 from vitm.papers.kpn_mfi.losses import consistency_loss, content_loss
 from vitm.papers.kpn_mfi.network import KPNMFI
+from vitm.training.optimizers import adam
+from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 
 class KPNMFITask(InverseToneMappingTask):

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
+from vitm.checkpoints import network_state, read_checkpoint
 from vitm.data.batch import SequenceBatch
-from vitm.data.long_clip import LongClip
-from vitm.data.motion import exact_flow
+from vitm.data.filming.motion import exact_flow
+from vitm.data.sequences.long_clip import LongClip
 from vitm.metrics import frame_metrics
 from vitm.metrics.clip import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
-from vitm.papers.base import AdversarialTask, InverseToneMappingTask, Schedule, adam, constructor_arguments
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, flow_loss, mu_law, pixel_loss, tone_mapped_flow
 from vitm.papers.vitm_tc.network import VITMTC
-from vitm.zoo import network_state, read_checkpoint
+from vitm.training.adversarial import AdversarialTask
+from vitm.training.optimizers import Schedule, adam
+from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 CHUNK = 8  # frames that are measured at once
 FIRST_STAGE = ("widths", "align", "use_global", "exposure_match", "tau", "flow")  # arguments that FCPM shares with ICAM

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import yaml
+
+from vitm.data.fake.frames import write_fake_triplets
+from vitm.data.fake.sequences import write_fake_panoramas
+from vitm.papers.hdcfm import HDCFM
+from vitm.papers.vitm_tc import VITMTC
+from vitm.runs.entries import find_entry
+
+SEQUENCES = [
+    *("--data.size", "48", "--data.frames", "12", "--data.val_clips", "1", "--data.eval_frames", "6"),
+    *("--data.schedule", "{references: 1, clue_stride: 2, window: 3, key_stride: 3, neighbours: 2}"),
+    *("--model.clue_stride", "2", "--model.clues_per_direction", "1"),
+]
+MODEL = {
+    "vitm.baselines.clip_task.DeepHDRTask": ["--model.widths", "[8,8]"],
+    "vitm.baselines.clip_task.HDRUNetTask": ["--model.width", "8", "--model.blocks", "[1,1,1]"],
+    "vitm.baselines.clip_task.KPNiTMTask": ["--model.widths", "[8,8]"],
+    "vitm.baselines.task.CSRNetTask": ["--model.width", "8"],
+    "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
+    "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.baselines.task.ResNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.papers.dslnet.DSLNetTask": ["--model.width", "8"],
+    "vitm.papers.dslnet.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.papers.vitm_tc.ICAMTask": [
+        *("--model.widths", "[8,8,8,8,8]", "--model.perceptual_weight", "0", "--model.test_metrics", "null"),
+        *("--model.every", "2", *SEQUENCES),
+    ],
+    "vitm.papers.vitm_tc.FCPMTask": [
+        *("--model.perceptual_weight", "0", "--model.test_metrics", "null", "--model.gan_weight", "0"),
+        *("--model.key_stride", "3", *SEQUENCES),
+    ],
+    "vitm.papers.kpn_mfi.KPNMFITask": ["--model.width", "8", "--model.trunk", "[1,1,1,1,1]"],
+    "vitm.papers.hdcfm.HDCFMTask": ["--model.test_metrics", "null"],
+    "vitm.papers.hdcfm.PDCGTask": [
+        *("--model.width", "20", "--model.blocks", "1"),
+        *("--model.perceptual_weight", "0", "--model.accumulate", "2", "--model.test_metrics", "null"),
+    ],
+}
+COMMON = [
+    *("--data.crop_size", "40"),
+    *("--data.batch_size", "2"),
+    *("--data.num_workers", "0"),
+    *("--trainer.accelerator", "cpu"),
+    *("--trainer.enable_progress_bar", "false"),
+    *("--trainer.enable_model_summary", "false"),
+    *("--trainer.log_every_n_steps", "1"),
+]
+TINY = [*MODEL["vitm.papers.kpn_mfi.KPNMFITask"], *COMMON]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The frames are tiny: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def fake_data(tmp_path_factory):
+    """Four triplets a split, 48 x 64, in the layout of KPN-MFI."""
+    return write_fake_triplets(tmp_path_factory.mktemp("data"), n=4)
+
+
+@pytest.fixture(scope="session")
+def fake_clips(tmp_path_factory):
+    """Two clips of ten frames a split, 48 x 64."""
+    return write_fake_triplets(tmp_path_factory.mktemp("clips"), n=2, layout="clips", frames=10)
+
+
+@pytest.fixture(scope="session")
+def fake_panoramas(tmp_path_factory):
+    """Three panoramas."""
+    return write_fake_panoramas(tmp_path_factory.mktemp("panoramas"), 3)
+
+
+@pytest.fixture(scope="session")
+def first_stage(tmp_path_factory):
+    """Entry -> a checkpoint of its network, untrained."""
+
+    def save(entry):
+        torch.manual_seed(0)
+        name, made, arguments = "hdcfm", HDCFM, {}
+        if entry.startswith("vitm_tc"):
+            name, made, arguments = "vitm_tc", VITMTC, {"widths": (8, 8, 8, 8, 8), "propagation": "none"}
+            arguments |= (
+                yaml.safe_load(find_entry(entry).configs[-1].read_text()).get("model", {}) if "/table" in entry else {}
+            )
+        state = {f"network.{k}": v for k, v in made(**arguments).state_dict().items()}
+        path = tmp_path_factory.mktemp(name) / "best.ckpt"
+        torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def tiny_of(fake_data, fake_clips, fake_panoramas, first_stage, tmp_path):
+    """Entry name -> options that make it run in seconds on fake data, into a folder of the test."""
+
+    def options(entry):
+        about = find_entry(entry).about
+        after = [
+            x for option, first in about.get("after", {}).items() for x in (f"--{option}", str(first_stage(first)))
+        ]
+        root = {"clips": fake_clips, "sequences": fake_panoramas}.get(about.get("demo"), fake_data)
+        return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
+
+    return options
+
+
+@pytest.fixture
+def tiny(tiny_of):
+    """The same of `kpn_mfi`."""
+    return tiny_of("kpn_mfi")

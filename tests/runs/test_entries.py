@@ -1,0 +1,246 @@
+"""The entries: that they parse, change what they are about and no more, and carry what the papers print."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+import torch
+import yaml
+
+from vitm.runs.entries import ROOT, entry_names, find_entry
+from vitm.runs.options import changed, defaults_of, recipe
+from vitm.runs.run import main
+
+RUNNABLE = [name for name in entry_names() if "missing" not in find_entry(name).about]
+
+
+def base_of(name):
+    """The entry that a row changes."""
+    return find_entry(find_entry(name).configs[0].parent.relative_to(ROOT).as_posix()).name
+
+
+ROWS = [name for name in RUNNABLE if base_of(name) != name]
+CHANGED = [name for name in ROWS if find_entry(name).same_as == name]
+
+
+def fast(names, *, of):
+    """Parameters of a test, all but those of one table slow: together they take minutes."""
+    return [pytest.param(name, marks=[] if name.startswith(of) else [pytest.mark.slow]) for name in names]
+
+
+def own(name):
+    """What the row's file itself says."""
+    return yaml.safe_load(find_entry(name).configs[-1].read_text())
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Configurations that were resolved before."""
+    return {}
+
+
+@pytest.fixture
+def resolve(known, capsys):
+    """Entry and options -> the configuration that a run would have, as section -> option -> value."""
+
+    def resolved(name, *options):
+        if (name, *options) not in known:
+            known[name, *options] = ask(name, *options)
+        return known[name, *options]
+
+    def ask(name, *options):
+        capsys.readouterr()
+        earlier = [x for option in find_entry(name).about.get("after", {}) for x in (f"--{option}", "first.ckpt")]
+        with pytest.raises(SystemExit) as stop:
+            main([name, "--data.root", "DATA", *earlier, *options, "--print_config"])
+        out, err = capsys.readouterr()
+        assert stop.value.code in (0, None), err
+        config = yaml.safe_load(out)
+        del config["entry"]
+        return config
+
+    return resolved
+
+
+@pytest.mark.parametrize("name", fast(RUNNABLE, of="kpn_mfi/table3"))
+def test_every_file_parses_against_the_signatures(name, resolve):
+    """The recipe, the row and the overlay for demo data; each key has arrived."""
+    entry = find_entry(name)
+    config = resolve(name)
+    demo = resolve(name, "--config", str(entry.demo))
+    for file, got in ((entry.configs[-1], config), (entry.demo, demo)):
+        for section, options in yaml.safe_load(file.read_text()).items():
+            if section in ("model", "data", "trainer"):
+                for key, value in options.items():
+                    assert_same(got[section][key], value, f"{file}: {section}.{key}")
+    assert config["seed_everything"] == 0
+    assert not changed(config, recipe(entry, "data"), defaults_of(entry))  # what a table calls the entry's own
+
+
+def assert_same(got, value, where):
+    """A dictionary may have been completed by defaults."""
+    if isinstance(value, dict):
+        for key in value:
+            assert_same(got[key], value[key], f"{where}.{key}")
+    else:
+        assert got == value, where
+
+
+@pytest.mark.parametrize("name", fast(ROWS, of="kpn_mfi/table3"))
+def test_a_row_differs_from_its_base_in_what_it_is_about(name, resolve):
+    """In the options that its file names, all of them and no others, once everything is resolved."""
+    theirs, ours = resolve(base_of(name)), resolve(name)
+    assert {k: v for k, v in ours.items() if k != "model"} == {k: v for k, v in theirs.items() if k != "model"}
+    different = {k for k in ours["model"] if ours["model"][k] != theirs["model"].get(k)}
+    assert different == set(own(name).get("model", {}))
+    assert own(name).keys() <= {"entry", "model"}
+
+
+def test_rows_that_share_a_base_differ_from_each_other():
+    seen = {}
+    for name in CHANGED:
+        table = name.rpartition("/")[0]
+        changes = (table, base_of(name), str(own(name).get("model")), str(own(name)["entry"].get("after")))
+        assert changes not in seen, f"{name} is {seen.get(changes)}"
+        seen[changes] = name
+
+
+def clip_for(task):
+    """A clip that the network takes, with texture that moves and is clipped."""
+    torch.manual_seed(1)
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    length = 9 if task.name == "vitm_tc" else task.clip_frames or 1
+    frames = [torch.sin((x + 2 * t) / 3) * torch.cos((y - t) / 4) for t in range(length)]
+    clip = torch.stack(frames)[:, None].expand(-1, 3, -1, -1) * torch.tensor([1.0, 0.8, 0.6])[:, None, None]
+    clip = (0.6 + 0.6 * clip).clamp(0, 1)[None]
+    return clip if task.clip_frames or task.name == "vitm_tc" else clip[:, 0]
+
+
+def network_arguments(name):
+    """The options of a row that are arguments of its network."""
+    return set(own(name).get("model", {})) - {"alpha"}  # which is of the loss
+
+
+SWITCHED = [name for name in CHANGED if network_arguments(name) or "after" in own(name)["entry"]]
+
+
+@pytest.mark.parametrize("name", fast(SWITCHED, of="kpn_mfi/table3"))
+def test_the_switches_of_a_row_change_the_network(name, tiny_of, resolve):
+    """Another number of parameters; or with the same weights, another result."""
+
+    def build(entry):
+        torch.manual_seed(0)
+        model = resolve(entry, *tiny_of(entry))["model"]
+        task = find_entry(entry).load("task")(**model)
+        return task.eval()
+
+    base, row = build(base_of(name)), build(name)
+    shapes = [{k: v.shape for k, v in task.network.state_dict().items()} for task in (base, row)]
+    assert network_arguments(name) <= row.arguments.keys()
+    if shapes[0] != shapes[1]:
+        assert sum(p.numel() for p in base.network.parameters()) != sum(p.numel() for p in row.network.parameters())
+        return
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        k: v + 0.05 * torch.randn(v.shape, generator=generator) if v.is_floating_point() else v
+        for k, v in base.network.state_dict().items()
+    }
+    for task in (base, row):
+        task.network.load_state_dict(weights)
+    with torch.no_grad():
+        ours, theirs = (task.network(clip_for(task)) for task in (row, base))
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() > 1e-4
+
+
+# The tables as the notes on the papers print them: columns, and names of rows that differ from those of the entries.
+METRICS = {
+    "kpn_mfi": {"SSIM": "ssim_kpn", "VDP3": "hdr_vdp3_kpn"},
+    "hdcfm": {"SSIM": "ssim", "VDP3": "hdr_vdp3_hdrtvnet"},
+    "dslnet": {},
+}
+COMMON = {"PSNR": "psnr", "ΔEITP": "delta_e_itp", "SR-SIM": "sr_sim", "MABD": "mabd_pred"}
+SIZES = {"Params M": "parameters_m", "params": "parameters_m", "GFLOPs": "gmacs"}
+NAMES = {
+    ("hdcfm", 2): {"M0": "M0", "+M1": "M0+M1", "+M2": "M0+M1+M2", "M1+M2+M3": "M1+M2+M3", "all (M4)": "M1+M2+M4"},
+}
+PLACES = {"DSLNet": (3, 4, 5), "MResNet": (3,), "w/o Align": (4,), "w/o Modulation": (5,)}  # of one table in the notes
+TABLES = {  # how many rows each has
+    **{("kpn_mfi", 1): 8, ("kpn_mfi", 2): 3, ("kpn_mfi", 3): 3, ("hdcfm", 1): 12, ("hdcfm", 2): 5},
+    **{("dslnet", 1): 7, ("dslnet", 2): 8, ("dslnet", 3): 2, ("dslnet", 4): 2, ("dslnet", 5): 2},
+}
+
+
+@cache
+def printed(shared, paper):
+    """(table, row) -> name -> number, of the Markdown tables of a paper's notes."""
+    found, tables, header = {}, (), []
+    for line in (shared / "papers" / f"{paper}.md").read_text(encoding="utf-8").splitlines():
+        if heading := re.match(r"Tables? (\d)(?:-(\d))?", line):
+            first, last = int(heading[1]), int(heading[2] or heading[1])
+            tables, header = tuple(range(first, last + 1)), []
+        elif not line.startswith("|"):
+            continue
+        elif tables and not header:
+            header = [cell.strip() for cell in line.strip("|").split("|")]
+        elif tables and "---" not in line:
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if "PSNR" not in header or len(cells) != len(header):
+                continue
+            name = NAMES.get((paper, tables[0]), {}).get(cells[0], re.sub(r" \(.*", "", cells[0]))
+            names = COMMON | METRICS[paper] | SIZES
+            row = {names[h]: number(c) for h, c in zip(header, cells, strict=True) if h in names and number(c)}
+            for table in PLACES[name] if len(tables) > 1 else tables:
+                found[table, name.casefold()] = row
+    return found
+
+
+def number(text):
+    """37.7260, 30.0085 (+1.9421), 36K, 0.93M."""
+    match = re.match(r"(\d+(?:\.\d+)?)([KM]?)", text)
+    return float(match[1]) / (1000 if match[2] == "K" else 1) if match else None
+
+
+@pytest.mark.parametrize(("paper", "table"), TABLES)
+def test_rows_carry_what_the_paper_prints(paper, table, shared):
+    """Each printed row is one entry with its numbers; what stands beside them is a row of another table."""
+    rows = {row: numbers for (t, row), numbers in printed(shared, paper).items() if t == table}
+    assert len(rows) == TABLES[paper, table]
+    names = [name for name in entry_names() if name.rpartition("/")[0] == f"{paper}/table{table}"]
+    entries = {str(find_entry(name).about["row"]).casefold(): name for name in names}
+    assert len(entries) == len(names)
+    assert rows.keys() <= entries.keys()
+    for row, name in entries.items():
+        about = find_entry(name).about
+        numbers = rows.get(row) or printed(shared, paper)[1, row]
+        assert about["table"] == table
+        assert about["results"] == {k: v for k, v in numbers.items() if k not in SIZES.values()}, name
+        for size in SIZES.values():
+            if own(name)["entry"].get(size) is not None:
+                assert own(name)["entry"][size] == pytest.approx(numbers[size]), name
+
+
+@pytest.mark.parametrize("paper", ["kpn_mfi", "hdcfm", "dslnet"])
+def test_a_base_carries_the_numbers_of_its_paper(paper, shared):
+    about = find_entry(paper).about
+    (numbers,) = (n for (t, row), n in printed(shared, paper).items() if t == 1 and row == about["row"].casefold())
+    assert about["results"] | {k: about[k] for k in SIZES.values() if k in about} == pytest.approx(numbers)
+
+
+def test_vitm_tc_carries_what_the_paper_prints(shared):
+    """Table 1 has two metrics in a cell, of which entries carry those of REDS-val; Tables 2 and 3 are lines of text."""
+    text = (shared / "papers/vitm_tc.md").read_text(encoding="utf-8")
+    cells = dict(re.findall(r"^\| ([\w+ -]+) \| (\d\.\d{3}/\d\.\d{3}) \|", text, re.MULTILINE))
+    assert len(cells) == 7
+    names = [name for name in entry_names() if name.startswith("vitm_tc/fcpm/table1/")]
+    abouts = [find_entry(name).about for name in names]
+    assert {about["row"]: "{hdr_vdp3:.3f}/{hdr_vqm:.3f}".format(**about["results"]) for about in abouts} == cells
+
+    for table in (2, 3):
+        (line,) = re.findall(rf"^Table {table} \(HDM-HDR, HDR-VQM.*$", text, re.MULTILINE)
+        names = [name for name in entry_names() if name.rpartition("/")[0] == f"vitm_tc/fcpm/table{table}"]
+        in_order = sorted((find_entry(name).about for name in names), key=lambda about: about["row"])
+        assert [about["results"]["hdr_vqm"] for about in in_order] == [float(x) for x in re.findall(r"0\.\d{3}", line)]
+        assert len(in_order) == 5

@@ -1,0 +1,298 @@
+"""A report from run folders: parsed as HTML, and opened in a real browser where there is one."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from vitm.runs.curves import svg, ticks
+from vitm.runs.report import main, read_run
+from vitm.runs.run import main as run_main
+
+VALUES = {"psnr": 31.23456, "ssim": 0.987654, "mse_mabd": 0.0000123}
+PAPER = {"psnr": 37.2804, "ssim_kpn": 0.9811, "delta_e_itp": 9.9622}
+
+
+class Page(HTMLParser):
+    """What is in a page: elements by name with their attributes, and its text."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+        assert not self.open, "elements that are not closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write a run folder of an entry in the layout of `experiments.run`."""
+
+    def write(entry="kpn_mfi/table3/no_consistency", name="run", tag="data", *, lr=5e-4, **changes):
+        folder = tmp_path / "runs" / entry / name
+        (folder / "previews").mkdir(parents=True)
+        (folder / "csv").mkdir()
+        (folder / "tags").write_text(tag)
+        config = {"seed_everything": 3, "model": {"lr": lr, "name": "<b>&"}, "entry": {"title": "a title"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        with (folder / "csv/metrics.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", "step", "train/loss", "val/psnr"])
+            writer.writeheader()
+            for step in range(0, 500):
+                writer.writerow({"step": step, "train/loss": 1 / (step + 1)})
+            writer.writerow({"step": 499, "val/psnr": 29.5})
+            writer.writerow({"step": 499, "val/psnr": "nan"})
+        picture = np.random.default_rng(0).integers(0, 255, (40, 160, 3), np.uint8)
+        cv2.imwrite(str(folder / "previews/test_0.png"), picture)
+        results = {
+            "entry": entry,
+            "about": {"title": "MFI <script>alert(1)</script>", "table": 3, "row": "#2", "results": PAPER},
+            "stage": "test",
+            "values": VALUES,
+            "baselines": {"hable": {"psnr": 28.3455}},
+            "protocol": {"psnr": "PQ BT.2020, full frame"},
+            "unlike_paper": {"delta_e_itp": "on other frames"},
+            "parameters": 76735,
+            "macs": None,
+            "steps": 1600,
+            "checkpoint": None,
+            "device": "abacus",
+            "fit_seconds": 316.2,
+            "wall_seconds": 340.6,
+            "versions": {"torch": "9.9"},
+        } | changes
+        (folder / "metrics.json").write_text(json.dumps(results))
+        return folder
+
+    return write
+
+
+def report(tmp_path, *folders):
+    output = tmp_path / "report.html"
+    assert main([*map(str, folders), "--output", str(output)]) == 0
+    text = output.read_text(encoding="utf-8")
+    return Page(text), text
+
+
+def test_a_page_holds_all_numbers_and_loads_nothing(make, tmp_path):
+    other = {k: v + 1 for k, v in VALUES.items()}
+    page, text = report(tmp_path, make(), make(name="second", values=other, lr=1e-3))
+    for shown in ("31.2346", "0.9877", "1.23e-05", "32.2346", "1.9877", "1.0000", "37.2804", "0.9811", "28.3455"):
+        assert shown in page.text
+    assert "-6.0458" in page.text  # ours - paper
+    assert "9.9622" not in page.text  # measured otherwise
+    assert "delta_e_itp of the paper is left out: it was measured otherwise (on other frames)" in page.text
+    for word in (
+        "0.0767 M parameters",
+        "abacus",
+        "torch 9.9",
+        "training 316 s, in all 341 s",
+        "PQ BT.2020, full frame",
+    ):
+        assert word in page.text
+    sources = [v for _, attributes in page.elements for k, v in attributes.items() if k in ("src", "href", "data")]
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    assert not page.all("script")
+
+
+def test_previews_are_pictures_with_a_description(make, tmp_path):
+    page, _ = report(tmp_path, make())
+    (image,) = page.all("img")
+    assert "prediction" in image["alt"]
+    kind, _, data = image["src"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (40, 160, 3)
+
+
+def test_what_is_written_in_a_run_is_text_and_not_markup(make, tmp_path):
+    page, text = report(tmp_path, make())
+    assert "MFI <script>alert(1)</script>" in page.text
+    assert "<script" not in text
+    assert html.escape("<b>&") in text
+
+
+def test_it_can_be_read_by_all(make, tmp_path):
+    """Language, a viewport, one first heading, headings in order, names of regions, tables with headers."""
+    page, _ = report(tmp_path, make(), make(name="second"))
+    assert page.all("html")[0]["lang"] == "en"
+    assert any("width=device-width" in meta.get("content", "") for meta in page.all("meta"))
+    levels = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3")]
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert all(th.get("scope") for th in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
+    assert all(div["aria-label"] for div in page.all("div") if div.get("role") == "region")
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert {link["href"] for link in page.all("a")} == {f"#{name}" for name in names}
+
+
+def test_runs_are_told_apart_by_what_differs(make, tmp_path):
+    page, _ = report(tmp_path, make(), make(name="second", lr=1e-3))
+    start = page.text.index("What differs")
+    assert "model.lr0.00050.001" in page.text[start : start + 200]
+    page, _ = report(tmp_path, make(name="third"), make(name="fourth"))
+    assert "All runs have the same configuration" in page.text
+
+
+def test_unfinished_runs_are_shown_as_such(make, tmp_path):
+    folder = make()
+    (folder / "metrics.json").unlink()
+    with (folder / "csv/metrics.csv").open("a") as file:
+        file.write(",50")  # being written
+    page, _ = report(tmp_path, folder)
+    assert "not finished; the log ends at step 499" in page.text
+    assert "No run has been measured yet" in page.text
+    shutil.rmtree(folder / "csv")
+    page, _ = report(tmp_path, folder, make(name="trained", stage="fit", values={}))
+    assert "trained, not measured" in page.text
+    page, _ = report(tmp_path, make(name="on demo data", tag="demo"))
+    assert "Numbers on demo data do not compare" in page.text
+    assert "ours - paper" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.json", "{"),
+        ("metrics.json", "[]1"),
+        ("metrics.json", '{"stage": "dance"}'),
+        ("config.yaml", "a: [1"),
+        ("config.yaml", "word"),
+    ],
+)
+def test_damaged_files_are_named_and_nothing_is_written(file, content, make, tmp_path, capsys):
+    folder = make()
+    (folder / file).write_text(content)
+    output = tmp_path / "report.html"
+    output.write_text("an earlier one")
+    assert main([str(folder), "--output", str(output)]) == 2
+    assert "damaged config.yaml or metrics.json" in capsys.readouterr().out
+    assert output.read_text() == "an earlier one"
+
+
+def test_other_folders_are_refused(make, tmp_path, capsys):
+    inside = make()
+    assert main([str(tmp_path / "runs")]) == 2
+    assert str(inside) in capsys.readouterr().out.replace("\n", "")
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "is no run folder" in capsys.readouterr().out
+    assert main([str(inside), "--output", str(tmp_path / "no/folder/x.html")]) == 2
+    assert "there is no folder" in capsys.readouterr().out
+
+
+def test_folders_without_a_run_are_left_out_of_several(make, tmp_path, capsys):
+    """As `runs/kpn_mfi/*/` has the folders of the entry's tables too."""
+    run, table = make("kpn_mfi"), make().parents[1]
+    page, _ = report(tmp_path, table, run)
+    assert f"{table} is left out" in capsys.readouterr().out.replace("\n", "")
+    assert str(run) in page.text
+    assert main([str(table), str(tmp_path), "--output", str(tmp_path / "none.html")]) == 2
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_curves_show_the_values_at_their_places():
+    page = Page(svg("loss", {"A": [(0, 10.0), (50, 5.0), (100, 0.0)], "B": [(100, float("nan"))]}, {"A": 1, "B": 2}))
+    (line,) = page.all("polyline")
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in line["points"].split())
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.11)
+    assert y1 - y0 == pytest.approx(y2 - y1, abs=0.11)
+    assert x0 < x2
+    assert y0 < y2  # downwards
+    assert line["class"] == "s1"
+    assert "A, step 50: 5" in page.text
+    assert svg("loss", {"A": [(0, float("inf"))]}, {"A": 0}) == ""
+
+
+def test_a_curve_over_decades_is_logarithmic_and_long_ones_are_averaged():
+    curve = [(step, 10.0 ** (-step / 250)) for step in range(1000)]
+    (line,) = Page(svg("loss", {"A": curve}, {"A": 0})).all("polyline")
+    points = [tuple(map(float, point.split(","))) for point in line["points"].split()]
+    assert len(points) <= 240
+    slopes = np.diff([y for _, y in points]) / np.diff([x for x, _ in points])
+    assert np.ptp(slopes[:-1]) < 0.2 * abs(slopes.mean())
+    (flat,) = Page(svg("lr", {"A": curve}, {"A": 0}, log=False)).all("polyline")
+    assert flat["points"] != line["points"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.0146, 0.0154), (26, 29.7), (-3, 1e6), (5, 5), (0, 0)])
+def test_ticks_are_few_and_enclose_the_values(low, high):
+    found = ticks(low, high, 4)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert 2 <= len(found) <= 8
+    assert np.allclose(np.diff(found), found[1] - found[0])
+
+
+@pytest.mark.slow
+def test_a_real_run_is_read(tiny, tmp_path):
+    assert run_main(["kpn_mfi", *tiny, "--trainer.max_steps", "2", "--model.test_metrics", "[psnr, mabd]"]) == 0
+    (folder,) = (tmp_path / "runs/kpn_mfi").glob("*/")
+    run = read_run(folder, "A")
+    assert len(run.curves["train/loss"]) == 2
+    assert run.state == "finished"
+    page, _ = report(tmp_path, folder)
+    results = json.loads((folder / "metrics.json").read_text())
+    for values in (results["values"], *results["baselines"].values()):
+        for value in values.values():
+            assert (f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}") in page.text
+    assert len(page.all("img")) == len(list(folder.glob("previews/test_*.png")))
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome")
+@pytest.mark.parametrize("width", [1280, 500])  # its window is not narrower than 500
+def test_a_browser_shows_it_without_errors_or_requests(width, make, tmp_path):
+    """The network is cut off, the log has no complaint, and what is drawn has the pictures and lines in colour."""
+    output = tmp_path / "report.html"
+    assert main([str(make()), str(make(name="second")), "--output", str(output)]) == 0
+    command = [
+        *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"),
+        *("--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", "--hide-scrollbars"),
+        *(f"--window-size={width},2400", f"--screenshot={tmp_path / 'page.png'}", output.as_uri()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "CONSOLE" not in done.stderr
+    picture = cv2.imread(str(Path(tmp_path / "page.png")))
+    assert picture.shape[:2] == (2400, width)
+    blue = np.abs(picture.astype(int) - (214, 120, 42)).max(axis=2) < 12  # --s0, BGR
+    assert blue.sum() > 200

@@ -1,0 +1,420 @@
+"""The command line, as a user types it, on tiny data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tests.runs.conftest import TINY
+from vitm.files import lock
+from vitm.runs.entries import entry_names, find_entry
+from vitm.runs.run import main
+from vitm.training.callbacks import LastCheckpoint
+
+
+def only_run(tmp_path, entry):
+    """The folder of the one run of `entry`."""
+    (folder,) = (tmp_path / "runs" / entry).glob("*-*/")
+    return folder
+
+
+def losses(folder):
+    """Step -> training loss, from the CSV log."""
+    with (folder / "csv/metrics.csv").open() as file:
+        return {int(r["step"]): float(r["train/loss"]) for r in csv.DictReader(file) if r.get("train/loss")}
+
+
+def weights(path):
+    return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+
+
+MISSING = [e for e in entry_names() if "missing" in find_entry(e).about]
+RUNNABLE = [e for e in entry_names() if e not in MISSING]
+FAST = ("kpn_mfi", "dslnet", "hdcfm")
+
+
+@pytest.mark.parametrize("entry", [pytest.param(e, marks=[] if e in FAST else [pytest.mark.slow]) for e in RUNNABLE])
+def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
+    assert main([entry, *tiny_of(entry), "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
+    folder = only_run(tmp_path, entry)
+    results = json.loads((folder / "metrics.json").read_text())
+    assert results["stage"] == "test"
+    assert results["steps"] == 1
+    assert not results["demo"]
+    if entry.startswith("vitm_tc"):
+        assert {"psnr", "pu21_psnr", "over_exposed"} == results["values"].keys()
+        assert results["baselines"].keys() == {"linearised input"}
+        assert cv2.imread(str(folder / "previews/test_0.png")).shape == (48 + 24, 4 * 48, 3)
+        return
+    own = {"kpn_mfi": {"ssim", "ssim_kpn", "mabd_pred"}, "dslnet": {"sr_sim"}}
+    assert {"psnr", "delta_e_itp"} | own.get(entry.split("/")[0], {"ssim"}) <= results["values"].keys()
+    assert {"bt2446a", "bt2446c", "hable", "reinhard"} < results["baselines"].keys()
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    assert cv2.imread(str(folder / "previews/test_0.png")).shape == (48 + 24, 4 * 64, 3)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["data"]["crop_size"] == 40
+
+
+@pytest.mark.parametrize("entry", MISSING)
+def test_a_row_without_an_entry_says_why(entry, tmp_path, capsys):
+    about = find_entry(entry).about
+    assert about["results"]
+    assert len(about["missing"]) > 40
+    assert main([entry, "--runs", str(tmp_path / "runs")]) == 2
+    assert about["missing"][:40] in capsys.readouterr().out.replace("\n", " ")
+    assert not (tmp_path / "runs").exists()
+
+
+ROWS = [e for e in RUNNABLE if "/table" in e and len(find_entry(e).configs) == 2]
+
+
+@pytest.mark.parametrize("entry", ROWS)
+def test_rows_differ_from_their_base_in_the_model_alone(entry):
+    """A row changes what it is about, and nothing of data or trainer."""
+    row = yaml.safe_load(find_entry(entry).configs[-1].read_text())
+    assert row.keys() <= {"entry", "model"}
+    assert row.get("model") or row["entry"].keys() & {"after", "base"} or Path(entry).name == "full"
+    base = yaml.safe_load(find_entry(entry).configs[0].read_text())["model"]
+    assert all(base.get(k) != v for k, v in row.get("model", {}).items())
+
+
+def test_the_command_line_wins_over_the_files(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1", "--model.alpha", "0.125"]) == 0
+    config = yaml.safe_load((only_run(tmp_path, "kpn_mfi") / "config.yaml").read_text())
+    assert config["model"]["alpha"] == 0.125
+
+
+@pytest.mark.slow
+def test_the_time_before_an_interruption_counts_once(tiny, tmp_path, monkeypatch):
+    """That of the measured checkpoint, which is loaded after the fit, is part of it."""
+    monkeypatch.setattr(LastCheckpoint, "state_dict", lambda self: {"seconds": 1000.0})
+
+    def seconds():
+        results = json.loads((only_run(tmp_path, "kpn_mfi") / "metrics.json").read_text())
+        return results["fit_seconds"], results["wall_seconds"]
+
+    assert main(["kpn_mfi", *tiny, "--trainer.max_steps", "2"]) == 0
+    assert (only_run(tmp_path, "kpn_mfi") / "checkpoints/best.ckpt").is_file()
+    assert max(seconds()) < 1000
+    assert main(["kpn_mfi", *tiny, "--trainer.max_steps", "4", "--resume"]) == 0
+    assert 1000 < min(seconds()) <= max(seconds()) < 2000
+
+
+@pytest.mark.slow
+def test_a_second_stage_goes_on_from_the_newest_first_one(tiny_of, tmp_path, capsys):
+    """And what comes out converts frames."""
+    options = tiny_of("hdcfm/pdcg")
+    at = options.index("--model.hdcfm")
+    pdcg = ["hdcfm/pdcg", "fit", *options[:at], *options[at + 2 :], "--trainer.max_steps", "1"]
+    assert main(pdcg) == 2
+    message = capsys.readouterr().out.replace("\n", "")
+    assert "goes on from a trained hdcfm" in message
+    assert "--model.hdcfm PATH" in message
+    assert not (tmp_path / "runs").exists()
+
+    assert main(["hdcfm", "fit", *tiny_of("hdcfm"), "--trainer.max_steps", "1"]) == 0
+    first = next((tmp_path / "runs/hdcfm").glob("*/checkpoints/*.ckpt"))
+    assert main(pdcg) == 0
+    config = yaml.safe_load((only_run(tmp_path, "hdcfm/pdcg") / "config.yaml").read_text())
+    assert config["model"]["hdcfm"] == str(first)
+
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    cv2.imwrite(str(frames / "0.png"), np.full((34, 70, 3), 250, np.uint8))
+    predict = ["hdcfm/pdcg", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu", "--output", str(tmp_path)]
+    assert main([*predict, "--input", str(frames)]) == 0
+    assert cv2.imread(str(tmp_path / "clip_hdr/000000.png"), cv2.IMREAD_UNCHANGED).shape == (34, 70, 3)
+
+
+def test_list_and_help(capsys):
+    assert main(["--list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in entry_names())
+    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main(["kpn_mfi", "--help"])
+    assert stop.value.code == 0
+    assert "--model.alpha" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["kpn_mfy"], "did you mean kpn_mfi"),
+        (["kpn_mfi", "fitt"], "unknown command 'fitt'"),
+        (["kpn_mfi", "test"], "fit first"),
+        (["kpn_mfi", "--resume"], "fit first"),
+        (["kpn_mfi", "fit", "--checkpoint", "x.ckpt"], "--checkpoint belongs to"),
+        (["kpn_mfi", "test", "--checkpoint", "x.ckpt"], "no checkpoint at x.ckpt"),
+        (["kpn_mfi", "predict", "--model.alpha", "1", "--checkpoint", "x"], "predict takes no"),
+        (["kpn_mfi", "--data.root", "does/not/exist"], "does/not/exist"),
+        (["kpn_mfi", "--device", "cpu"], "--device belongs to predict"),
+        (["kpn_mfi", "predict", "--fps", "1/0"], "no frame rate"),
+        (["kpn_mfi", "predict", "--device", "abacus"], "cannot be used here"),
+    ],
+)
+def test_wrong_command_lines_are_explained(args, message, capsys, tmp_path):
+    runs = tmp_path / "runs"
+    assert main([*args, "--runs", str(runs)]) == 2
+    assert message in capsys.readouterr().out.replace("\n", "")
+    assert not list(runs.rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--model.alhpa", "1"], ["--model.alpha", "much"], ["--model.flow", "psychic"], ["--data.crop_size", "0.5"]],
+)
+def test_wrong_options_stop_before_any_work(flags, tiny, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["kpn_mfi", *tiny, *flags])
+    assert stop.value.code == 2
+    assert flags[0].rpartition(".")[2] in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_value_in_yaml_stops_before_any_work(tiny, tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text("model: {alpha: [1, 2]}")
+    with pytest.raises(SystemExit):
+        main(["kpn_mfi", *tiny, "--config", str(config)])
+    assert "alpha" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_broken_yaml_is_explained(tiny, tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text("model: {alpha: [1, 2")
+    with pytest.raises(SystemExit):
+        raise SystemExit(main(["kpn_mfi", *tiny, "--config", str(config)]))
+    assert "line 1, column 16" in "".join(capsys.readouterr())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_impossible_trainers_are_explained(tiny, tmp_path, capsys):
+    assert main(["kpn_mfi", *tiny, "--trainer.strategy", "ddp", "--trainer.devices", "0"]) == 2
+    assert "error:" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_test_split_is_noticed_before_training(fake_data, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(fake_data, data, ignore=shutil.ignore_patterns("test"))
+    assert main(["kpn_mfi", *TINY, "--data.root", str(data), "--runs", str(tmp_path / "runs")]) == 2
+    assert "test" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_brings_its_network_s_arguments(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"
+    without_model = tiny[tiny.index("--data.crop_size") :]
+    runs = tmp_path / "measured"
+    assert main(["kpn_mfi", "test", *without_model, "--runs", str(runs), "--checkpoint", str(checkpoint)]) == 0
+    (metrics,) = runs.rglob("metrics.json")
+    results = json.loads(metrics.read_text())
+    assert results["steps"] == 1
+    assert results["parameters"] < 1e5
+
+
+def test_predict_never_touches_its_input(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(frames / f"{i}.png"), np.full((32, 64, 3), 80 + i, np.uint8))
+    before = [p.read_bytes() for p in sorted(frames.iterdir())]
+    predict = ["kpn_mfi", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu", "--output", str(tmp_path)]
+    assert main([*predict, "--input", str(frames)]) == 0
+    assert [p.read_bytes() for p in sorted(frames.iterdir())] == before
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_folder_has_one_writer(tiny, tmp_path, capsys):
+    folder = tmp_path / "runs/kpn_mfi/mine"
+    mine = ["kpn_mfi", "fit", *tiny, "--name", "mine", "--trainer.max_steps", "1"]
+    folder.mkdir(parents=True)
+    with lock(folder / "lock"):
+        assert main(mine) == 2
+    assert f"{folder} is in use by another process" in capsys.readouterr().out.replace("\n", " ")
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert main(mine) == 0
+    with lock(folder / "lock"):  # it was let go
+        assert main(mine) == 2
+
+
+def test_ctrl_c_is_told_from_a_finished_run(tiny, tmp_path, monkeypatch):
+    from vitm.papers.kpn_mfi import KPNMFITask
+
+    monkeypatch.setattr(KPNMFITask, "training_step", lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning turns a deaf ear to it from then on
+    assert (only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt").is_file()
+
+
+def test_folders_that_are_no_runs_are_passed_over(tiny, tmp_path, capsys):
+    """Half copied ones, without what says on which data they were trained."""
+    folder = tmp_path / "runs/hdcfm/copied"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints/last.ckpt").touch()
+    data = tiny[tiny.index("--data.root") :]
+    assert main(["hdcfm/pdcg", "fit", *data]) == 2
+    assert "goes on from a trained hdcfm" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["hdcfm", "fit", *data, "--resume", str(folder)]) == 2
+    assert "nothing to resume" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_checkpoints_of_other_networks_are_refused(tiny, tmp_path, capsys):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"
+    assert main(["kpn_mfi", "test", *tiny, "--model.width", "16", "--checkpoint", str(checkpoint)]) == 2
+    assert "width: 8 there, 16 here" in capsys.readouterr().out.replace("\n", " ")
+
+    content = torch.load(checkpoint, weights_only=True)
+    content["vitm"]["network"] = "dslnet"
+    other = tmp_path / "other.ckpt"
+    torch.save(content, other)
+    assert main(["kpn_mfi", "test", *tiny, "--checkpoint", str(other)]) == 2
+    assert "checkpoint of dslnet, not of kpn_mfi" in capsys.readouterr().out.replace("\n", " ")
+
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(checkpoint.read_bytes()[:1000])
+    assert main(["kpn_mfi", "test", *tiny, "--checkpoint", str(broken)]) == 2
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_no_permission_to_write(tiny, tmp_path, capsys, monkeypatch):
+    """The superuser may write anywhere, so the refusal is played."""
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(["kpn_mfi", "fit", *tiny]) == 2
+    assert "Permission denied" in capsys.readouterr().out
+
+
+def test_predict_writes_video_and_frames(tiny, tmp_path):
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        cv2.imwrite(str(frames / f"{i:03d}.png"), rng.integers(0, 256, (37, 65, 3), np.uint8))
+    out = tmp_path / "out"
+    predict = ["kpn_mfi", "predict", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    assert main([*predict, "--input", str(frames), "--output", str(out)]) == 0
+    written = sorted((out / "clip_hdr").glob("*.png"))
+    assert len(written) == 4
+    picture = cv2.imread(str(written[0]), cv2.IMREAD_UNCHANGED)
+    assert picture.dtype == np.uint16
+    assert picture.shape == (37, 65, 3)
+
+    import av
+
+    with av.open(str(out / "clip_hdr.mp4")) as video:
+        stream = video.streams.video[0]
+        assert (stream.width, stream.height, stream.format.name) == (66, 38, "yuv420p10le")
+        assert len(list(video.decode(stream))) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16-mixed"])
+def test_mixed_precision_keeps_the_loss(precision, tiny, tmp_path):
+    """The first loss, before any update, is that of fp32 to bf16's accuracy."""
+    for name, value in (("full", "32-true"), ("mixed", precision)):
+        args = [*tiny[:-1], str(tmp_path / name), "--trainer.precision", value, "--trainer.max_steps", "1"]
+        assert main(["kpn_mfi", "fit", *args]) == 0
+    full, mixed = (losses(next((tmp_path / name / "kpn_mfi").glob("*-*/"))) for name in ("full", "mixed"))
+    assert mixed[0] == pytest.approx(full[0], rel=2e-2)
+
+
+def command(entry, *flags):
+    return [sys.executable, "-m", "experiments.run", entry, *flags]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["kpn_mfi", "hdcfm", "hdcfm/pdcg"])
+def test_a_killed_run_resumes_to_the_same_weights(entry, tiny_of, tmp_path):
+    """SIGTERM in the middle of an epoch, then --resume: the weights of an undisturbed run, bit for bit."""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    steps = ["--trainer.max_steps", "40", "--trainer.max_epochs", "-1"]
+    undisturbed = command(entry, "fit", *tiny_of(entry), *steps, "--runs", str(tmp_path / "undisturbed"))
+    killed = command(entry, "fit", *tiny_of(entry), *steps, "--runs", str(tmp_path / "killed"))
+    subprocess.run(undisturbed, check=True, env=env, capture_output=True)
+
+    process = subprocess.Popen(killed, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "killed" / entry
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None:
+        if any(len(p.read_text().splitlines()) > 8 for p in log.glob("*/csv/metrics.csv")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    (folder,) = log.glob("*-*/")
+    stopped = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert 0 < stopped < 40
+
+    subprocess.run([*killed, "--resume", str(folder)], check=True, env=env, capture_output=True)
+    (reference,) = (tmp_path / "undisturbed" / entry).glob("*-*/")
+    ours, theirs = (weights(f / "checkpoints/last.ckpt") for f in (folder, reference))
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+    assert len(list(log.iterdir())) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["kpn_mfi", "hdcfm/pdcg"])  # dropout in HDCFM differs between processes
+def test_two_processes_give_the_curve_of_one(entry, tiny_of, tmp_path):
+    """DDP with two processes of batch 1 against one process of batch 2: the same losses and metrics."""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    env.pop("VITM_RUN_ID", None)
+    common = [*tiny_of(entry), "--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
+    one = [*common, "--runs", str(tmp_path / "one")]
+    two = [*common, "--runs", str(tmp_path / "two"), "--data.batch_size", "1", "--trainer.devices", "2"]
+    two += ["--trainer.strategy", "ddp"]
+    for args in (one, two):
+        done = subprocess.run(command(entry, *args), env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (a,), (b,) = ((tmp_path / name / entry).glob("*-*/") for name in ("one", "two"))
+    assert losses(b) == pytest.approx(losses(a), rel=1e-4)
+    ours, theirs = weights(b / "checkpoints/last.ckpt"), weights(a / "checkpoints/last.ckpt")
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-4)
+    values = [json.loads((f / "metrics.json").read_text())["values"] for f in (a, b)]
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_the_last_checkpoint_is_the_latest_even_where_nothing_was_better(tiny, tmp_path, monkeypatch):
+    """A run goes on from where it stood, not from where it was best."""
+    from vitm.papers.kpn_mfi import KPNMFITask
+
+    steps = [
+        "--trainer.max_steps",
+        "3",
+        "--trainer.val_check_interval",
+        "1",
+        "--trainer.check_val_every_n_epoch",
+        "null",
+    ]
+    worse = iter([30.0, 20.0, 10.0])
+    monkeypatch.setattr(KPNMFITask, "on_validation_epoch_end", lambda self: self.log("val/psnr", next(worse)))
+    assert main(["kpn_mfi", "fit", *tiny, *steps, "--trainer.num_sanity_val_steps", "0"]) == 0
+    folder = only_run(tmp_path, "kpn_mfi") / "checkpoints"
+    saved = {path.name: torch.load(path, weights_only=True)["global_step"] for path in folder.iterdir()}
+    assert saved == {"best.ckpt": 1, "last.ckpt": 3}

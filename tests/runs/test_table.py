@@ -1,0 +1,195 @@
+"""A table from run folders as `experiments.run` leaves them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+
+import pytest
+import yaml
+
+from vitm.runs.entries import entry_names, find_entry
+from vitm.runs.table import collect, main
+
+
+def finish(runs, name, run, *, psnr, seed=0, tag="data", stage="test", steps=7, age=0, unlike=(), by=None, **options):
+    """A run of an entry with options as `model_lr=1e-3`, or a test `by` the weights of another run."""
+    folder, entry = runs / name / run, find_entry(name)
+    folder.mkdir(parents=True)
+    (folder / "tags").write_text(tag)
+    config = {"model": {}, "data": {}, "trainer": {}, "seed_everything": seed}
+    for file in (entry.configs[0], *([entry.demo] if tag == "demo" else []), *entry.configs[1:]):
+        content = yaml.safe_load(file.read_text())
+        for section in ("model", "data", "trainer"):
+            config[section] |= content.get(section, {})
+    for option, value in options.items():
+        section, _, key = option.partition("_")
+        config[section][key] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    content = {
+        "stage": stage,
+        "values": {"psnr": psnr, "sr_sim": 0.9, "delta_e_itp": 20.0},
+        "unlike_paper": dict.fromkeys(unlike, "another way"),
+        "protocol": {"psnr": "PQ"},
+        "parameters": 123_456,
+        "steps": steps,
+        "checkpoint": str(runs / name / (by or run) / "checkpoints/best.ckpt"),
+    }
+    (folder / "metrics.json").write_text(json.dumps(content))
+    os.utime(folder / "metrics.json", (1e9 - age, 1e9 - age))
+    return folder
+
+
+LKQE = "dslnet/table2/lkqe"
+
+
+def test_a_seed_is_that_of_the_training_and_other_options_are_named(tmp_path, capsys):
+    finish(tmp_path, LKQE, "trained", psnr=30.0, seed=2, age=50, model_lr=1.0, data_crop_size=7, trainer_max_steps=9)
+    finish(tmp_path, LKQE, "again", psnr=31.0, seed=0, by="trained")
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"] == "31.00"
+    assert read(tmp_path)["M6"]["seeds"] == "1"
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "M6: trained or measured with another data.crop_size, model.lr, trainer.max_steps than its entry" in out
+
+
+@pytest.mark.parametrize(
+    "options", [{"model_lr": 1e-2}, {"model_kernel_size": 5}, {"model_radius": "1"}, {"trainer_precision": "16"}]
+)
+def test_a_later_run_with_other_options_does_not_become_the_papers_row(options, tmp_path, capsys):
+    """What a sweep over a range leaves; the kernel size is in no file of the entry, only a default of its task."""
+    finish(tmp_path, LKQE, "plain", psnr=30.0, age=50)
+    finish(tmp_path, LKQE, "odd", psnr=10.0, **options)
+    finish(tmp_path, LKQE, "seed1", psnr=20.0, seed=1, **options)  # there is no other of this seed
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"].startswith("25.00")
+    (option,) = (name.replace("_", ".", 1) for name in options)
+    assert f"M6: trained or measured with another {option} than its entry" in capsys.readouterr().out
+
+
+def test_a_later_test_with_other_options_does_not_replace_a_number(tmp_path, capsys):
+    """As those of vitm_tc/sweeps/clues.yaml."""
+    table = "vitm_tc/fcpm/table3"
+    name = next(n for n in entry_names() if n.startswith(f"{table}/") and find_entry(n).same_as == n)
+    row = str(find_entry(name).about["row"])
+    finish(tmp_path, name, "trained", psnr=30.0, age=50, model_icam="first.ckpt")
+    finish(tmp_path, name, "clues", psnr=10.0, by="trained", model_max_clues=2)
+    assert main([table, "--runs", str(tmp_path)]) == 0
+    assert "another" not in capsys.readouterr().out
+    (run,) = next(r for r in collect(table, tmp_path, "data") if r.name == row).runs
+    assert run["values"]["psnr"] == 30.0
+    (tmp_path / name / "trained/metrics.json").unlink()
+    assert main([table, "--runs", str(tmp_path)]) == 0
+    said = f"{row}: trained or measured with another model.max_clues than its entry"
+    assert said in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("damage", ["tags", "metrics.json", "config.yaml"])
+def test_a_run_that_cannot_be_read_is_named(damage, tmp_path, capsys):
+    folder = finish(tmp_path, LKQE, "a", psnr=30.0)
+    if damage == "metrics.json":
+        (folder / damage).write_text((folder / damage).read_text()[:50])
+    else:
+        (folder / damage).unlink()
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 2
+    assert f"{folder / damage} cannot be read" in capsys.readouterr().out.replace("\n", "")
+
+
+def read(runs, table="dslnet/table2"):
+    with (runs / table / "table.csv").open() as file:
+        return {row["row"]: row for row in csv.DictReader(file)}
+
+
+def test_rows_are_in_order_with_the_papers_numbers_and_the_difference(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/single_frame", "a", psnr=30.0)
+    finish(tmp_path, "dslnet/table2/lkqe", "a", psnr=36.0)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    rows = read(tmp_path)
+    assert list(rows) == [f"M{i}" for i in range(8)]
+    assert (rows["M0"]["PSNR dB paper"], rows["M0"]["PSNR dB ours"], rows["M0"]["PSNR dB diff"]) == (
+        "33.80",
+        "30.00",
+        "-3.80",
+    )
+    assert rows["M6"]["PSNR dB diff"] == "+0.87"
+    assert rows["M1"]["seeds"] == "not run"
+    assert (tmp_path / "dslnet/table2/table.md").read_text().startswith("| row | PSNR dB paper |")
+    assert r"dE\_ITP" in (tmp_path / "dslnet/table2/table.tex").read_text()
+
+
+def test_seeds_give_a_mean_and_its_spread_and_the_newest_run_of_each_counts(tmp_path):
+    finish(tmp_path, "dslnet/table2/lkqe", "old", psnr=10.0, seed=0, age=100)
+    for seed, psnr in enumerate((30.0, 31.0, 35.0)):
+        finish(tmp_path, "dslnet/table2/lkqe", f"s{seed}", psnr=psnr, seed=seed)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    row = read(tmp_path)["M6"]
+    assert row["PSNR dB ours"] == f"32.00 ± {statistics.stdev((30, 31, 35)):.2f}"
+    assert row["seeds"] == "3"
+
+
+def test_a_row_that_changes_nothing_takes_runs_of_its_base(tmp_path):
+    finish(tmp_path, "dslnet", "a", psnr=33.0)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M7"]["PSNR dB ours"] == "33.00"
+    assert read(tmp_path)["M6"]["seeds"] == "not run"
+
+
+def test_unmeasured_and_demo_runs_stay_apart(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/lkqe", "fit", psnr=1.0, stage="fit")
+    finish(tmp_path, "dslnet/table2/lkqe", "demo", psnr=2.0, tag="demo")
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 1
+    assert "No row has a finished run on your own data" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["dslnet/table2", "--runs", str(tmp_path), "--demo"]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"] == "2.00"
+    assert "PSNR dB diff" not in read(tmp_path)["M6"]
+
+
+def test_a_number_that_the_paper_measured_otherwise_is_left_out(tmp_path, capsys):
+    finish(tmp_path, "dslnet/table2/lkqe", "a", psnr=30.0, unlike=["psnr"])
+    finish(tmp_path, "dslnet/table2/alignment", "a", psnr=30.0, steps=9)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB paper"] == ""
+    out = capsys.readouterr().out
+    assert "psnr: the paper measured it otherwise" in out
+    assert "different numbers of steps: [7, 9]" in out
+
+
+def test_rows_without_an_entry_have_the_papers_numbers_and_the_reason(tmp_path, capsys):
+    """And a run of the paper's own network is not one of theirs, though they say no more than their base."""
+    finish(tmp_path, "dslnet", "a", psnr=33.0)
+    assert main(["dslnet/table1", "--runs", str(tmp_path)]) == 0
+    rows = read(tmp_path, "dslnet/table1")
+    assert list(rows) == ["ResNet", "CSRNet", "Ada-3DLUT", "AdaInt", "SR-ITM", "HDRTVNet", "DSLNet"]
+    assert rows["DSLNet"]["PSNR dB ours"] == "33.00"
+    assert (rows["AdaInt"]["PSNR dB paper"], rows["AdaInt"]["PSNR dB ours"]) == ("30.99", "")
+    assert (rows["AdaInt"]["seeds"], rows["CSRNet"]["seeds"]) == ("no entry", "not run")
+    assert "AdaInt, no entry: its lookup tables" in capsys.readouterr().out
+    assert "- AdaInt, no entry: its lookup tables" in (tmp_path / "dslnet/table1/table.md").read_text()
+
+
+def test_what_needs_no_training_stands_below_from_the_newest_run(tmp_path, capsys):
+    for i, entry in enumerate(("lkqe", "alignment")):
+        finish(tmp_path, f"dslnet/table2/{entry}", "a", psnr=30.0)
+        file = tmp_path / f"dslnet/table2/{entry}/a/metrics.json"
+        yardsticks = {"hable": {"psnr": 20.0 + i, "delta_e_itp": 1.5}, "best gain (oracle)": {"psnr": 25.0}}
+        content = json.loads(file.read_text()) | {
+            "entry": entry,
+            "finished": f"2026-0{2 - i}-01",
+            "baselines": yardsticks,
+        }
+        file.write_text(json.dumps(content))
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    rows = read(tmp_path)
+    assert list(rows)[-2:] == ["hable", "best gain (oracle)"]
+    assert (rows["hable"]["PSNR dB ours"], rows["hable"]["dE_ITP ours"]) == ("20.00", "1.5000")
+    assert (rows["hable"]["PSNR dB paper"], rows["hable"]["PSNR dB diff"], rows["hable"]["seeds"]) == ("", "", "")
+    assert rows["best gain (oracle)"]["dE_ITP ours"] == ""
+    assert "what needs no training, on the test frames of lkqe" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("table", ["dslnet", "dslnet/table9", "x"])
+def test_an_unknown_table_is_an_error(table, tmp_path, capsys):
+    assert main([table, "--runs", str(tmp_path)]) == 2
+    assert "dslnet/table2" in capsys.readouterr().out.replace("\n", "")

@@ -1,0 +1,21 @@
+"""The console: one way to print, one set of progress columns."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_PIPE_WIDTH = 160  # columns where the output is no terminal
+
+
+def console() -> Console:
+    """Return a console on standard output, as wide as the terminal, or 160 columns where there is none."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def progress(on: Console, *, shown: bool = True) -> Progress:
+    """Return a progress display: what is done, a bar, the count and the time that remains."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=on, disable=not shown)

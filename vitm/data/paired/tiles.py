@@ -1,0 +1,127 @@
+"""Training frames cut once into overlapping tiles on disk: a 4K PNG takes too long to decode for each crop.
+
+The places are those of the HDRTVNet authors' script (480 pixels, every 240): a grid from the top left corner, and one
+more row or column at the far edge where the grid leaves more than 48 pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
+from pathlib import Path
+
+from rich.progress import track
+
+from vitm.data.paired.layouts import Window
+from vitm.files import digest, folder_when_whole
+from vitm.video import WriteError, read_image, write_image
+
+EDGE_PX = 48  # what the grid may leave uncovered at the far edges
+
+
+def tile_starts(side: int, size: int, stride: int) -> list[int]:
+    """Where the tiles of `size` start along a frame's `side`, all in pixels; `side` is at least `size`."""
+    starts = list(range(0, side - size + 1, stride))
+    return [*starts, side - size] if side - size - starts[-1] > EDGE_PX else starts
+
+
+def cut_tiles(windows: Sequence[Window], root: Path, size: int, stride: int, *, write: bool = True) -> list[Window]:
+    """The tiles of samples, written where that is not done yet, each frame of a sample cut at the same places.
+
+    They are kept in `root/tiles_SIZE_STRIDE_KEY/train/{sdr,hdr}/SAMPLE/yYxX.png` (`yYxX_1.png` to `yYxX_N.png` for
+    samples of N frames); KEY is derived from the names, sizes and times of the files, so that changed data are cut
+    anew. The folder appears when it is whole. It is a data set of its own, with a `train` split.
+
+    Args:
+        windows: The samples.
+        root: Where the folder is kept.
+        size: Side of a tile, in pixels.
+        stride: From one tile to the next, in pixels.
+        write: False only looks, and raises FileNotFoundError if the tiles are not there.
+
+    Returns:
+        The tiles, sample by sample, row by row.
+
+    Raises:
+        ValueError: If a frame is smaller than a tile, or cannot be decoded.
+        WriteError: If there is no room for them, or no permission.
+    """
+    for w in windows:
+        if min(w.height, w.width) < size:
+            raise ValueError(
+                f"tile_size is {size}, but {w.sdr[0]} is {w.width}x{w.height}; choose a tile_size of at most "
+                f"{min(w.height, w.width)}, or none for frames that are already cut"
+            )
+    folder = root / f"tiles_{size}_{stride}_{_key(windows, root)}"
+    if not folder.is_dir():
+        if not write:
+            raise FileNotFoundError(f"there are no tiles at {folder} yet: call prepare_data first")
+        _check_room(windows, root, size, stride)
+        _write(windows, folder, size, stride)
+    return [tile for w in windows for tile, _, _ in _tiles(w, folder, size, stride)]
+
+
+def _tiles(window: Window, folder: Path, size: int, stride: int) -> list[tuple[Window, int, int]]:
+    """The tiles of a sample with their tops and left sides."""
+    n = len(window.sdr)
+    numbers = [""] if n == 1 else [f"_{t + 1}" for t in range(n)]
+    tiles = []
+    for y, x in product(tile_starts(window.height, size, stride), tile_starts(window.width, size, stride)):
+        sdr, hdr = (
+            tuple(folder / "train" / kind / window.name / f"y{y}x{x}{number}.png" for number in numbers)
+            for kind in ("sdr", "hdr")
+        )
+        tiles.append((Window(f"{window.name}_y{y}x{x}", sdr, hdr, size, size), y, x))
+    return tiles
+
+
+def _key(windows: Sequence[Window], root: Path) -> str:
+    files = [
+        (os.path.relpath(p, root), (stat := p.stat()).st_size, stat.st_mtime_ns) for w in windows for p in w.sdr + w.hdr
+    ]
+    return digest(json.dumps(files))[:12]
+
+
+def _check_room(windows: Sequence[Window], root: Path, size: int, stride: int) -> None:
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise WriteError(
+            f"cannot write tiles into {root}: no permission; give as root a folder of your own with links to its splits"
+        )
+    needed = 0.0  # if a tile takes its share of the file it is cut from
+    for w in windows:
+        tiles = len(tile_starts(w.height, size, stride)) * len(tile_starts(w.width, size, stride))
+        needed += tiles * size**2 / (w.height * w.width) * sum(p.stat().st_size for p in w.sdr + w.hdr)
+    free = shutil.disk_usage(root).free
+    if needed > free:
+        raise WriteError(
+            f"the tiles of {len(windows)} samples take about {needed / 1e9:.1f} GB, but {root} has {free / 1e9:.1f} GB "
+            "left; free some, choose a larger tile_stride, or leave tile_size out"
+        )
+
+
+def _write(windows: Sequence[Window], folder: Path, size: int, stride: int) -> None:
+    with folder_when_whole(folder) as part, ThreadPoolExecutor() as pool:  # OpenCV and zlib are outside Python's lock
+        jobs = [pool.submit(_cut, w, part, size, stride) for w in windows]
+        try:
+            for job in track(as_completed(jobs), f"Cutting tiles of {size}x{size}", total=len(jobs)):
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _cut(window: Window, folder: Path, size: int, stride: int) -> None:
+    """Writes the tiles of one sample, frame by frame."""
+    tiles = _tiles(window, folder, size, stride)
+    for kind in ("sdr", "hdr"):
+        (folder / "train" / kind / window.name).mkdir(parents=True)
+    for t in range(len(window.sdr)):
+        sdr, hdr = read_image(window.sdr[t]), read_image(window.hdr[t])
+        for tile, y, x in tiles:
+            place = slice(y, y + size), slice(x, x + size)
+            write_image(tile.sdr[t], sdr[place], bits=8)
+            write_image(tile.hdr[t], hdr[place], bits=16)

@@ -1,0 +1,288 @@
+"""VITM-TC's data: long LDR clips whose exposure changes, and the linear HDR light of every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vitm.data.filming.motion import Placement, film_still
+from vitm.data.module import ResumableDataModule
+from vitm.data.paired.layouts import Split
+from vitm.data.sampling import StreamLoader, TrainStream
+from vitm.data.sequences import Kind, Source, find_clips, kind_of, prepare
+from vitm.data.sequences.exposure import expose, exposure_walk
+from vitm.data.sequences.long_clip import LongClip
+from vitm.data.sequences.schedule import Schedule
+
+Sampling = Literal["references", "window"]
+
+
+class SequenceDataset(Dataset[dict[str, Any]]):
+    """Training samples before the device films and exposes them; each depends on (seed, epoch, index) alone.
+
+    Args:
+        clips: What `find_clips` found.
+        schedule: Which frames make a sample.
+        sampling: A key with references, or a window with keys around it.
+        size: Side of the resized frames, in pixels.
+        crop_size: Side of the crops.
+        frames: Length of clips that do not move by themselves.
+        ev_range: Least and largest exposure in stops.
+        flips: Mirror, each way with probability 1/2.
+        rotations: Turn by a random multiple of 90 degrees.
+        seed: Of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Source],
+        *,
+        schedule: Schedule,
+        sampling: Sampling,
+        size: int,
+        crop_size: int,
+        frames: int,
+        ev_range: tuple[float, float],
+        flips: bool,
+        rotations: bool,
+        seed: int,
+    ) -> None:
+        self.clips, self.schedule, self.sampling = clips, schedule, sampling
+        self.size, self.crop_size, self.frames, self.ev_range = size, crop_size, frames, ev_range
+        self.flips, self.rotations, self.seed = flips, rotations, seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """Returns sample `index` of `epoch`, for a key (epoch, index); a bare index is epoch 0's.
+
+        The keys of `SequenceSample` without `ldr` and `linear`, and what the device makes them of: `planes`, linear at
+        0 EV, (N, 3, H, W), or (1, 3, side, side) if it is a `still` that the device films.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        source = self.clips[index]
+        rng = np.random.default_rng((self.seed, epoch, index))
+        draw = self.schedule.draw_key if self.sampling == "references" else self.schedule.draw_window
+        plan = draw(rng, source.length(self.frames))
+        placement = Placement.draw(rng, self.size, self.crop_size, flips=self.flips, rotations=self.rotations)
+        take = source.take((self.seed, epoch, index, 0), self.size, self.frames)
+        walk = exposure_walk((self.seed, epoch, index, 1), self.ev_range)
+        times = plan.times.tolist()
+        planes = np.ascontiguousarray(take.planes(times, placement).transpose(0, 3, 1, 2))
+        return {
+            "planes": torch.from_numpy(planes),
+            "still": take.still,
+            "ev": torch.tensor([float(walk(t)) for t in times]),
+            "time": torch.from_numpy(plan.times),
+            "homography": torch.from_numpy(take.homographies(times, placement)).float(),
+            "window": torch.from_numpy(plan.window),
+            "keys": torch.from_numpy(plan.keys),
+            "key_mask": torch.from_numpy(plan.key_mask),
+            "references": torch.from_numpy(plan.references),
+            "reference_mask": torch.from_numpy(plan.reference_mask),
+            "name": source.name,
+        }
+
+
+class ClipDataset(Dataset[LongClip]):
+    """Whole clips; each is opened when it is asked for."""
+
+    def __init__(self, clips: Sequence[Source], opened: Callable[[Source], LongClip]) -> None:
+        self.clips, self.opened = clips, opened
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> LongClip:
+        return self.opened(self.clips[index])
+
+
+class LongSequences(ResumableDataModule):
+    """Clips of VITM-TC: training samples of a few frames out of 181, and whole clips, frame by frame, to evaluate on.
+
+    A training batch is a `SequenceBatch`. Videos (REDS, EXR sequences) keep their own motion; stills (SICE) are filmed
+    by a shaking camera on the device, panoramas by a turning one, and their flow is known exactly (`exact_flow`). Every
+    clip gets a smooth exposure walk (`exposure_walk`), clips at 1 and is quantised to 8 bits (eq. 14); light of unknown
+    scale is first brought to 0 EV (`base_gain`). All draws are made with the sample; filming, exposure and quantisation
+    run on the device. Samples depend on (seed, epoch, index) alone, not on the number of workers or processes, and a
+    resumed run goes on with the next batch. A validation or test batch is one `LongClip`.
+
+    Bad input is found in `setup`, before any work, and named: frames of changing size or with a missing number, a stack
+    with a single exposure or without common well exposed pixels, a clip that is all black, or all clipped where it
+    comes in 8 bits. A clip of one frame trains with `sampling="references"`, without references; `window` refuses clips
+    of fewer frames than a window.
+
+    Args:
+        root: Data folder, or several whose clips are joined, such as REDS and SICE; see `vitm.data.sequences`.
+        source: What `root` holds; `auto` looks. `demo` writes its panoramas there first.
+        sampling: `references` for ICAM: a key with temporal clues; `window` for FCPM: consecutive frames, the keys
+            around them, and the clues of these.
+        schedule: Which frames those are, and how many.
+        size: Side that frames are resized to, whatever their aspect, in pixels.
+        crop_size: Side of the training crops.
+        batch_size: Training samples in a batch of one process.
+        num_workers: Processes that decode and film, for each loader.
+        frames: Length of clips that do not move by themselves; 181 has every reference of its middle frame.
+        ev_range: Least and largest exposure in stops.
+        flips: Mirror crops left to right and top to bottom, each with probability 1/2.
+        rotations: Turn crops by a random multiple of 90 degrees.
+        val_clips: Clips to validate on, evenly spread: of the folder for validation where there is one, else held out
+            of training, for validation and test. 0 is no validation.
+        eval_frames: Evaluate no more than the first so many frames of a clip; null is all.
+        seed: Of the order of the samples and of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        root: str | list[str],
+        source: Kind = "auto",
+        *,
+        sampling: Sampling = "references",
+        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
+        size: int = 512,
+        crop_size: int = 384,
+        batch_size: int = 4,
+        num_workers: int = 4,
+        frames: int = 181,
+        ev_range: tuple[float, float] = (0.0, 2.5),
+        flips: bool = True,
+        rotations: bool = True,
+        val_clips: int = 8,
+        eval_frames: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("size", size, 16),
+            ("crop_size", crop_size, 1),
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("frames", frames, 1),
+            ("val_clips", val_clips, 0),
+            ("eval_frames", eval_frames, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}; expected {least} or more")
+        if crop_size > size:
+            raise ValueError(f"crop_size is {crop_size}, size {size}; expected a crop_size of at most {size}")
+        if not ev_range[0] <= ev_range[1]:
+            raise ValueError(f"ev_range is {ev_range}; expected the least exposure, then the largest, in stops")
+        if sampling not in ("references", "window"):
+            raise ValueError(f"sampling is '{sampling}'; expected references or window")
+        self.root, self.roots = root, [Path(r) for r in ([root] if isinstance(root, str) else root)]
+        self.source, self.sampling, self.schedule = source, sampling, schedule
+        self.size, self.crop_size, self.batch_size, self.num_workers = size, crop_size, batch_size, num_workers
+        self.frames, self.ev_range = frames, (float(ev_range[0]), float(ev_range[1]))
+        self.flips, self.rotations = flips, rotations
+        self.val_clips, self.eval_frames, self.seed = val_clips, eval_frames, seed
+        self._clips: dict[Split, list[Source]] = {}
+
+    def prepare_data(self) -> None:
+        """Writes the demo's panoramas and merges SICE's stacks, where that is not done yet."""
+        for root in self.roots:
+            prepare(root, kind_of(root, self.source), self.num_workers)
+
+    def setup(self, stage: str) -> None:
+        """Finds and checks the clips that `stage` needs.
+
+        Without a trainer, which calls `prepare_data` on one process and lets the others wait, it also does its work.
+        """
+        if not self.trainer:
+            self.prepare_data()
+        needed: dict[str, set[Split]] = {"fit": {"train", "val"}, "validate": {"val"}, "test": {"test"}}
+        if stage not in needed:
+            raise ValueError(f"stage is '{stage}'; expected one of {', '.join(needed)}")
+        for split in sorted(needed[stage] - self._clips.keys()):
+            clips = self.find(split)
+            if split == "train":
+                self._check_length(clips)
+            if self._rank_world()[0] == 0:
+                for clip in clips:
+                    clip.check()
+            self._clips[split] = clips
+
+    def find(self, split: Split) -> list[Source]:
+        """The clips of a split, of all roots; ValueError if two have one name."""
+        clips = [c for r in self.roots for c in find_clips(r, split, kind_of(r, self.source), self.val_clips)]
+        names = [clip.name for clip in clips]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two clips of the '{split}' split are called {min(twice)}: rename one")
+        return clips
+
+    def train_dataloader(self) -> StreamLoader:
+        """The training stream, starting after the batches that the trainer has trained on."""
+        data = SequenceDataset(
+            self._clips["train"],
+            schedule=self.schedule,
+            sampling=self.sampling,
+            size=self.size,
+            crop_size=self.crop_size,
+            frames=self.frames,
+            ev_range=self.ev_range,
+            flips=self.flips,
+            rotations=self.rotations,
+            seed=self.seed,
+        )
+        rank, world = self._rank_world()
+        sampler = TrainStream(
+            len(data), self.batch_size, seed=self.seed, rank=rank, world=world, start=self._trained_batches
+        )
+        return StreamLoader(
+            data, batch_size=self.batch_size, sampler=sampler, drop_last=True, collate_fn=collate, **self._workers()
+        )
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """One `LongClip` a batch; an empty list if `val_clips` is 0."""
+        return self._eval_loader("val") if self._clips["val"] else []
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """One `LongClip` a batch."""
+        return self._eval_loader("test")
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Films the stills and exposes all frames, on the device that the batch is on; a `LongClip` does so itself."""
+        return batch if isinstance(batch, LongClip) else finish(batch, self.crop_size)
+
+    def clip(self, source: Source) -> LongClip:
+        """A clip as it is evaluated."""
+        return LongClip(source, self.size, self.frames, seed=self.seed, ev_range=self.ev_range, limit=self.eval_frames)
+
+    def _eval_loader(self, split: Split) -> DataLoader[Any]:
+        data = ClipDataset(self._clips[split], self.clip)
+        sampler = self._eval_share(len(data), split)
+        return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_the_only)
+
+    def _check_length(self, clips: list[Source]) -> None:
+        for clip in clips:
+            if self.sampling == "window" and (length := clip.length(self.frames)) < self.schedule.window:
+                raise ValueError(
+                    f"{clip.name} has {length} frame(s); a window has {self.schedule.window}: remove the clip, or "
+                    "choose a smaller schedule.window"
+                )
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch before the device's part: `planes`, `still` and `name` are lists, since a still is one plane of N."""
+    lists = ("planes", "still", "name")
+    return {k: [s[k] for s in samples] if k in lists else torch.stack([s[k] for s in samples]) for k in samples[0]}
+
+
+def finish(batch: dict[str, Any], crop_size: int) -> dict[str, Any]:
+    """What `collate` made -> a `SequenceBatch`, on the same device."""
+    frames: list[Tensor] = [
+        film_still(planes[0], homography, crop_size) if still else planes
+        for planes, still, homography in zip(batch["planes"], batch["still"], batch["homography"], strict=True)
+    ]
+    ldr, linear = expose(torch.stack(frames), batch["ev"])
+    return {"ldr": ldr, "linear": linear} | {k: v for k, v in batch.items() if k not in ("planes", "still")}
+
+
+def _the_only(clips: list[LongClip]) -> LongClip:
+    return clips[0]

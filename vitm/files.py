@@ -1,0 +1,173 @@
+"""Files that appear whole or not at all, locks between processes, and digests."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+class WriteError(OSError):
+    """An output cannot be written: no space, no permission, or a container that refuses a stream."""
+
+
+class LockedError(BlockingIOError):
+    """Another process holds the lock of a file."""
+
+
+def check_writable(path: Path) -> None:
+    """Raise before any work if `path` can be no output file: its folder is missing or read-only, or it is a folder."""
+    if path.is_dir():
+        raise WriteError(f"{path} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise WriteError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise WriteError(f"cannot write {path}: no permission to write in {path.parent}")
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder if it is missing, and raise before any work if files cannot be written into it."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot use the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WriteError(f"cannot use the folder {folder}: no permission to write in it")
+
+
+def write_error(error: OSError | Exception, path: Path) -> WriteError:
+    """The error to raise for a failed write, with its number, in words."""
+    code = getattr(error, "errno", None)
+    reason = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "the file would be larger than the system allows",
+        errno.EACCES: "no permission",
+        errno.EROFS: "the file system is read-only",
+    }.get(code or 0, str(error))
+    result = WriteError(f"cannot write {path}: {reason}; there is no output")
+    result.errno = code
+    return result
+
+
+def temporary_beside(path: Path, suffix: str | None = None) -> Path:
+    """A new empty file in the folder of `path`, hidden, with its suffix: one rename away from it."""
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=f".partial{suffix or path.suffix}", dir=path.parent
+        )
+    except OSError as error:
+        raise write_error(error, path) from error
+    os.fchmod(handle, 0o666 & ~_umask())
+    os.close(handle)
+    return Path(name)
+
+
+def folder_beside(path: Path) -> Path:
+    """A new empty folder in the folder of `path`, hidden: one rename away from it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    except OSError as error:
+        raise write_error(error, path) from error
+    folder.chmod(0o777 & ~_umask())
+    return folder
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@contextmanager
+def folder_when_whole(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`; rename it to `folder` when the block ends well, remove it otherwise.
+
+    If another process has made `folder` by then, that one stays.
+
+    Raises:
+        WriteError: if the parent is missing or read-only.
+    """
+    part = folder_beside(folder)
+    try:
+        yield part
+        try:
+            part.rename(folder)
+        except OSError as error:
+            if not folder.is_dir():
+                raise write_error(error, folder) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+
+    Raises:
+        WriteError: if the folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    check_writable(path)
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise error if isinstance(error, WriteError) else write_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def lock(path: Path) -> IO[str]:
+    """Take the lock of a file, which is made if it is missing, until the result is closed or the process ends.
+
+    A file system without locks locks nothing.
+
+    Returns:
+        The open file, at its end.
+
+    Raises:
+        LockedError: another process holds the lock.
+    """
+    file = path.open("a")
+    for patience in (0.2, 0.0):  # `is_locked` of another process holds the lock for an instant
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not patience:
+                file.close()
+                raise LockedError(f"{path} is locked by another process") from error
+            time.sleep(patience)
+        except OSError:
+            break
+        else:
+            break
+    return file
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; False where there is no such file, or no locks."""
+    if not path.is_file():
+        return False
+    try:
+        lock(path).close()
+    except LockedError:
+        return True
+    return False
+
+
+def digest(content: Path | str | bytes) -> str:
+    """Return the SHA-256 of a file (a `Path`), of a text in UTF-8, or of bytes, in hexadecimal digits."""
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()

@@ -1,0 +1,69 @@
+"""Folders of runs: which one a run writes, and what earlier ones left."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+from vitm.files import digest
+from vitm.runs.entries import Entry
+
+
+def newest_run(entry: Entry, runs: Path, file: str, tag: str | None = None) -> Path:
+    """The run folder of `entry` with the newest file of a pattern, among those with a tag where one is given.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = {path.stat().st_mtime: folder for folder in (runs / entry.name).glob("*/") for path in folder.glob(file)}
+    if tag:
+        found = {when: folder for when, folder in found.items() if tag in run_tags(folder)}
+    if not found:
+        raise FileNotFoundError(f"no run of {entry.name} with {file} under {runs}; fit first, or name a checkpoint")
+    return found[max(found)]
+
+
+def run_tags(folder: Path) -> list[str]:
+    """`demo` or `data`, what a run was trained on; none where it is no run, or not yet."""
+    file = folder / "tags"
+    return file.read_text().split() if file.is_file() else []
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The best checkpoint of a run folder, or the last one where none was best."""
+    return next(folder.glob("checkpoints/best*.ckpt"), folder / "checkpoints" / "last.ckpt")
+
+
+def run_folder(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> tuple[Path, bool]:
+    """The folder of this run, and whether it goes on with an earlier one."""
+    if options.resume:
+        pattern = "checkpoints/last.ckpt"
+        folder = newest_run(entry, options.runs, pattern) if options.resume == "newest" else Path(options.resume)
+        for file in (pattern, "config.yaml", "tags"):
+            if not (folder / file).is_file():
+                raise FileNotFoundError(f"nothing to resume: {folder / file} does not exist")
+        return folder, True
+    last = Path("checkpoints/last.ckpt")
+    if options.name:
+        folder = options.runs / entry.name / options.name
+        return folder, command in (None, "fit") and (folder / last).is_file()
+    task = "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    job = os.environ.get("SLURM_JOB_ID") if task else None  # in a session at a terminal, runs are runs as anywhere
+    unique = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    if job:  # known to all processes of a job, also after it was requeued; runs of one job differ in their options
+        unique = f"slurm-{job}-{command or 'run'}-{digest(' '.join(flags))[:6]}"
+    if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
+        unique = os.environ.get("VITM_RUN_ID", unique)
+    os.environ["VITM_RUN_ID"] = unique
+    folder = options.runs / entry.name / unique
+    requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and command in (None, "fit")
+    return folder, requeued and (folder / last).is_file()
+
+
+def first_process() -> bool:
+    """Whether this is the process that speaks for the others, also those of other machines."""
+    local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0"))
+    return {local, *(os.environ.get(rank, "0") for rank in ("RANK", "NODE_RANK", "GROUP_RANK"))} == {"0"}

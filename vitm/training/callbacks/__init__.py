@@ -1,0 +1,10 @@
+"""What rides along with a run: previews, baselines, throughput, and checkpoints that are whole."""
+
+from vitm.training.callbacks.baselines import AnalyticBaselines
+from vitm.training.callbacks.checkpoints import WholeCheckpointIO
+from vitm.training.callbacks.last import LastCheckpoint
+from vitm.training.callbacks.previews import Previews
+from vitm.training.callbacks.stop import StopWhenTold
+from vitm.training.callbacks.throughput import Throughput
+
+__all__ = ["AnalyticBaselines", "LastCheckpoint", "Previews", "StopWhenTold", "Throughput", "WholeCheckpointIO"]
