@@ -7,8 +7,9 @@ import os
 import secrets
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
-from vitm.files import digest
+from vitm.files import LockedError, digest, lock
 from vitm.runs.entries import Entry
 
 
@@ -67,3 +68,17 @@ def first_process() -> bool:
     """Whether this is the process that speaks for the others, also those of other machines."""
     local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0"))
     return {local, *(os.environ.get(rank, "0") for rank in ("RANK", "NODE_RANK", "GROUP_RANK"))} == {"0"}
+
+
+def hold(folder: Path) -> IO[str]:
+    """Take a run folder for this process alone, until the result is closed.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    try:
+        return lock(folder / "lock")
+    except LockedError as error:
+        raise LockedError(
+            f"{folder} is in use by another process: wait for it, or choose another folder with --name"
+        ) from error

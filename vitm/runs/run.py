@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from vitm.cli.options import frame_rate
-from vitm.files import lock, replace_when_whole
+from vitm.files import replace_when_whole
 from vitm.runs.entries import Entry, entry_names, find_entry
-from vitm.runs.folders import best_checkpoint, first_process, newest_run, run_folder, run_tags
+from vitm.runs.folders import best_checkpoint, first_process, hold, newest_run, run_folder, run_tags
 
 COMMANDS = ("fit", "validate", "test", "predict")
 USAGE = """\
@@ -183,7 +183,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     with ExitStack() as held, StopWhenTold() as stop:
         before = folder.is_dir()
         if before and first_process():
-            held.enter_context(lock(folder / "lock"))
+            held.enter_context(hold(folder))
         try:
             cli = _cli(entry, command, folder, tags, resumed, checkpoint, stop, [*config_flags, *flags])
         except SIGTERMException:
@@ -191,7 +191,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
         if cli.trainer.is_global_zero:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             if not before:
-                held.enter_context(lock(folder / "lock"))
+                held.enter_context(hold(folder))
             with replace_when_whole(folder / "tags") as part:
                 part.write_text(" ".join(tags))
             with replace_when_whole(folder / "config.yaml") as part:  # a slower process may be reading it
