@@ -6,6 +6,7 @@ from vitm.metrics.protocol import PAPER, Protocol, compatible
 from vitm.metrics.registry import METRICS, TABLES, build_metric, frame_metrics, value_protocols
 from vitm.metrics.similarity import PU21PSNR, PU21SSIM, SRSIM, HDRVolume
 from vitm.metrics.temporal import HDRVQM, TOF, ColorVideoVDP, Flicker, HighlightStability, WarpingError
+from vitm.metrics.values import MetricValue, value_info, value_order
 from vitm.metrics.vdp import HDRVDP3
 
 __all__ = [
@@ -28,10 +29,13 @@ __all__ = [
     "FrameMetric",
     "HDRVolume",
     "HighlightStability",
+    "MetricValue",
     "Protocol",
     "WarpingError",
     "build_metric",
     "compatible",
     "frame_metrics",
+    "value_info",
+    "value_order",
     "value_protocols",
 ]
