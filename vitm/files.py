@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -127,10 +127,20 @@ def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def lock(path: Path) -> IO[str]:
+def cache_folder() -> Path:
+    """Return the folder of what is made once and kept for later runs: `VITM_CACHE`, or `vitm` in the user's cache."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return Path(os.environ.get("VITM_CACHE") or user / "vitm")
+
+
+def lock(path: Path, *, wait: bool = False) -> IO[str]:
     """Take the lock of a file, which is made if it is missing, until the result is closed or the process ends.
 
     A file system without locks locks nothing.
+
+    Args:
+        path: The file.
+        wait: Wait for a process that holds the lock, instead of raising an error.
 
     Returns:
         The open file, at its end.
@@ -139,6 +149,10 @@ def lock(path: Path) -> IO[str]:
         LockedError: another process holds the lock.
     """
     file = path.open("a")
+    if wait:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return file
     for patience in (0.2, 0.0):  # `is_locked` of another process holds the lock for an instant
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -108,7 +108,8 @@ def tiny_of(fake_data, fake_clips, fake_panoramas, first_stage, tmp_path):
         after = [
             x for option, first in about.get("after", {}).items() for x in (f"--{option}", str(first_stage(first)))
         ]
-        root = {"clips": fake_clips, "sequences": fake_panoramas}.get(about.get("demo"), fake_data)
+        roots = {"vitm.data.HDR10Clips": fake_clips, "vitm.data.LongSequences": fake_panoramas}
+        root = roots.get(about["data_module"], fake_data)
         return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
 
     return options

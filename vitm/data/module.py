@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,11 @@ class ResumableDataModule(LightningDataModule):
     """Loaders that depend on the process and on the batches already trained on; a subclass sets `num_workers`."""
 
     num_workers: int
+
+    @classmethod
+    def demo_root(cls) -> Path:
+        """Return the folder of data that shows what this data module does; it is made on first use."""
+        raise NotImplementedError(f"{cls.__name__} has no demo data; give it data of your own (--data.root)")
 
     def _rank_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -21,11 +21,10 @@ class Entry:
         name: `kpn_mfi` or `kpn_mfi/table3/no_mfi`.
         configs: YAML files, later ones win: the recipe of the paper, and for a row of a table what it changes.
         demo: the overlay that sizes the recipe for the demo data, between the two.
-        about: the merged `entry` sections of the files: title, task, data module, the paper's numbers, `demo`: the kind
-            of its demo data, for a later stage `after`: an option of the task -> the entry whose trained network it
-            takes, `base`: the entry that a row changes where it is not that of the folders above it, `order`: the
-            place of a row in its table where its name does not tell, and `missing`: why there is nothing to run, only
-            the paper's numbers.
+        about: the merged `entry` sections of the files: title, task, data module, the paper's numbers, for a later
+            stage `after`: an option of the task -> the entry whose trained network it takes, `base`: the entry that a
+            row changes where it is not that of the folders above it, `order`: the place of a row in its table where
+            its name does not tell, and `missing`: why there is nothing to run, only the paper's numbers.
     """
 
     name: str

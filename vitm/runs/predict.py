@@ -30,9 +30,9 @@ def predict(entry: Entry, options: argparse.Namespace) -> int:
     network = load_network(entry.load("task").name, checkpoint).to(options.device)
     source = options.input
     if source is None:
-        from vitm.runs.demo import demo_data
+        from vitm.data import HDR10Triplets
 
-        source = demo_data() / "test_clip" / "sdr"
+        source = HDR10Triplets.demo_root() / "test_clip" / "sdr"
         console.print("No --input: this converts the [bold]demo clip[/].")
     name = f"{source.stem}_hdr"
     output = options.output or Path(checkpoint).resolve().parents[1] / "predictions"

@@ -169,11 +169,9 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
         configs = [entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]]
     config_flags = [x for path in configs for x in ("--config", str(path))]
     if demo and not resumed and "--help" not in flags:
-        from vitm.runs.demo import demo_data
-
         if first_process():
             console.print(DEMO, soft_wrap=True)
-        config_flags += ["--data.root", str(demo_data(entry.about.get("demo", "triplets")))]
+        config_flags += ["--data.root", str(entry.load("data_module").demo_root())]
 
     if checkpoint:
         config_flags += _network_flags(checkpoint)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from vitm.data import HDR10Clips, HDR10Frames, HDR10Triplets, LongSequences
 from vitm.data.demo.folder import Scene, Split, demo_clip, demo_scenes, is_whole, write_demo
 from vitm.data.demo.photographs import PHOTOGRAPHS
+from vitm.data.module import ResumableDataModule
 from vitm.data.paired.layouts import find_windows
 
 FEW: dict[str, Any] = {"size": (24, 40), "panorama_height": 36, "takes": {"train": 0, "val": 1, "test": 0}}
@@ -63,7 +65,7 @@ def test_the_layout_is_that_of_the_triplets_module(tmp_path: Path) -> None:
 
 def test_the_manifest_names_photographs_and_licences(small: Path) -> None:
     manifest = json.loads((small / "manifest.json").read_text())
-    assert manifest["generator"] == "vitm.data.demo.folder"
+    assert manifest["generator"] == "vitm.data.demo"
     assert manifest["size"] == [24, 40]
     assert manifest["photographs"]["astronaut"] == {
         "file": "astronaut.png",
@@ -148,3 +150,21 @@ def test_the_demo_clip_moves_and_clips_highlights() -> None:
     assert 0.2 < float(clip.flow_forward.abs().amax()) < 8
     assert float((clip.gain.log2().diff().abs()).max()) < 0.02
     assert torch.isfinite(clip.flow_backward).all()
+
+
+def test_data_modules_know_their_demo_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asks for its own kind in the user's cache; a second process waits for the first."""
+    made: list[tuple[Path, dict[str, Any]]] = []
+    monkeypatch.setenv("VITM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("vitm.data.demo.folder.write_demo", lambda root, **options: made.append((root, options)))
+    monkeypatch.setattr("vitm.data.sequences.long_sequences.write_demo_panoramas", lambda root: made.append((root, {})))
+    roots = [m.demo_root() for m in (HDR10Frames, HDR10Triplets, HDR10Clips, LongSequences)]
+    assert [root.relative_to(tmp_path / "cache").name for root in roots] == [
+        "demo",
+        "demo",
+        "demo_clips",
+        "demo_sequences",
+    ]
+    assert made == [(root, {"frames": 10} if root.name == "demo_clips" else {}) for root in roots]
+    with pytest.raises(NotImplementedError, match=r"Mine has no demo data; .*--data\.root"):
+        type("Mine", (ResumableDataModule,), {}).demo_root()

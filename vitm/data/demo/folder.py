@@ -23,6 +23,7 @@ from vitm.data.filming.camera import CameraPath, Clip, Pose, film
 from vitm.data.filming.panorama import Floats, Panorama, exposed, glare
 
 Split = Literal["train", "val", "test"]
+GENERATOR = "vitm.data.demo"  # in the manifest; a folder with another one is not ours
 VERSION = 1  # of what the generator draws; raise it with every change that alters a pixel
 PEAK_NITS = 4000.0
 _TAKES: dict[int, dict[Split, int]] = {  # frames of a take -> how many a scene has
@@ -153,7 +154,7 @@ def write_demo(
     """
     root = Path(root)
     plan: dict[str, Any] = {
-        "generator": "vitm.data.demo.folder",
+        "generator": GENERATOR,
         "version": VERSION,
         "seed": seed,
         "size": list(size),
@@ -208,7 +209,7 @@ def _manifest(root: Path) -> dict[str, Any] | None:
 
 
 def _is_ours(root: Path) -> bool:
-    return (_manifest(root) or {}).get("generator") == "vitm.data.demo.folder"
+    return (_manifest(root) or {}).get("generator") == GENERATOR
 
 
 def _checksum(file: Path) -> str:

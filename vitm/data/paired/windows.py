@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from vitm.data.demo.cache import kept
 from vitm.data.module import ResumableDataModule
 from vitm.data.paired import augment
 from vitm.data.paired.layouts import Split, Still, Window, find_windows, pair_folders
@@ -154,6 +155,15 @@ class HDR10Windows(ResumableDataModule):
             *augmentations,
         ]
         self._sets: dict[Split, WindowDataset] = {}
+
+    @classmethod
+    def demo_root(cls) -> Path:
+        """Return the folder of the demo data: rooms filmed in takes of three frames, or of ten for longer samples."""
+        from vitm.data.demo.folder import write_demo
+
+        if cls.frames > 3:
+            return kept("demo_clips", partial(write_demo, frames=10))
+        return kept("demo", write_demo)
 
     def prepare_data(self) -> None:
         """Extracts samples from the video pairs and, for a fit, cuts the tiles, where that is not done yet."""

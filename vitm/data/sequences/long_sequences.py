@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vitm.data.demo.cache import kept
 from vitm.data.filming.motion import Placement, film_still
 from vitm.data.module import ResumableDataModule
 from vitm.data.paired.layouts import Split
 from vitm.data.sampling import StreamLoader, TrainStream
-from vitm.data.sequences import Kind, Source, find_clips, kind_of, prepare
+from vitm.data.sequences import Kind, Source, find_clips, kind_of, prepare, write_demo_panoramas
 from vitm.data.sequences.exposure import expose, exposure_walk
 from vitm.data.sequences.long_clip import LongClip
 from vitm.data.sequences.schedule import Schedule
@@ -183,6 +184,11 @@ class LongSequences(ResumableDataModule):
         self.flips, self.rotations = flips, rotations
         self.val_clips, self.eval_frames, self.seed = val_clips, eval_frames, seed
         self._clips: dict[Split, list[Source]] = {}
+
+    @classmethod
+    def demo_root(cls) -> Path:
+        """Return the folder of the demo data: panoramas of furnished rooms."""
+        return kept("demo_sequences", write_demo_panoramas)
 
     def prepare_data(self) -> None:
         """Writes the demo's panoramas and merges SICE's stacks, where that is not done yet."""
