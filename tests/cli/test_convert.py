@@ -163,7 +163,7 @@ def test_work_that_was_not_joined_is_no_other_job_s(clip: Path, monkeypatch: pyt
 
     out = clip.with_name("out.mp4")
     with monkeypatch.context() as broken:
-        broken.setattr("vitm.video.writer.finish", full)
+        broken.setattr("vitm.video.write.writer.finish", full)
         assert run(clip, out, "--model", "hable") == 1
     assert not out.exists()
     assert run(clip, out, "--model", "bt2446a") == 2

@@ -29,24 +29,14 @@ from vitm.conversion.resume import Job
 from vitm.conversion.stream import context, convert_clip
 from vitm.files import digest, replace_when_whole
 from vitm.video import BT2020_1000_NITS, FrameReader, StreamWarning, Writer, open_writer
-from vitm.video.ahead import read_ahead
 from vitm.video.cuts import CutDetector
-from vitm.video.frames import list_frames
-from vitm.video.outputs import OutputKind
-from vitm.video.tags import Assume, Role
+from vitm.video.read.ahead import read_ahead
+from vitm.video.read.frames import list_frames
+from vitm.video.tags import Assume
+from vitm.video.write.outputs import list_outputs, output_grid, output_role
 from vitm.zoo import NETWORKS, load_network
 
 _SAMPLES = 12  # frames that the automatic level is measured on
-_HDR: dict[str, Role] = {
-    "hevc": "hdr10",
-    "av1": "hdr10",
-    "prores": "hdr10",
-    "hlg": "hlg",
-    "png": "hdr10",
-    "tiff": "hdr10",
-    "exr": "linear",
-}
-_EVEN = ("hevc", "hlg", "prores", "av1")
 
 
 def add_parser(commands: Any) -> None:
@@ -85,9 +75,7 @@ def add_parser(commands: Any) -> None:
     level.add_argument("--saturation", type=float, default=1.0, help="factor on chroma (1)")
 
     files = parser.add_argument_group("files")
-    files.add_argument(
-        "--codec", choices=get_args(OutputKind), help="default: hevc (HDR10) for videos, png for folders"
-    )
+    files.add_argument("--codec", choices=list_outputs(), help="default: hevc (HDR10) for videos, png for folders")
     files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
     files.add_argument("--preset", help="speed of the encoder")
     files.add_argument("--lossless", action="store_true", default=None, help="of 10-bit codes")
@@ -101,7 +89,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Convert, write the report and print; returns the exit status."""
-    codec: OutputKind = options.codec or ("hevc" if options.output.suffix else "png")
+    codec: str = options.codec or ("hevc" if options.output.suffix else "png")
     work = options.output.with_name(f".{options.output.name}.vitm")
     _check_places(options)
     LevelControl(peak_nits=options.peak, strength=options.strength, saturation=options.saturation)  # before any work
@@ -142,7 +130,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 try:
                     for hdr_pq, pts in _converted(network, level, reader, done):
                         job.note(reader.damaged)
-                        writer.write(_even(hdr_pq) if codec in _EVEN else hdr_pq, pts)
+                        writer.write(_even(hdr_pq) if output_grid(codec) != (1, 1) else hdr_pq, pts)
                         progress.advance(task)
                 except KeyboardInterrupt:
                     raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
@@ -166,16 +154,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _open(
-    options: argparse.Namespace, codec: OutputKind, work: Path, reader: FrameReader, level: LevelControl
-) -> Writer:
+def _open(options: argparse.Namespace, codec: str, work: Path, reader: FrameReader, level: LevelControl) -> Writer:
     info = reader.info
     chosen: dict[str, Any] = {
         key: value for key in ("crf", "preset", "lossless") if (value := getattr(options, key)) is not None
     }
     if level.peak_nits is not None and codec in ("hevc", "prores", "av1"):
         chosen["mastering"] = replace(BT2020_1000_NITS, max_nits=level.peak_nits)
-    if codec not in _EVEN:
+    if output_grid(codec) == (1, 1):
         return open_writer(options.output, info.width, info.height, info.fps or 24, codec, work_dir=work, **chosen)
     return open_writer(
         options.output,
@@ -298,7 +284,7 @@ def _digest(path: Path | None) -> str | None:
 
 def _report(
     options: argparse.Namespace,
-    codec: OutputKind,
+    codec: str,
     level: tuple[LevelControl, float | None],
     damaged: list[tuple[int, float]],
     writer: Writer,
@@ -330,12 +316,12 @@ def _report(
     }
 
 
-def _preview(options: argparse.Namespace, codec: OutputKind, rate: dict[str, Any], console: Console) -> None:
+def _preview(options: argparse.Namespace, codec: str, rate: dict[str, Any], console: Console) -> None:
     picture, video = (options.output.with_name(f"{options.output.stem}_preview{end}") for end in (".png", ".mp4"))
-    folder_rate = rate if codec not in _EVEN else {}
+    folder_rate = rate if output_grid(codec) == (1, 1) else {}
     with (
         FrameReader(options.input, expect="sdr", assume=options.assume, on_error=options.on_error, **rate) as sdr,
-        FrameReader(options.output, expect=_HDR[codec], **folder_rate) as hdr,
+        FrameReader(options.output, expect=output_role(codec), **folder_rate) as hdr,
     ):
         write_previews(sdr, hdr, picture, video, sdr.info.fps or Fraction(24))
     console.print(f"Previews: {picture}, {video}", soft_wrap=True, markup=False)

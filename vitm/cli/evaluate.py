@@ -36,7 +36,7 @@ from vitm.evaluation.measure import Metrics, measure_whole
 from vitm.files import replace_when_whole
 from vitm.metrics import METRICS, TABLES, ColorVideoVDP, FrameMetric, build_metric
 from vitm.metrics.registry import AnyMetric
-from vitm.video.frames import list_frames
+from vitm.video.read.frames import list_frames
 from vitm.video.tags import Assume
 
 DEFAULT = ("psnr", "ssim", "delta_e_itp", "sr_sim", "hdr_vdp3", "mabd", "flicker")

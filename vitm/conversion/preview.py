@@ -15,8 +15,8 @@ from vitm.color import pq_inverse_eotf, tone_map
 from vitm.color.hlg_conversion import hlg_to_pq
 from vitm.files import replace_when_whole
 from vitm.video import FrameReader, write_image
-from vitm.video.ahead import read_ahead
-from vitm.video.frame_folder import EXR_UNIT_NITS
+from vitm.video.read.ahead import read_ahead
+from vitm.video.write.frame_folder import EXR_UNIT_NITS
 
 _LARGEST = 960, 540  # of one panel
 

@@ -15,8 +15,8 @@ from vitm.metrics import ClipMetric, FrameMetric
 from vitm.metrics.functional import color_video_vdp_stream, quantize_16bit
 from vitm.metrics.registry import AnyMetric
 from vitm.metrics.temporal import ColorVideoVDP
-from vitm.video.ahead import read_ahead
 from vitm.video.cuts import CutDetector
+from vitm.video.read.ahead import read_ahead
 
 Metrics = Mapping[str, FrameMetric | ClipMetric]
 

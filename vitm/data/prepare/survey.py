@@ -19,7 +19,7 @@ from vitm.files import replace_when_whole
 from vitm.video import FrameReader, VideoDecodeError
 from vitm.video.cuts import CutDetector
 from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
-from vitm.video.stream import decode, open_video
+from vitm.video.read.stream import decode, open_video
 
 Floats = NDArray[np.float32]
 

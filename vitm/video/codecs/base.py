@@ -11,6 +11,7 @@ from vitm.video.planes import Codes, Float, pixel_layout, rgb_to_planes
 from vitm.video.tags import MasteringDisplay
 
 Levels = tuple[int, int]  # MaxCLL and MaxFALL in cd/m2
+_TRANSFERS = {"hdr10": 16, "hlg": 18}  # H.273, table 3
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Codec(ABC):
     Attributes:
         encoder: FFmpeg's name of the encoder.
         pixel_format: FFmpeg's name of what it encodes.
-        transfer: the H.273 code of its signal: 16 (PQ) or 18 (HLG).
+        role: what its signal is: "hdr10" (PQ) or "hlg".
         fourcc: its name in MP4 and MOV.
         suffixes: the containers that hold it.
         part_suffix: the container of intermediate files.
@@ -29,7 +30,7 @@ class Codec(ABC):
 
     encoder: ClassVar[str]
     pixel_format: ClassVar[Literal["yuv420p10le", "yuv422p10le"]] = "yuv420p10le"
-    transfer: ClassVar[int] = 16
+    role: ClassVar[Literal["hdr10", "hlg"]] = "hdr10"
     fourcc: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mov", ".mkv")
     part_suffix: ClassVar[str] = ".mp4"
@@ -37,8 +38,8 @@ class Codec(ABC):
 
     @property
     def tags(self) -> Mapping[str, int]:
-        """PyAV's names with H.273 codes: BT.2020, the transfer, BT.2020 non-constant luminance; narrow range."""
-        return {"color_primaries": 9, "color_trc": self.transfer, "colorspace": 9, "color_range": 1}
+        """PyAV's names with H.273 codes: BT.2020, PQ or HLG, BT.2020 non-constant luminance; narrow range."""
+        return {"color_primaries": 9, "color_trc": _TRANSFERS[self.role], "colorspace": 9, "color_range": 1}
 
     @property
     def display(self) -> MasteringDisplay | None:

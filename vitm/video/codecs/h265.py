@@ -11,8 +11,8 @@ import torch
 
 from vitm.color.hlg_conversion import pq_to_hlg
 from vitm.video.codecs.base import Codec, Levels
+from vitm.video.codecs.sei import nal_length_size, patch_packet, patch_record
 from vitm.video.planes import Codes, Float, rgb_to_planes
-from vitm.video.sei import nal_length_size, patch_packet, patch_record
 from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -108,7 +108,7 @@ class HEVC(H265):
 class HLG(H265):
     """HLG (ARIB STD-B67) for a nominal peak of 1000 cd/m2, from PQ frames by `pq_to_hlg`; light above it is cut."""
 
-    transfer: ClassVar[int] = 18
+    role: ClassVar[Literal["hdr10", "hlg"]] = "hlg"
 
     def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
         """The planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""

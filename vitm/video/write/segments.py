@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole, temporary_beside
-from vitm.video.codecs import Codec
-from vitm.video.parts import Part
+from vitm.video.codecs.base import Codec
 from vitm.video.planes import Float
-from vitm.video.writer import VideoWriter
+from vitm.video.write.parts import Part
+from vitm.video.write.writer import VideoWriter
 
 
 class SegmentedWriter(VideoWriter):

@@ -15,10 +15,11 @@ from vitm.color.transfer import pq_eotf
 from vitm.files import WriteError, check_writable, folder_beside, replace_when_whole
 from vitm.video.images import write_exr, write_image
 from vitm.video.planes import Float
-from vitm.video.segments import claim_folder, release_folder
-from vitm.video.writer import Writer
+from vitm.video.write.segments import claim_folder, release_folder
+from vitm.video.write.writer import Writer
 
 FrameKind = Literal["png", "tiff", "exr"]
+FRAME_KINDS: tuple[str, ...] = get_args(FrameKind)
 EXR_UNIT_NITS = 100.0  # light of the value 1.0; also in the file's whiteLuminance
 
 _NUMBERED = re.compile(r"\d+\.(png|tiff?|exr|hdr)")
@@ -54,8 +55,8 @@ class FrameFolderWriter(Writer):
         work_dir: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__(path, width, height)
-        if kind not in get_args(FrameKind):
-            raise ValueError(f"kind={kind!r}: expected one of {', '.join(get_args(FrameKind))}")
+        if kind not in FRAME_KINDS:
+            raise ValueError(f"kind={kind!r}: expected one of {', '.join(FRAME_KINDS)}")
         if width < 1 or height < 1:
             raise ValueError(f"{width}x{height}: expected a positive size")
         self.kind = kind

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from vitm.video.sei import nal_length_size, patch_packet, patch_record, patch_unit
+from vitm.video.codecs.sei import nal_length_size, patch_packet, patch_record, patch_unit
 
 HEADER = bytes((39 << 1, 1))  # prefix SEI, temporal id 0
 MASTERING = bytes((137, 24)) + bytes(range(24))

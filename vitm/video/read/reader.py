@@ -14,12 +14,12 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from vitm.video.damage import surviving_frames
 from vitm.video.errors import VideoDecodeError
-from vitm.video.frames import probe_frames, read_codes
 from vitm.video.images import SUFFIXES
 from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb
-from vitm.video.stream import container_start, decode, open_video, packet_table, probe_video
+from vitm.video.read.damage import surviving_frames
+from vitm.video.read.frames import probe_frames, read_codes
+from vitm.video.read.stream import container_start, decode, open_video, packet_table, probe_video
 from vitm.video.tags import Assume, Role, StreamInfo, check_choice, check_role, fill_missing, require_tags
 
 OnError = Literal["stop", "repeat"]

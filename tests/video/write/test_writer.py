@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-import vitm.video.writer as writer_module
+import vitm.video.write.writer as writer_module
 from tests.video.material import HDR10, planes_420
 from vitm.video import (
     P3_D65_1000_NITS,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vitm.video.ahead import read_ahead
+from vitm.video.read.ahead import read_ahead
 
 
 def workers() -> int:

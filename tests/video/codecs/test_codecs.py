@@ -18,7 +18,7 @@ import pytest
 from tests.video.boxes import sample_entry_boxes
 from tests.video.material import inner_pixels, moving_blocks
 from vitm.video import P3_D65_1000_NITS, FrameReader, open_writer, probe
-from vitm.video.codecs import AV1
+from vitm.video.codecs.av1 import AV1
 from vitm.video.planes import frame_planes, rgb_to_planes
 
 FRAMES = moving_blocks(6)

@@ -19,13 +19,13 @@ import torch
 from vitm.files import WriteError, check_writable, temporary_beside, write_error
 from vitm.video.codecs.base import Codec
 from vitm.video.codecs.h265 import HEVC, Preset
-from vitm.video.companions import lost_descriptions, plan_companions
 from vitm.video.errors import StreamWarning
-from vitm.video.light import light_levels
-from vitm.video.mux import finish
-from vitm.video.parts import Part, PartEncoder, Picture
 from vitm.video.planes import Float
 from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay
+from vitm.video.write.companions import lost_descriptions, plan_companions
+from vitm.video.write.light import light_levels
+from vitm.video.write.mux import finish
+from vitm.video.write.parts import Part, PartEncoder, Picture
 
 
 class Writer(ABC):

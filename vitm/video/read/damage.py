@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vitm.video.stream import PacketTable, container_start, decode_past_damage, open_video
+from vitm.video.read.stream import PacketTable, container_start, decode_past_damage, open_video
 
 
 def surviving_frames(path: Path, table: PacketTable, since: int) -> Iterator[tuple[int, Any, Fraction]]:

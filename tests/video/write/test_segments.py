@@ -18,7 +18,9 @@ import pytest
 
 from tests.video.material import moving_blocks
 from vitm.video import FrameReader, SegmentedWriter, WriteError, open_writer, probe
-from vitm.video.codecs import HEVC, Codec, make_codec
+from vitm.video.codecs import make_codec
+from vitm.video.codecs.base import Codec
+from vitm.video.codecs.h265 import HEVC
 from vitm.video.planes import frame_planes
 
 N = 21
@@ -174,7 +176,7 @@ def test_all_segments_there_but_not_joined(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vitm.video.writer.finish", full)
+    monkeypatch.setattr("vitm.video.write.writer.finish", full)
     with pytest.raises(WriteError, match="disk is full"), writer() as first:
         put(first, range(6))
     monkeypatch.undo()

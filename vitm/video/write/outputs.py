@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from fractions import Fraction
 from os import PathLike
-from typing import Any, Literal, get_args
+from typing import Any
 
-from vitm.video.codecs import CodecName, make_codec
-from vitm.video.frame_folder import FrameFolderWriter, FrameKind
-from vitm.video.segments import SegmentedWriter
-from vitm.video.writer import VideoWriter, Writer
+from vitm.video.codecs import CODECS, find_codec, make_codec
+from vitm.video.planes import pixel_layout
+from vitm.video.tags import Role
+from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
+from vitm.video.write.segments import SegmentedWriter
+from vitm.video.write.writer import VideoWriter, Writer
 
-OutputKind = Literal["hevc", "hlg", "prores", "av1", "png", "tiff", "exr"]
+
+def list_outputs() -> list[str]:
+    """Return the names of all kinds of output: codecs of videos, and types of frames in a folder."""
+    return [*CODECS, *FRAME_KINDS]
+
+
+def output_role(codec: str) -> Role:
+    """Return the role with which a reader must open an output of this kind.
+
+    Raises:
+        ValueError: for an unknown kind.
+
+    Example:
+        >>> output_role("av1"), output_role("exr")
+        ('hdr10', 'linear')
+    """
+    if codec in FRAME_KINDS:
+        return "linear" if codec == "exr" else "hdr10"
+    return find_codec(codec).role
+
+
+def output_grid(codec: str) -> tuple[int, int]:
+    """Return of what the width and the height of a frame must be multiples: (2, 2) for 4:2:0, (1, 1) for folders.
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+    return (1, 1) if codec in FRAME_KINDS else pixel_layout(find_codec(codec).pixel_format).subsampling
 
 
 def open_writer(
@@ -19,7 +48,7 @@ def open_writer(
     width: int,
     height: int,
     fps: Fraction | int,
-    codec: OutputKind = "hevc",
+    codec: str = "hevc",
     *,
     work_dir: str | PathLike[str] | None = None,
     segment_frames: int = 240,
@@ -27,7 +56,7 @@ def open_writer(
     streams_from: str | PathLike[str] | None = None,
     **options: Any,
 ) -> Writer:
-    """A writer of PQ frames for any kind of output.
+    """Return a writer of PQ frames for any kind of output.
 
     =======  ============================================================  ==================  ======================
     codec    output                                                        container           options
@@ -48,7 +77,7 @@ def open_writer(
         width: of the frames, in pixels.
         height: of the frames, in pixels.
         fps: frames a second; folders of frames do not keep it.
-        codec: the kind of output.
+        codec: a name of this table, or the import path of a codec's class in somebody's own package.
         work_dir: keep finished work here, so that the same call goes on after an interruption: write the frames from
             `finished_frames` on.
         segment_frames: frames that are finished together, for videos with a `work_dir`.
@@ -63,13 +92,13 @@ def open_writer(
         VideoDecodeError: if `streams_from` cannot be read.
         WriteError: if the output cannot be written.
     """
-    if codec in get_args(FrameKind):
+    if codec in FRAME_KINDS:
         refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
         if given := [name for name, value in refused.items() if value is not None]:
             raise ValueError(f"{path}: a folder of frames takes no {', '.join(given)}")
         return FrameFolderWriter(path, width, height, codec, work_dir=work_dir)  # type: ignore[arg-type]
-    if codec not in get_args(CodecName):
-        raise ValueError(f"codec={codec!r}: expected one of {', '.join(get_args(OutputKind))}")
+    if codec not in CODECS and "." not in codec:
+        raise ValueError(f"codec={codec!r}: expected one of {', '.join(list_outputs())}")
     made = make_codec(codec, **options)
     extras: dict[str, Any] = {"sample_aspect_ratio": sample_aspect_ratio, "streams_from": streams_from}
     if work_dir is None:

@@ -14,8 +14,8 @@ import av
 from vitm.files import WriteError
 from vitm.video.boxes import stream_header
 from vitm.video.codecs.base import Codec, Levels
-from vitm.video.companions import Companions, add_companions
-from vitm.video.parts import Part, Picture, Timeline
+from vitm.video.write.companions import Companions, add_companions
+from vitm.video.write.parts import Part, Picture, Timeline
 
 
 def finish(
