@@ -1,6 +1,6 @@
 """One image file: PNG, TIFF, EXR or Radiance.
 
-Pillow and imageio silently read a 16-bit PNG as 8 bit, and OpenCV 5 has no EXR: each type goes to an exact library.
+imageio silently reads a 16-bit PNG as 8 bit, and OpenCV 5 has no EXR: each type goes to a library that is exact for it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
+import imageio.v3 as iio
 import numpy as np
 import numpy.typing as npt
 import OpenEXR
-import tifffile
 
 from vitm.files import WriteError, replace_when_whole
 from vitm.video.errors import VideoDecodeError
@@ -27,7 +27,8 @@ Image = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 
 SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".hdr")
-_LINEAR = (".exr", ".hdr")
+_TIFF = "tifffile"  # the plugin of imageio that keeps 16-bit and floating-point RGB as they are
+_TIFF_RGB = 2  # PhotometricInterpretation, TIFF 6.0, section 6
 _BT2020_XY = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
 _BT709_XY = (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, 0.3127, 0.3290)
 
@@ -62,7 +63,7 @@ def read_image(path: str | PathLike[str]) -> Image:
             with OpenEXR.File(str(path)) as exr:
                 image = _exr_pixels(exr.channels(), path)
         elif suffix in (".tif", ".tiff"):
-            image = tifffile.imread(path)
+            image = iio.imread(path, plugin=_TIFF)
         else:
             if suffix == ".png":
                 _check_png(path)
@@ -72,7 +73,7 @@ def read_image(path: str | PathLike[str]) -> Image:
             image = decoded[..., 2::-1] if decoded.shape[2:] == (3,) else decoded  # OpenCV's order is B, G, R
     except VideoDecodeError:
         raise
-    except (RuntimeError, ValueError, IndexError, struct.error, zlib.error, cv2.error) as error:
+    except (OSError, RuntimeError, ValueError, IndexError, struct.error, zlib.error, cv2.error) as error:
         raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged ({error})") from error
     if image.ndim != 3 or image.shape[2] != 3:
         raise VideoDecodeError(f"{path}: array of shape {image.shape}; expected RGB (H, W, 3) without alpha or palette")
@@ -160,7 +161,7 @@ def write_image(path: str | PathLike[str], rgb: npt.ArrayLike, bits: Literal[8, 
     image = _float_image(rgb, path) if suffix == ".hdr" else _integer_image(rgb, bits, path)
     with replace_when_whole(path) as temporary:
         if suffix in (".tif", ".tiff"):
-            tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
+            iio.imwrite(temporary, image, plugin=_TIFF, extension=".tif", photometric="rgb", compression="zlib")
         else:
             _, data = cv2.imencode(suffix, image[..., ::-1])
             temporary.write_bytes(data.tobytes())
@@ -200,14 +201,14 @@ def image_header(path: Path) -> Header:
         if suffix == ".hdr":
             height, width = read_image(path).shape[:2]
             return Header(width, height, "float32", "bt709")
-        with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages.first
-            if page.photometric != tifffile.PHOTOMETRIC.RGB or len(page.shape) != 3 or page.shape[2] != 3:
-                raise VideoDecodeError(f"{path}: not an RGB TIFF without alpha")
-            return Header(page.shape[1], page.shape[0], str(page.dtype))
+        page = iio.improps(path, plugin=_TIFF)
+        photometric = iio.immeta(path, plugin=_TIFF, page=0).get("PhotometricInterpretation")
+        if photometric != _TIFF_RGB or len(page.shape) != 3 or page.shape[2] != 3:
+            raise VideoDecodeError(f"{path}: not an RGB TIFF without alpha")
+        return Header(page.shape[1], page.shape[0], str(page.dtype))
     except VideoDecodeError:
         raise
-    except (RuntimeError, ValueError, IndexError, KeyError, struct.error, zlib.error) as error:
+    except (OSError, RuntimeError, ValueError, IndexError, KeyError, struct.error, zlib.error) as error:
         raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged ({error})") from error
 
 
