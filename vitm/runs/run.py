@@ -151,6 +151,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
     import wandb
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+    from vitm.runs.overrides import save_overrides
     from vitm.runs.results import describe
     from vitm.runs.slurm import go_on_later
     from vitm.training.callbacks import StopWhenTold
@@ -192,6 +193,7 @@ def _train(entry: Entry, command: str | None, options: argparse.Namespace, flags
                 held.enter_context(hold(folder))
             with replace_when_whole(folder / "tags") as part:
                 part.write_text(" ".join(tags))
+            save_overrides(folder / "overrides.yaml", cli.parser, entry, cli.config, demo=demo)
             with replace_when_whole(folder / "config.yaml") as part:  # a slower process may be reading it
                 cli.parser.save(cli.config, part, overwrite=True, skip_unset=False)
             describe(console, entry, cli.model, cli.datamodule, folder)

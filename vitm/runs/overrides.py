@@ -1,0 +1,199 @@
+"""What a run has otherwise than its entry: written when it starts, and the one thing that tables and sweeps compare."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from vitm.files import replace_when_whole
+from vitm.runs.entries import Entry
+
+NO_EFFECT = {  # options that do not affect results, only where and how fast a run works, or which values it measures
+    "data.cache",
+    "data.num_workers",
+    "data.verify",
+    "model.compile",
+    "model.test_metrics",
+    "trainer.accelerator",
+    "trainer.default_root_dir",
+    "trainer.devices",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.num_nodes",
+    "trainer.profiler",
+    "trainer.strategy",
+}
+ROOT = "data.root"  # where the data are; a run on other data than the demo's always says so
+SEED = "seed_everything"
+FILE = "overrides.yaml"
+SECTIONS = ("model", "data", "trainer")
+
+
+def overrides(
+    parser: ArgumentParser, recipe: Mapping[str, Any], config: Namespace | Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of a configuration that differ from an entry resolved alone.
+
+    Args:
+        parser: The parser that resolved `config`.
+        recipe: Sections of the entry, before defaults are added.
+        config: A resolved configuration. Options that it lacks, as an older run may, count as the entry's.
+
+    Returns:
+        `"model.lr"` -> value in `config`.
+
+    Raises:
+        ValueError: The entry does not fit the parser.
+    """
+    ours, defaults = _options(_plain(parser, config)), _options(_plain(parser, parser.get_defaults()))
+    given = _options(recipe)
+    # What has no default, as required options, cannot be resolved alone.
+    open_ = {k for k, v in ours.items() if k in defaults and defaults[k] is None and v is not None and k not in given}
+    try:
+        resolved = parser.parse_args(as_flags([recipe, nested({k: ours[k] for k in open_})]))
+    except ArgumentError as error:
+        raise ValueError(f"the entry cannot be resolved: {error}") from error
+    alone = _options(_plain(parser, resolved))
+    return {k: v for k, v in ours.items() if k in alone and (k in open_ or not same(v, alone[k]))}
+
+
+def save_overrides(
+    file: Path, parser: ArgumentParser, entry: Entry, config: Namespace, *, demo: bool
+) -> dict[str, Any]:
+    """Write what a run has otherwise than its entry, as sections that `--config` takes; return it."""
+    different = overrides(parser, recipe_of(entry, demo), config)
+    if demo:
+        different.pop(ROOT, None)
+    head = f"""\
+# What this run has otherwise than {entry.name}{", sized for the demo data" if demo else ""}.
+# Tables and sweeps compare this file and nothing else. They leave out the seed, the place of the data, and options that
+# do not affect results: {", ".join(sorted(NO_EFFECT))}.
+"""
+    with replace_when_whole(file) as part:
+        part.write_text(head + yaml.safe_dump(nested(different), sort_keys=False))
+    return different
+
+
+def read_overrides(folder: Path, entry: Entry, *, demo: bool) -> dict[str, Any]:
+    """Return what the run in a folder has otherwise than its entry, option -> value.
+
+    Runs of before `overrides.yaml` was written are compared by their `config.yaml`.
+
+    Raises:
+        ValueError: a file cannot be read; the message names it.
+    """
+    file = folder / FILE
+    if file.is_file():
+        return _options(_mapping(file))
+    different = overrides(entry_parser(entry), recipe_of(entry, demo), _mapping(folder / "config.yaml"))
+    if demo:
+        different.pop(ROOT, None)
+    return different
+
+
+def recipe_changes(different: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    """Return the overrides that make a run another one than the entry's: all but those that `overrides.yaml` names."""
+    apart = {*NO_EFFECT, *entry.about.get("after", {}), ROOT, SEED}
+    return {k: v for k, v in different.items() if k not in apart}
+
+
+@cache
+def _parser_of(task: type, data_module: type) -> ArgumentParser:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.cli import LightningArgumentParser
+
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--entry", type=dict, default={})
+    parser.add_argument(f"--{SEED}", type=bool | int, default=0)
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.add_lightning_class_args(task, "model")
+    parser.add_lightning_class_args(data_module, "data")
+    return parser
+
+
+def entry_parser(entry: Entry) -> ArgumentParser:
+    """Return a parser of the options that a run of an entry has, as `experiments.run` builds it."""
+    return _parser_of(entry.load("task"), entry.load("data_module"))
+
+
+def recipe_of(entry: Entry, demo: bool) -> dict[str, Any]:
+    """Return the sections of an entry's files, later ones over earlier ones."""
+    sections: dict[str, Any] = {}
+    for file in (entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]):
+        for name, content in (yaml.safe_load(file.read_text()) or {}).items():
+            if name in SECTIONS:
+                sections[name] = sections.get(name, {}) | content
+            elif name != "entry":
+                sections[name] = content
+    return sections
+
+
+def as_flags(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return configurations as flags of the command line: `--config` with YAML text."""
+    return [x for config in configs if config for x in ("--config", yaml.safe_dump(dict(config), sort_keys=False))]
+
+
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `model.lr` -> value as sections of a configuration."""
+    sections: dict[str, Any] = {}
+    for key, value in options.items():
+        section, _, option = key.partition(".")
+        if option:
+            sections.setdefault(section, {})[option] = value
+        else:
+            sections[key] = value
+    return sections
+
+
+def _options(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections of a configuration as `model.lr` -> value."""
+    flat: dict[str, Any] = {}
+    for name, content in sections.items():
+        if name in SECTIONS:
+            flat |= {f"{name}.{option}": value for option, value in (content or {}).items()}
+        elif name == SEED:
+            flat[name] = content
+    return flat
+
+
+def _plain(parser: ArgumentParser, config: Namespace | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as YAML keeps it: lists, texts and numbers."""
+    if not isinstance(config, Namespace):
+        return dict(config)
+    text = parser.dump(config, skip_unset=False, skip_validation=True)
+    plain: dict[str, Any] = yaml.safe_load(text)
+    return plain
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+        if content is not None and not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = "it is missing" if isinstance(error, FileNotFoundError) else error
+        raise ValueError(f"{file} cannot be read ({why}): put it right, or take its run out of the folder") from error
+    return content or {}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two values mean the same to a configuration: numbers may be text."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if a == b or a is None or b is None:
+        return bool(a == b)
+    try:
+        return float(a) == float(b)
+    except (TypeError, ValueError):
+        return str(a) == str(b)
