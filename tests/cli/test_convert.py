@@ -137,7 +137,7 @@ def test_wrong_input_is_one_line(clip: Path, capsys: pytest.CaptureFixture[str])
     there.write_bytes(b"precious")
     out = clip.with_name("out.mp4")
     for args, message in (
-        ((clip, there, "--model", "hable"), "is there already"),
+        ((clip, there, "--model", "hable"), "there.mp4 exists already: --overwrite replaces it"),
         ((clip, out, "--model", "hdcfm"), "needs weights"),
         ((clip, out, "--model", "hdrnet"), "unknown network 'hdrnet'"),
         ((clip, out, "--model", "hable", "--checkpoint", there), "takes no checkpoint"),

@@ -7,11 +7,12 @@ not. These controls are constant over a clip: they cannot flicker.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitm.baselines.analytic import DIFFUSE_WHITE_NITS, Gain
 from vitm.color import (
@@ -22,10 +23,15 @@ from vitm.color import (
     pq_inverse_eotf,
     rgb2020_to_ictcp,
 )
+from vitm.conversion.stream import convert_clip
 from vitm.ops.tiling import map_rows
+from vitm.video import FrameReader
+
+DiffuseWhite = float | Literal["auto", "keep"]
 
 _KNEE = 0.95  # of the peak's PQ code: highlights roll off from here
 _MIDTONES = 0.05, 0.5  # of SDR white, in light: neither noise nor compressed highlights
+_SAMPLES = 12  # frames that the automatic level is measured on
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,75 @@ class LevelControl:
             scale = hdr_pq.new_tensor([1.0, self.saturation, self.saturation]).view(3, 1, 1)
             hdr_pq = pq_inverse_eotf(ictcp_to_rgb2020(scale * rgb2020_to_ictcp(pq_eotf(hdr_pq))))
         return hdr_pq if self.peak_nits is None else _roll_off(hdr_pq, self.peak_nits)
+
+
+@dataclass(frozen=True)
+class Level:
+    """The level of one conversion.
+
+    Attributes:
+        control: the controls, constant over the clip.
+        midtone_white: the luminance of white at which plain SDR would put mid-tones where the model puts them, cd/m2;
+            None where it was not measured, or the clip has no mid-tones.
+    """
+
+    control: LevelControl
+    midtone_white: float | None = None
+
+    def __str__(self) -> str:
+        control = self.control
+        words = [f"gain {control.gain:.3f}"]
+        if self.midtone_white is not None:
+            words.append(f"the model places diffuse white at about {self.midtone_white:.0f} cd/m2")
+        if control.strength != 1:
+            words.append(f"strength {control.strength:g}")
+        if control.saturation != 1:
+            words.append(f"saturation {control.saturation:g}")
+        if control.peak_nits is not None:
+            words.append(f"peak {control.peak_nits:g} cd/m2")
+        return "level: " + ", ".join(words)
+
+
+def choose_level(
+    network: nn.Module, reader: FrameReader, control: LevelControl, diffuse_white: DiffuseWhite, states_level: bool
+) -> Level:
+    """Choose the gain of a conversion, where it must be measured on twelve frames of the clip.
+
+    Args:
+        network: network of `convert_clip`.
+        reader: the clip.
+        control: the other controls.
+        diffuse_white: cd/m2 at which white is put; "keep" for where the model puts it; "auto" for where the model puts
+            it, but at 203 to 406 cd/m2.
+        states_level: whether the model states its level itself, as analytic operators do: "auto" then keeps it.
+
+    Raises:
+        ValueError: `diffuse_white` is neither a luminance nor one of the two words.
+    """
+    if isinstance(diffuse_white, str):
+        if diffuse_white not in ("auto", "keep"):
+            raise ValueError(f"diffuse_white={diffuse_white!r}: expected cd/m2, 'auto' or 'keep'")
+    else:
+        control = replace(control, white_nits=float(diffuse_white))
+    if diffuse_white == "keep" or (diffuse_white == "auto" and states_level):
+        return Level(control)
+    white = midtone_white(_samples(network, reader))
+    if white is None:
+        return Level(control)
+    wanted = usual_white(white) if diffuse_white == "auto" else control.white_nits
+    return Level(replace(control, gain=wanted / white), white)
+
+
+def _samples(network: nn.Module, reader: FrameReader) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give (hdr_pq, sdr) of small frames spread over the clip: a level needs no details."""
+    indices = {(2 * i + 1) * len(reader) // (2 * _SAMPLES) for i in range(_SAMPLES)}
+    for frame in reader.read(sorted(indices)):
+        sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
+        factor = min(1.0, 540 / min(sdr.shape[1:]))
+        if factor < 1:
+            sdr = nn.functional.interpolate(sdr[None], scale_factor=factor, mode="area")[0]
+        for hdr_pq in convert_clip(network, [sdr]):
+            yield hdr_pq, sdr
 
 
 def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an unfinished conversion was asked to do."""
+"""An interrupted conversion: what it was asked to do, and how far it came."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vitm.conversion.level import LevelControl
+from vitm.conversion.level import Level, LevelControl
 from vitm.files import replace_when_whole
 
 
-class Job:
-    """Kept beside the work of an unfinished conversion: it goes on with the same options only.
+class UnfinishedConversion:
+    """The file beside unfinished work that lets a conversion go on with the same options, and with no others.
 
     Args:
         work: folder of unfinished work.
-        identity: what must be the same.
-        anew: whether the work of another job is thrown away.
+        identity: options, input and weights that must be the same.
+        anew: whether the work of another conversion is thrown away.
 
     Attributes:
-        level: what `begin` was given in the interrupted run; None if there is none.
-        damaged: number and time of the frames that were repeated, those of interrupted runs too.
+        level: the level that the interrupted conversion chose; None if there is none.
+        damaged: number and time of the frames that were repeated, in interrupted runs too.
 
     Raises:
-        ValueError: the work there is another job's.
+        ValueError: the folder holds the work of another conversion.
     """
 
     def __init__(self, work: Path, identity: dict[str, Any], anew: bool) -> None:
         self._path, self._identity = work / "job.json", json.loads(json.dumps(identity, default=str))
-        self.level: tuple[LevelControl, float | None] | None = None
+        self.level: Level | None = None
         self.damaged: list[tuple[int, float]] = []
         if not ((work / "settings.json").is_file() and self._path.is_file()):  # no frame was finished
             shutil.rmtree(work, ignore_errors=True)
@@ -41,33 +41,38 @@ class Job:
         if changed and not anew:
             raise ValueError(
                 f"{work} holds an interrupted conversion with another {', '.join(changed)}: "
-                "give the same options to go on with it, or --overwrite to begin anew"
+                "give the same options to go on with it, or overwrite=True to begin anew"
             )
         if changed:
             shutil.rmtree(work)
             return
-        self.level = LevelControl(**before["level"]), before["midtone_white"]
-        self.damaged = [(index, at) for index, at in before["damaged"]]
+        self.level = Level(LevelControl(**before["level"]), before["midtone_white"])
+        self.damaged = [(index, seconds) for index, seconds in before["damaged"]]
 
-    def begin(self, level: LevelControl, found: float | None) -> None:
-        """Keep the identity, the level controls and the white that the model's own mid-tones tell, until `end`."""
-        self.level = level, found
+    def begin(self, level: Level) -> None:
+        """Keep the identity and the level until `end`."""
+        self.level = level
         self._save()
 
     def note(self, damaged: list[tuple[int, Fraction | None]]) -> None:
         """Keep which frames were repeated."""
         known = {index for index, _ in self.damaged}
-        if new := [(index, float(at or 0)) for index, at in damaged if index not in known]:
+        if new := [(index, float(seconds or 0)) for index, seconds in damaged if index not in known]:
             self.damaged += new
             self._save()
 
     def end(self) -> None:
-        """The output is there."""
+        """Remove the file and its folder after success."""
         self._path.unlink()
         self._path.parent.rmdir()
 
     def _save(self) -> None:
         assert self.level is not None
-        content = {"identity": self._identity, "level": asdict(self.level[0]), "midtone_white": self.level[1]}
+        content = {
+            "identity": self._identity,
+            "level": asdict(self.level.control),
+            "midtone_white": self.level.midtone_white,
+            "damaged": self.damaged,
+        }
         with replace_when_whole(self._path) as part:
-            part.write_text(json.dumps({**content, "damaged": self.damaged}))
+            part.write_text(json.dumps(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from fractions import Fraction
 from os import PathLike
 from typing import Any
@@ -41,6 +42,15 @@ def output_grid(codec: str) -> tuple[int, int]:
         ValueError: for an unknown kind.
     """
     return (1, 1) if codec in FRAME_KINDS else pixel_layout(find_codec(codec).pixel_format).subsampling
+
+
+def has_mastering(codec: str) -> bool:
+    """Return whether a kind of output takes ST 2086 metadata, as the option `mastering`.
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+    return codec not in FRAME_KINDS and any(field.name == "mastering" for field in fields(find_codec(codec)))
 
 
 def open_writer(

@@ -1,0 +1,433 @@
+"""The one converter: an SDR video or folder of frames to HDR, file to file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitm.checkpoints import CheckpointError, read_checkpoint
+from vitm.color import METHODS
+from vitm.console import console
+from vitm.console import progress as progress_display
+from vitm.conversion.level import DiffuseWhite, Level, LevelControl, choose_level
+from vitm.conversion.preview import write_previews
+from vitm.conversion.resume import UnfinishedConversion
+from vitm.conversion.stream import SpillingNetwork, context, convert_clip, network_device
+from vitm.files import digest, replace_when_whole
+from vitm.video import BT2020_1000_NITS, FrameReader, StreamInfo, StreamWarning, Writer, open_writer
+from vitm.video.cuts import CutDetector
+from vitm.video.read.ahead import read_ahead
+from vitm.video.read.frames import list_frames
+from vitm.video.read.reader import OnError
+from vitm.video.tags import Assume
+from vitm.video.write.frame_folder import FRAME_KINDS
+from vitm.video.write.outputs import has_mastering, output_grid, output_role
+from vitm.zoo import load_network
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DamagedFrame:
+    """A frame of the source that could not be decoded, in place of which the one before it was repeated.
+
+    Attributes:
+        frame: its number, from 0.
+        seconds: its time.
+    """
+
+    frame: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """How an output was made.
+
+    Attributes:
+        source: the SDR video or folder of frames.
+        output: the HDR video or folder of frames.
+        frames_folder: folder of the same frames as 16-bit PNG; None if there is none.
+        previews: a picture and a video to look at on an SDR screen; None if there are none.
+        codec: kind of output, as "hevc".
+        model: name of the network or operator.
+        checkpoint: file of its weights; None for analytic operators and networks given as objects.
+        checkpoint_sha256: SHA-256 of that file.
+        level: the level of the conversion.
+        diffuse_white: the level that was asked for: cd/m2, "auto" or "keep".
+        frames: number of frames of the output.
+        resumed_after: number of frames that an interrupted conversion had finished.
+        max_cll: MaxCLL in cd/m2 (CTA-861.3).
+        max_fall: MaxFALL in cd/m2.
+        damaged: the frames that were repeated.
+        dropped: what of the source did not go along, in words.
+        seconds: wall time.
+        device: where the network ran.
+    """
+
+    source: Path
+    output: Path
+    frames_folder: Path | None
+    previews: tuple[Path, Path] | None
+    codec: str
+    model: str
+    checkpoint: Path | None
+    checkpoint_sha256: str | None
+    level: Level
+    diffuse_white: DiffuseWhite
+    frames: int
+    resumed_after: int
+    max_cll: float
+    max_fall: float
+    damaged: tuple[DamagedFrame, ...]
+    dropped: tuple[str, ...]
+    seconds: float
+    device: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is written to OUT.json: numbers, words, lists and dictionaries."""
+        return {
+            "input": str(self.source),
+            "output": str(self.output),
+            "frames_folder": None if self.frames_folder is None else str(self.frames_folder),
+            "previews": [str(path) for path in self.previews or ()],
+            "codec": self.codec,
+            "model": self.model,
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "level": {
+                **asdict(self.level.control),
+                "diffuse_white": self.diffuse_white,
+                "midtone_white_of_the_model": self.level.midtone_white,
+            },
+            "frames": self.frames,
+            "max_cll": round(self.max_cll, 1),
+            "max_fall": round(self.max_fall, 1),
+            "damaged_frames": [asdict(damaged) for damaged in self.damaged],
+            "dropped": list(self.dropped),
+            "seconds": round(self.seconds, 1),
+            "device": self.device,
+            "vitm": version("vitm"),
+            "torch": torch.__version__,
+        }
+
+
+def convert(
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    model: str | nn.Module | None = None,
+    *,
+    checkpoint: str | PathLike[str] | None = None,
+    flow_weights: str | PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    codec: str | None = None,
+    frames_folder: str | PathLike[str] | None = None,
+    diffuse_white: DiffuseWhite = "auto",
+    peak_nits: float | None = None,
+    strength: float = 1.0,
+    saturation: float = 1.0,
+    crf: float | None = None,
+    preset: str | int | None = None,
+    lossless: bool | None = None,
+    preview: bool = False,
+    assume: Assume | None = None,
+    fps: Fraction | int | None = None,
+    on_error: OnError = "stop",
+    segment_frames: int = 120,
+    overwrite: bool = False,
+    progress: bool | ProgressCallback = True,
+) -> ConversionReport:
+    """Convert an SDR video, or a folder of SDR frames, to HDR.
+
+    The output appears when it is whole. After an interruption, the same call goes on where it stopped: finished frames
+    are kept in a folder beside the output. `OUTPUT.json` says how the output was made.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from vitm.conversion import convert
+        >>> from vitm.video import write_image
+        >>> with TemporaryDirectory() as folder:
+        ...     clip = Path(folder, "clip")
+        ...     clip.mkdir()
+        ...     for i in range(2):
+        ...         write_image(clip / f"{i}.png", np.full((32, 64, 3), 0.5, np.float32), bits=8)
+        ...     report = convert(clip, Path(folder, "clip_hdr.mp4"), "bt2446c", fps=24, progress=False)
+        >>> report.frames, report.codec
+        (2, 'hevc')
+
+    Args:
+        source: SDR video (BT.709), or folder of 8- or 16-bit frames.
+        output: path of the video (.mp4, .mkv, .mov), or of a folder of frames.
+        model: name of a network of `vitm.zoo` or of an analytic operator of `vitm.color.METHODS`; or a network of your
+            own, sdr (1, 3, H, W) -> hdr_pq of the same shape, which is set to eval mode; None: the network that
+            `checkpoint` names.
+        checkpoint: weights: a checkpoint of a run, or a published file. Analytic operators and networks that are given
+            as objects take none.
+        flow_weights: weights of the network's optical flow, where it needs some.
+        device: where the network runs; None for the first GPU, or the CPU if there is none. A network that is given as
+            an object stays where it is.
+        codec: kind of output, see `vitm.video.open_writer`, or the import path of a `Codec`; None for "hevc" (HDR10)
+            for videos, "png" for folders.
+        frames_folder: folder that receives the same frames as 16-bit PNG of PQ codes, besides the output.
+        diffuse_white: cd/m2 at which diffuse white is put, by the clip's mid-tones; "keep": where the model puts it;
+            "auto": where the model puts it, but within 203 to 406 cd/m2.
+        peak_nits: luminance in cd/m2 below which highlights are rolled off.
+        strength: 0 for plain SDR in HDR, 1 for the model, anything between for a blend.
+        saturation: factor on chroma.
+        crf: quality of hevc, hlg and av1: lower is better.
+        preset: speed of the encoder, in its own words.
+        lossless: whether the encoder keeps 10-bit codes exactly.
+        preview: whether to write a tone-mapped side-by-side of source and output too, as PNG and MP4.
+        assume: what the colour tags are that the source lacks.
+        fps: frame rate of a folder of frames; 24 if None.
+        on_error: "stop" at a damaged frame, or "repeat" the one before it.
+        segment_frames: number of frames that are finished together, from which an interrupted conversion goes on.
+        overwrite: whether an output that is there is replaced, and the work of another conversion thrown away.
+        progress: whether to show a progress bar; or a function that is called with the number of finished frames and
+            the number of all.
+
+    Raises:
+        FileNotFoundError: the source, a file of weights or the output's folder does not exist.
+        ValueError: an argument is out of range, or the output is there already.
+        CheckpointError: the weights are damaged, or another network's.
+        VideoTagError: a colour tag is missing, or the source is not SDR.
+        VideoDecodeError: the source is damaged.
+        WriteError: the output cannot be written.
+    """
+    # check: everything that can be known before any work
+    source, output = Path(source), Path(output)
+    folder = None if frames_folder is None else Path(frames_folder)
+    checkpoint = None if checkpoint is None else Path(checkpoint)
+    codec = codec or ("hevc" if output.suffix else "png")
+    _check_places(source, [output] if folder is None else [output, folder], overwrite)
+    control = LevelControl(peak_nits=peak_nits, strength=strength, saturation=saturation)
+    role = output_role(codec)
+    name, network = _network(model, checkpoint, flow_weights, device)
+
+    # open
+    rate: dict[str, Any] = {"fps": fps} if fps is not None or not source.is_dir() else {"fps": Fraction(24)}
+    reader = FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate)
+    encoder = {"crf": crf, "preset": preset, "lossless": lossless}
+    controls = {"diffuse_white": diffuse_white, "peak_nits": peak_nits, "strength": strength, "saturation": saturation}
+    reading = {"assume": assume, "fps": fps, "on_error": on_error}
+    work = output.with_name(f".{output.name}.vitm")
+    weights = {"checkpoint": None if checkpoint is None else digest(checkpoint)}
+    if isinstance(model, nn.Module):
+        weights["network"] = _state_digest(model)
+    identity = {"model": name, "codec": codec, **weights, **controls, **encoder, **reading}
+    unfinished = UnfinishedConversion(work, {**identity, **_source_identity(source)}, overwrite)
+
+    # level
+    level = unfinished.level or choose_level(network, reader, control, diffuse_white, name in METHODS)
+
+    # convert and write
+    started = time.monotonic()
+    with _writers(output, folder, work, codec, reader.info, level, segment_frames, encoder) as writers, reader:
+        unfinished.begin(level)
+        _keep_scenes_in(work, network)
+        done = min(writer.finished_frames for writer in writers)
+        with _shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
+            try:
+                for number, (hdr_pq, pts) in enumerate(_converted(network, level.control, reader, done), start=done):
+                    unfinished.note(reader.damaged)
+                    for writer in writers:
+                        if number >= writer.finished_frames:
+                            writer.write(_padded(hdr_pq, writer), pts)
+                    advance(number + 1)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
+    unfinished.end()
+
+    # report
+    writer = writers[0]
+    report = ConversionReport(
+        source=source,
+        output=output,
+        frames_folder=folder,
+        previews=_preview_paths(output) if preview else None,
+        codec=codec,
+        model=name,
+        checkpoint=checkpoint,
+        checkpoint_sha256=weights["checkpoint"],
+        level=level,
+        diffuse_white=diffuse_white,
+        frames=writer.n_frames,
+        resumed_after=done,
+        max_cll=writer.max_cll,
+        max_fall=writer.max_fall,
+        damaged=tuple(DamagedFrame(index, seconds) for index, seconds in unfinished.damaged),
+        dropped=tuple(writer.dropped),
+        seconds=time.monotonic() - started,
+        device=str(network_device(network)),
+    )
+    with replace_when_whole(output.with_name(f"{output.name}.json")) as part:
+        part.write_text(json.dumps(report.to_dict(), indent=2, default=str))
+    if report.previews:
+        result_rate = rate if codec in FRAME_KINDS else {}
+        with (
+            FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate) as sdr,
+            FrameReader(output, expect=role, **result_rate) as hdr,
+        ):
+            write_previews(sdr, hdr, *report.previews, sdr.info.fps or Fraction(24))
+    return report
+
+
+def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
+    """Raise if an output would replace the source, or something else without `overwrite`."""
+    for output in outputs:
+        here, there = source.resolve(), output.resolve()
+        if here == there or there in here.parents:
+            raise ValueError(f"{output} would replace {source}: choose another name")
+        if there.exists() and not overwrite:
+            raise ValueError(f"{output} exists already: overwrite=True replaces it")
+        if not there.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {there.parent}: create it first")
+
+
+def _network(
+    model: str | nn.Module | None,
+    checkpoint: Path | None,
+    flow_weights: str | PathLike[str] | None,
+    device: str | torch.device | None,
+) -> tuple[str, nn.Module]:
+    """Return the name of a network, and the network in eval mode on its device."""
+    if isinstance(model, nn.Module):
+        if checkpoint is not None or flow_weights is not None:
+            raise ValueError("a network given as an object has its weights: give no checkpoint and no flow_weights")
+        return type(model).__name__, (model if device is None else model.to(device)).eval()
+    if model is None:
+        if checkpoint is None:
+            raise ValueError("give model=NAME, or checkpoint=FILE of a run, which names its network")
+        facts = read_checkpoint(checkpoint).get("vitm")
+        if facts is None:
+            raise CheckpointError(f"{checkpoint} is no checkpoint of a run and names no network: give model=NAME too")
+        model = str(facts["network"])
+    network = load_network(model, checkpoint, None if flow_weights is None else Path(flow_weights))
+    if model not in METHODS and checkpoint is None:
+        raise ValueError(f"{model} needs weights: give checkpoint=FILE (models without weights: {', '.join(METHODS)})")
+    return model, network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _source_identity(source: Path) -> dict[str, str]:
+    stats = [file.stat() for file in (list_frames(source) if source.is_dir() else [source])]
+    facts = f"{source.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
+    return {"version": version("vitm"), "input": facts}
+
+
+def _state_digest(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's parameters and buffers."""
+    sha = hashlib.sha256()
+    for key, value in network.state_dict().items():
+        sha.update(key.encode())
+        sha.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+@contextmanager
+def _writers(
+    output: Path,
+    folder: Path | None,
+    work: Path,
+    codec: str,
+    info: StreamInfo,
+    level: Level,
+    segment_frames: int,
+    encoder: dict[str, Any],
+) -> Iterator[list[Writer]]:
+    """Give the writer of the output, and that of the folder of frames if one is wanted."""
+    options = {key: value for key, value in encoder.items() if value is not None}
+    fps = info.fps or 24
+    if codec not in FRAME_KINDS:
+        options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
+        options |= {"streams_from": info.path if info.kind == "video" else None}
+        if level.control.peak_nits is not None and has_mastering(codec):
+            options["mastering"] = replace(BT2020_1000_NITS, max_nits=level.control.peak_nits)
+    width, height = (size + -size % block for size, block in zip((info.width, info.height), output_grid(codec), strict=True))
+    with warnings.catch_warnings(), ExitStack() as stack:
+        warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
+        writers = [stack.enter_context(open_writer(output, width, height, fps, codec, work_dir=work, **options))]
+        if folder is not None:
+            frames = open_writer(folder, info.width, info.height, fps, "png", work_dir=work / "png")
+            writers.append(stack.enter_context(frames))
+        yield writers
+
+
+def _keep_scenes_in(work: Path, network: nn.Module) -> None:
+    """Let what a network keeps of a scene on disk lie in the folder of unfinished work, and clear what was left."""
+    if isinstance(network, SpillingNetwork):
+        for left_over in work.glob("vitm-*"):
+            shutil.rmtree(left_over)
+        network.folder = work
+
+
+@contextmanager
+def _shown(
+    progress: bool | ProgressCallback, title: str, model: str, done: int, total: int
+) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows the number of finished frames."""
+    if not isinstance(progress, bool):
+        callback = progress
+        yield lambda finished: callback(finished, total)
+        return
+    screen = console()
+    if progress:
+        screen.print(title, soft_wrap=True, highlight=False, markup=False)
+        if done:
+            screen.print(f"Going on after {done} frames of an interrupted run.")
+    with progress_display(screen, shown=progress) as display:
+        task = display.add_task(model, total=total, completed=done)
+        yield lambda finished: display.update(task, completed=finished)
+
+
+def _converted(
+    network: nn.Module, level: LevelControl, reader: FrameReader, done: int
+) -> Iterator[tuple[Tensor, Fraction | None]]:
+    """Give each frame from number `done` on, with its time. Reading, the network and the caller's writing overlap."""
+    first = max(0, done - context(network))
+    waiting: deque[tuple[Tensor | None, int, Fraction | None]] = deque()
+    blends = level.strength != 1  # only then is the input needed beside the result, which may come a scene later
+    detector = CutDetector()
+
+    def sdr_frames() -> Iterator[Tensor]:
+        for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
+            sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
+            waiting.append((sdr if blends else None, frame.index, frame.pts_seconds))
+            yield sdr
+
+    def outputs() -> Iterator[tuple[Tensor, Fraction | None]]:
+        for hdr_pq in convert_clip(network, sdr_frames(), lambda sdr: detector(sdr.permute(1, 2, 0).numpy())):
+            sdr, index, pts_seconds = waiting.popleft()
+            if index >= done:
+                with torch.inference_mode():
+                    yield level(hdr_pq, hdr_pq if sdr is None else sdr), pts_seconds
+
+    return read_ahead(outputs(), depth=1)
+
+
+def _padded(hdr_pq: Tensor, writer: Writer) -> Tensor:
+    """Repeat the last row and column where the output's are one more: subsampled chroma needs even sizes."""
+    right, bottom = writer.width - hdr_pq.shape[-1], writer.height - hdr_pq.shape[-2]
+    if not (right or bottom):
+        return hdr_pq
+    return nn.functional.pad(hdr_pq[None], (0, right, 0, bottom), mode="replicate")[0]
+
+
+def _preview_paths(output: Path) -> tuple[Path, Path]:
+    return output.with_name(f"{output.stem}_preview.png"), output.with_name(f"{output.stem}_preview.mp4")
