@@ -359,7 +359,9 @@ def _writers(
         options |= {"streams_from": info.path if info.kind == "video" else None}
         if level.control.peak_nits is not None and has_mastering(codec):
             options["mastering"] = replace(BT2020_1000_NITS, max_nits=level.control.peak_nits)
-    width, height = (size + -size % block for size, block in zip((info.width, info.height), output_grid(codec), strict=True))
+    width, height = (
+        size + -size % block for size, block in zip((info.width, info.height), output_grid(codec), strict=True)
+    )
     with warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
         writers = [stack.enter_context(open_writer(output, width, height, fps, codec, work_dir=work, **options))]
