@@ -6,8 +6,10 @@ import base64
 import csv
 import html
 import json
+import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +19,9 @@ import numpy as np
 import pytest
 import yaml
 
-from vitm.runs.curves import svg, ticks
-from vitm.runs.report import main, read_run
+from vitm.runs.curves import LINE, curves_svg, ticks
+from vitm.runs.record import read_record
+from vitm.runs.report import main
 from vitm.runs.run import main as run_main
 
 VALUES = {"psnr": 31.23456, "ssim": 0.987654, "mse_mabd": 0.0000123}
@@ -110,7 +113,7 @@ def test_a_page_holds_all_numbers_and_loads_nothing(make, tmp_path):
     page, text = report(tmp_path, make(), make(name="second", values=other, lr=1e-3))
     for shown in ("31.2346", "0.9877", "1.23e-05", "32.2346", "1.9877", "1.0000", "37.2804", "0.9811", "28.3455"):
         assert shown in page.text
-    assert "-6.0458" in page.text  # ours - paper
+    assert "A - paper-6.0458" in page.text
     assert "9.9622" not in page.text  # measured otherwise
     assert "delta_e_itp of the paper is left out: it was measured otherwise (on other frames)" in page.text
     for word in (
@@ -184,7 +187,7 @@ def test_unfinished_runs_are_shown_as_such(make, tmp_path):
     assert "trained, not measured" in page.text
     page, _ = report(tmp_path, make(name="on demo data", tag="demo"))
     assert "Numbers on demo data do not compare" in page.text
-    assert "ours - paper" not in page.text
+    assert "A - paper" not in page.text
 
 
 @pytest.mark.parametrize(
@@ -227,28 +230,66 @@ def test_folders_without_a_run_are_left_out_of_several(make, tmp_path, capsys):
     assert not (tmp_path / "none.html").exists()
 
 
+def lines(svg, style):
+    """The points of each line in the colour of a style, from the left."""
+    paths = [path for path in Page(svg).all("path") if f"stroke: var(--{style})" in path["style"]]
+    points = [[tuple(map(float, point.split())) for point in re.split("[ML]", path["d"])[1:]] for path in paths]
+    return [line for line in points if len(set(line)) > 1]
+
+
 def test_curves_show_the_values_at_their_places():
-    page = Page(svg("loss", {"A": [(0, 10.0), (50, 5.0), (100, 0.0)], "B": [(100, float("nan"))]}, {"A": 1, "B": 2}))
-    (line,) = page.all("polyline")
-    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in line["points"].split())
+    svg = curves_svg("loss", {"A": [(0, 10.0), (50, 5.0), (100, 0.0)], "B": [(100, float("nan"))]}, {"A": 1, "B": 2})
+    (((x0, y0), (x1, y1), (x2, y2)),) = lines(svg, "s1")
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.11)
     assert y1 - y0 == pytest.approx(y2 - y1, abs=0.11)
     assert x0 < x2
     assert y0 < y2  # downwards
-    assert line["class"] == "s1"
-    assert "A, step 50: 5" in page.text
-    assert svg("loss", {"A": [(0, float("inf"))]}, {"A": 0}) == ""
+    assert not lines(svg, "s2")
+    assert "A, step 50: 5" in Page(svg).text
+    assert curves_svg("loss", {"A": [(0, float("inf"))]}, {"A": 0}) == ""
 
 
 def test_a_curve_over_decades_is_logarithmic_and_long_ones_are_averaged():
     curve = [(step, 10.0 ** (-step / 250)) for step in range(1000)]
-    (line,) = Page(svg("loss", {"A": curve}, {"A": 0})).all("polyline")
-    points = [tuple(map(float, point.split(","))) for point in line["points"].split()]
+    (points,) = lines(curves_svg("loss", {"A": curve}, {"A": 0}), "s0")
     assert len(points) <= 240
     slopes = np.diff([y for _, y in points]) / np.diff([x for x, _ in points])
     assert np.ptp(slopes[:-1]) < 0.2 * abs(slopes.mean())
-    (flat,) = Page(svg("lr", {"A": curve}, {"A": 0}, log=False)).all("polyline")
-    assert flat["points"] != line["points"]
+    (flat,) = lines(curves_svg("lr", {"A": curve}, {"A": 0}, log=False), "s0")
+    assert flat != points
+
+
+def test_the_same_curves_are_the_same_text_without_identifiers():
+    curves = {"A": [(0, 1.0), (1, 2.0)], "$<&'\"B$": [(0, 2.0), (1, 1.0)]}
+    svg = curves_svg("a < b", curves, {"A": 0, "$<&'\"B$": 9})
+    assert svg == curves_svg("a < b", curves, {"A": 0, "$<&'\"B$": 9})
+    assert " id=" not in svg
+    assert "$<&'\"B$, step 0: 2" in Page(svg).text
+
+
+@pytest.mark.parametrize("ends", [(1, 1, 1, 1), (1, 1.04, 1.08, 1.12, 1.16, 1.2), (1, 2, 3), (1, 1.01, 5), range(9)])
+def test_labels_stay_at_the_ends_of_their_lines_and_apart(ends):
+    """A name is no further from its line than a label is high, and labels do not overlap."""
+    names = [chr(ord("A") + i) for i in range(len(ends))]
+    svg = curves_svg(
+        "loss", {n: [(0, 0.0), (9, end)] for n, end in zip(names, ends, strict=True)}, dict.fromkeys(names, 0)
+    )
+    labels = re.findall(r'font-weight: 700[^>]* x="([\d.]+)" y="([\d.]+)">([A-Z]|\+\d)', svg)
+    heights = {name: float(y) - 4 for _, y, name in labels}
+    at_ends = dict(zip(names, [line[-1] for line in lines(svg, "s0")], strict=True))
+    assert set(names) - set(heights) == set() or "+" in "".join(heights)
+    assert all(abs(heights[n] - at_ends[n][1]) <= LINE for n in names if n in heights)
+    rows = sorted(set(heights.values()))
+    assert all(b - a >= LINE - 0.2 for a, b in pairwise(rows))
+    places = [(x, y) for x, y, _ in labels]
+    assert len(set(places)) == len(places)
+
+
+def test_matplotlib_is_named_where_it_is_missing(make, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main([str(make()), "--output", str(tmp_path / "report.html")]) == 2
+    assert "pip install 'vitm[plots]'" in capsys.readouterr().out
+    assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.0146, 0.0154), (26, 29.7), (-3, 1e6), (5, 5), (0, 0)])
@@ -260,11 +301,37 @@ def test_ticks_are_few_and_enclose_the_values(low, high):
     assert np.allclose(np.diff(found), found[1] - found[0])
 
 
+def test_operators_stand_once_below_the_runs_that_share_their_frames(make, tmp_path):
+    other = {"hable": {"psnr": 27.5}}
+    page, _ = report(tmp_path, make(), make(name="second"))
+    assert page.text.count("hable28.3455") == 1
+    page, _ = report(tmp_path, make(name="third"), make(name="fourth", baselines=other))
+    assert "A hable28.3455" in page.text
+    assert "B hable27.5000" in page.text
+
+
+def test_papers_are_compared_within_themselves(make, tmp_path):
+    """Runs of another paper have a part of their own, and options that only one network has are no difference."""
+    first, second = make("kpn_mfi"), make("hdcfm", lr=1e-3)
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    config["model"]["classes"] = 7
+    (second / "config.yaml").write_text(yaml.safe_dump(config))
+    page, _ = report(tmp_path, first, second)
+    assert "What differs" not in page.text
+    third = make("kpn_mfi", name="third", lr=2e-3)
+    (third / "config.yaml").write_text(yaml.safe_dump(config | {"seed_everything": 4}))
+    page, _ = report(tmp_path, first, third, second)
+    start = page.text.index("What differs")
+    end = page.text.index("Results", start)
+    assert "seed_everything34" in page.text[start:end]
+    assert "classes" not in page.text[start:end]
+
+
 @pytest.mark.slow
 def test_a_real_run_is_read(tiny, tmp_path):
     assert run_main(["kpn_mfi", *tiny, "--trainer.max_steps", "2", "--model.test_metrics", "[psnr, mabd]"]) == 0
     (folder,) = (tmp_path / "runs/kpn_mfi").glob("*/")
-    run = read_run(folder, "A")
+    run = read_record(folder, "A")
     assert len(run.curves["train/loss"]) == 2
     assert run.state == "finished"
     page, _ = report(tmp_path, folder)
