@@ -24,7 +24,7 @@ class Codec(ABC):
         role: what its signal is: "hdr10" (PQ) or "hlg".
         fourcc: its name in MP4 and MOV.
         suffixes: the containers that hold it.
-        part_suffix: the container of intermediate files.
+        part_suffix: the container of intermediate files, .mp4 or .mov.
         min_size: the smallest width and height.
     """
 

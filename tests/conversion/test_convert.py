@@ -1,0 +1,156 @@
+"""The converter as a library function."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vitm.conversion
+from vitm.cli import main
+from vitm.color import METHODS, inverse_tone_map
+from vitm.conversion import convert
+from vitm.papers.kpn_mfi import KPNMFI
+from vitm.video import FrameReader, read_image, write_image
+from vitm.video.write.outputs import list_outputs
+from vitm.zoo import NETWORKS
+
+NOISE = np.random.default_rng(0).random((66, 140, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Six frames of 97 x 65: an odd size."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for i in range(6):
+        write_image(folder / f"{i}.png", NOISE[:65, i : 97 + i], bits=8)
+    return folder
+
+
+def test_the_command_writes_the_same_bytes(clip: Path) -> None:
+    report = convert(clip, clip.with_name("a.mp4"), "bt2446a", fps=25, progress=False)
+    assert main(["convert", str(clip), str(clip.with_name("b.mp4")), "--model", "bt2446a", "--fps", "25"]) == 0
+    assert clip.with_name("a.mp4").read_bytes() == clip.with_name("b.mp4").read_bytes()
+    written = json.loads(clip.with_name("a.mp4.json").read_text())
+    assert written == json.loads(json.dumps(report.to_dict()))
+    assert (report.frames, report.resumed_after, report.codec, report.model) == (6, 0, "hevc", "bt2446a")
+
+
+def test_frames_beside_the_video_are_of_the_picture_s_size_and_exact(clip: Path) -> None:
+    report = convert(clip, clip.with_name("a.mp4"), "hable", frames_folder=clip.with_name("frames"), progress=False)
+    assert report.frames_folder == clip.with_name("frames")
+    files = sorted(clip.with_name("frames").iterdir())
+    assert [f.name for f in files] == [f"{i:06d}.png" for i in range(6)]
+    sdr = torch.from_numpy(next(iter(FrameReader(clip, expect="sdr"))).rgb).permute(2, 0, 1)
+    expected = inverse_tone_map(sdr, method="hable").clamp(0, 1).permute(1, 2, 0).numpy()
+    assert np.abs(read_image(files[0]) / 65535 - expected).max() < 0.51 / 65535
+    assert sorted(p.name for p in clip.parent.iterdir()) == ["a.mp4", "a.mp4.json", "clip", "frames"]
+
+
+def test_frames_beside_a_video_go_on_after_an_interruption(clip: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    places = clip, clip.with_name("a.mp4"), "hable"
+    options = {"frames_folder": clip.with_name("frames"), "segment_frames": 2}
+    with pytest.raises(KeyboardInterrupt):
+        convert(*places, **options, progress=stop)
+    assert not clip.with_name("a.mp4").exists()
+    assert not clip.with_name("frames").exists()
+    steps: list[tuple[int, int]] = []
+    report = convert(*places, **options, progress=lambda done, total: steps.append((done, total)))
+    assert report.resumed_after == 4
+    assert steps == [(5, 6), (6, 6)]
+    whole = convert(clip, clip.with_name("b.mp4"), "hable", frames_folder=clip.with_name("whole"), progress=False)
+    assert report.frames == whole.frames == 6
+    for a, b in zip(*(sorted(clip.with_name(name).iterdir()) for name in ("frames", "whole")), strict=True):
+        assert a.read_bytes() == b.read_bytes()
+    assert not clip.with_name(".a.mp4.vitm").exists()
+
+
+class Brighter(nn.Module):
+    """A network of somebody's own: PQ codes are SDR codes times a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        return sdr * self.weight
+
+
+def test_a_network_may_be_an_object(clip: Path) -> None:
+    network = Brighter()
+    report = convert(clip, clip.with_name("out"), network, diffuse_white="keep", progress=False)
+    assert (report.model, report.checkpoint) == ("Brighter", None)
+    expected = read_image(clip / "0.png") / 255 * 0.5
+    assert np.abs(read_image(clip.with_name("out") / "000000.png") / 65535 - expected).max() < 1e-5
+    with pytest.raises(ValueError, match="has its weights"):
+        convert(clip, clip.with_name("other"), network, checkpoint="w.ckpt")
+
+
+def test_unfinished_work_of_an_object_with_other_weights_is_refused(clip: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    network = Brighter()
+    options = {"diffuse_white": "keep", "segment_frames": 1}
+    with pytest.raises(KeyboardInterrupt):
+        convert(clip, clip.with_name("a.mp4"), network, **options, progress=stop)
+    with torch.no_grad():
+        network.weight.fill_(0.25)
+    with pytest.raises(ValueError, match="another network"):
+        convert(clip, clip.with_name("a.mp4"), network, **options, progress=False)
+
+
+def test_a_checkpoint_names_its_network(clip: Path) -> None:
+    arguments = {"width": 8, "trunk": (1, 1, 1, 1, 1)}
+    torch.manual_seed(0)
+    network = KPNMFI(**arguments).eval()
+    path = clip.with_name("w.ckpt")
+    state = {f"network.{k}": v for k, v in network.state_dict().items()}
+    torch.save({"vitm": {"network": "kpn_mfi", "arguments": arguments}, "state_dict": state}, path)
+    report = convert(clip, clip.with_name("a"), checkpoint=path, progress=False)
+    assert report.model == "kpn_mfi"
+    assert report.checkpoint_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    torch.save(network.state_dict(), path)
+    with pytest.raises(ValueError, match="names no network: give model=NAME"):
+        convert(clip, clip.with_name("b"), checkpoint=path)
+    with pytest.raises(ValueError, match="give model=NAME, or checkpoint=FILE"):
+        convert(clip, clip.with_name("b"))
+
+
+def test_the_face_is_the_function() -> None:
+    assert vitm.conversion.convert is convert
+
+
+def test_the_parser_loads_neither_torch_nor_a_codec() -> None:
+    code = """
+import argparse, sys
+from vitm.cli.convert import add_parser
+parser = argparse.ArgumentParser()
+add_parser(parser.add_subparsers())
+try: parser.parse_args(["convert", "--help"])
+except SystemExit: pass
+print("loaded:", *(m for m in ("torch", "av", "cv2", "numpy") if m in sys.modules))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "--diffuse-white" in out
+    assert out.splitlines()[-1] == "loaded:"
+
+
+def test_the_help_names_all_models_and_outputs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert not {*NETWORKS, *METHODS, *list_outputs()} - words
