@@ -7,7 +7,8 @@ import torch
 from vitm.baselines.srresnet import SRResNet
 from vitm.checkpoints import CheckpointError
 from vitm.color import METHODS, inverse_tone_map
-from vitm.conversion.stream import context, convert_clip
+from vitm.conversion.stream import convert_clip
+from vitm.nets.interface import context
 from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI

@@ -1,25 +1,44 @@
-"""Reading checkpoint files safely: the state and the constructor arguments of the network in them."""
+"""Read checkpoint files safely, and rebuild the networks in them."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Published = Callable[[Mapping[str, Tensor]], nn.Module | None]
+"""Build the network of a published state dict; None if the state dict is of another network."""
+
+KeyMap = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+"""Regular expressions and what replaces their matches in a key, applied one after another."""
 
 
 class CheckpointError(ValueError):
     """A file is no checkpoint, or one of another network."""
 
 
+class Recorded(NamedTuple):
+    """What one of our checkpoints says about its network.
+
+    Attributes:
+        network: name in the zoo, or import path of the class.
+        arguments: all arguments of its constructor.
+    """
+
+    network: str
+    arguments: dict[str, Any]
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint file on the CPU, without running code from it.
+    """Return the contents of a checkpoint file, on the CPU, without running code from it.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: there is no such file.
         CheckpointError: the file is truncated or no checkpoint.
     """
     if not Path(path).is_file():
@@ -33,7 +52,60 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return file
 
 
+def recorded(checkpoint: Mapping[str, Any]) -> Recorded | None:
+    """Return what one of our checkpoints says about its network; None for somebody else's file."""
+    about = checkpoint.get("vitm")
+    return None if about is None else Recorded(about["network"], about["arguments"])
+
+
 def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The state dict of the network inside one of our checkpoints."""
+    """Return the state dict of the network inside one of our checkpoints."""
     prefix = "network."
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+
+
+def rebuild_network(
+    path: str | Path,
+    name: str,
+    network: Callable[..., nn.Module],
+    published: Published | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Rebuild a network from a file: one of our checkpoints, a published file, or a plain state dict.
+
+    Args:
+        path: a local file.
+        name: what our checkpoints call the network.
+        network: its class. A plain state dict is loaded into it with its default arguments.
+        published: builds the network of the authors' released file.
+        **options: arguments of the class that win over those in one of our checkpoints.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, or holds another network.
+    """
+    file = read_checkpoint(path)
+    try:
+        if (about := recorded(file)) is not None:
+            if about.network != name:
+                raise CheckpointError(f"{path} is a checkpoint of {about.network}, not of {name}")
+            rebuilt = network(**about.arguments | options)
+            rebuilt.load_state_dict(network_state(file))
+            return rebuilt
+        if published is not None and (released := published(file)) is not None:
+            return released
+        plain = network(**options)
+        if not file.keys() & plain.state_dict().keys():
+            first = ", ".join([*map(str, file)][:5])
+            raise CheckpointError(f"{path} holds no {name} that is known here; its first keys are: {first}")
+        plain.load_state_dict(file)
+        return plain
+    except (RuntimeError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} does not fit {name}: {error}") from error
+
+
+def rename_key(key: str, key_map: KeyMap) -> str:
+    """Return the name here of a key in a published state dict."""
+    for pattern, replacement in key_map:
+        key = re.sub(pattern, replacement, key)
+    return key

@@ -9,7 +9,7 @@ import yaml
 
 from vitm.baselines.clip_task import DeepHDRTask, HDRUNetTask, KPNiTMTask
 from vitm.runs.entries import find_entry
-from vitm.zoo import NETWORKS
+from vitm.zoo import network_class
 
 SMALL = {
     DeepHDRTask: {"widths": (8, 8)},
@@ -52,7 +52,7 @@ def test_a_step_learns_all_frames(kind, mfi, rng):
 def test_a_task_names_its_network_and_counts_it(kind, mfi):
     """Its name and arguments rebuild the network, and it is counted with the frames of a clip."""
     task = made(kind, mfi=mfi)
-    again = NETWORKS[task.name](**task.arguments)
+    again = network_class(task.name)(**task.arguments)
     again.load_state_dict(task.network.state_dict())
     assert (again.mfi is not None) is mfi
     plain = made(kind).macs_per_frame()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from vitm.baselines.task import CSRNetTask, FrameTask, HDRTVNetPlusTask, HDRTVNetTask, ResNetTask
-from vitm.zoo import NETWORKS
+from vitm.zoo import network_class
 
 
 def made(network: type[FrameTask], **arguments: object) -> FrameTask:
@@ -50,7 +50,7 @@ def test_wide_windows_are_refused(rng):
 def test_a_task_names_its_network_and_counts_it(task, gmacs):
     """Half the FLOPs that were counted of the authors' networks, and biases and LeakyReLUs."""
     task = task()
-    again = NETWORKS[task.name](**task.arguments)
+    again = network_class(task.name)(**task.arguments)
     assert {k: v.shape for k, v in again.state_dict().items()} == {
         k: v.shape for k, v in task.network.state_dict().items()
     }

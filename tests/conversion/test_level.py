@@ -9,7 +9,7 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from vitm.baselines.analytic import Gain
+from vitm.nets.analytic import Gain
 from vitm.color import inverse_tone_map
 from vitm.conversion.level import LevelControl, midtone_white, usual_white
 

@@ -24,7 +24,7 @@ MODEL = {
     "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.baselines.task.ResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.papers.dslnet.DSLNetTask": ["--model.width", "8"],
-    "vitm.papers.dslnet.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.baselines.window_task.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.papers.vitm_tc.ICAMTask": [
         *("--model.widths", "[8,8,8,8,8]", "--model.perceptual_weight", "0", "--model.test_metrics", "null"),
         *("--model.every", "2", *SEQUENCES),

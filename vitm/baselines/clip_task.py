@@ -12,6 +12,7 @@ from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.kpn_itm import KPNiTM
 from vitm.data.batch import TripletBatch
 from vitm.nets.complexity import count_macs
+from vitm.nets.interface import stream
 from vitm.training.task import L1Task
 
 
@@ -27,8 +28,7 @@ class ClipTask(L1Task):
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Predictions in [0, 1], frame after frame: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
-        stream: Any = self.network.stream
-        return torch.stack(list(stream(sdr.unbind(1))), dim=1).float().clamp(0, 1)
+        return torch.stack(list(stream(self.network, sdr.unbind(1))), dim=1).float().clamp(0, 1)
 
     def macs_per_frame(self) -> int:
         """Multiply-adds a frame at 256 x 256."""

@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from vitm.cli.options import frame_rate, in_words_of_the_command
+from vitm.zoo import NETWORKS, OPERATORS
 
-_MODELS = """\
-models: bt2446a, bt2446c, hable, reinhard, clip (analytic operators, need nothing); csrnet, deephdr, dslnet, hdcfm,
-hdrtvdm, hdrtvnet, hdrtvnet_plus, hdrunet, kpn_itm, kpn_mfi, pdcg, srresnet, vitm_tc (networks, need --checkpoint); or
-the import path of a network of your own (package.module.Class)."""
+_MODELS = f"""\
+models: {", ".join(OPERATORS)} (analytic operators, need nothing); {", ".join(NETWORKS)} (networks, need --checkpoint);
+or the import path of a network of your own (package.module.Class)."""
 
 
 def add_parser(commands: Any) -> None:

@@ -5,7 +5,7 @@ Everything is differentiable and computed in fp32, or in fp64 where the input is
 
 from vitm.color.gamut import bt709_to_bt2020, bt2020_to_bt709, luminance
 from vitm.color.ictcp import ictcp_to_rgb2020, rgb2020_to_ictcp
-from vitm.color.tone import METHODS, inverse_tone_map, tone_map
+from vitm.color.tone import DIFFUSE_WHITE_NITS, METHODS, inverse_tone_map, tone_map
 from vitm.color.transfer import (
     bt709_inverse_oetf,
     bt709_oetf,
@@ -25,6 +25,7 @@ from vitm.color.transfer import (
 from vitm.color.ycbcr import rgb_to_ycbcr, ycbcr_to_rgb
 
 __all__ = [
+    "DIFFUSE_WHITE_NITS",
     "METHODS",
     "bt709_inverse_oetf",
     "bt709_oetf",

@@ -26,7 +26,7 @@ from vitm.color.transfer import (
 )
 
 SDR_PEAK_NITS = 100.0  # L_SDR of BT.2446
-HDR_WHITE_NITS = 203.0  # BT.2408, 2.1: HDR Reference White
+DIFFUSE_WHITE_NITS = 203.0  # HDR Reference White (BT.2408, 2.1)
 
 # BT.2446 method A, table 1: the knee, and table 4: the fitted expansion
 _KNEE_LOW, _KNEE_HIGH = 0.7399, 0.9909
@@ -178,24 +178,24 @@ def _hable_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
 
 def _reinhard(hdr_nits: Tensor, peak_nits: float) -> Tensor:
     """Reinhard et al. 2002, eq. 4, on luminance: 1 is HDR Reference White, the peak is the smallest pure white."""
-    y, white = luminance(hdr_nits) / HDR_WHITE_NITS, peak_nits / HDR_WHITE_NITS
-    return hdr_nits / HDR_WHITE_NITS * (1 + y / white**2) / (1 + y)
+    y, white = luminance(hdr_nits) / DIFFUSE_WHITE_NITS, peak_nits / DIFFUSE_WHITE_NITS
+    return hdr_nits / DIFFUSE_WHITE_NITS * (1 + y / white**2) / (1 + y)
 
 
 def _reinhard_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
     """The positive root of y^2 / white^2 + (1 - d) y - d = 0, over d."""
-    d, white = luminance(sdr_linear), peak_nits / HDR_WHITE_NITS
+    d, white = luminance(sdr_linear), peak_nits / DIFFUSE_WHITE_NITS
     b = 1 - d
     gain = 2 / (b + (b**2 + 4 * d / white**2).sqrt())
-    return HDR_WHITE_NITS * sdr_linear * gain
+    return DIFFUSE_WHITE_NITS * sdr_linear * gain
 
 
 def _clip(hdr_nits: Tensor, peak_nits: float) -> Tensor:
-    return hdr_nits / HDR_WHITE_NITS
+    return hdr_nits / DIFFUSE_WHITE_NITS
 
 
 def _clip_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
-    return sdr_linear * HDR_WHITE_NITS
+    return sdr_linear * DIFFUSE_WHITE_NITS
 
 
 _Operator = Callable[[Tensor, float], Tensor]

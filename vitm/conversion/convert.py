@@ -27,8 +27,9 @@ from vitm.console import progress as progress_display
 from vitm.conversion.level import DiffuseWhite, Level, LevelControl, choose_level
 from vitm.conversion.preview import write_previews
 from vitm.conversion.resume import UnfinishedConversion
-from vitm.conversion.stream import SpillingNetwork, context, convert_clip, network_device
+from vitm.conversion.stream import convert_clip, network_device
 from vitm.files import digest, replace_when_whole
+from vitm.nets.interface import SpillingNetwork, context
 from vitm.video import BT2020_1000_NITS, FrameReader, StreamInfo, StreamWarning, Writer, open_writer
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead

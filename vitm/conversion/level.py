@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vitm.baselines.analytic import DIFFUSE_WHITE_NITS, Gain
 from vitm.color import (
+    DIFFUSE_WHITE_NITS,
     bt1886_eotf,
     ictcp_to_rgb2020,
     luminance,
@@ -24,6 +24,7 @@ from vitm.color import (
     rgb2020_to_ictcp,
 )
 from vitm.conversion.stream import convert_clip
+from vitm.nets.analytic import Gain
 from vitm.ops.tiling import map_rows
 from vitm.video import FrameReader
 

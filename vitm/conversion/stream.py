@@ -5,45 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-
-@runtime_checkable
-class StreamingNetwork(Protocol):
-    """A network that looks at several frames of a clip."""
-
-    @property
-    def context(self) -> int:
-        """How many frames before a frame its result depends on."""
-        ...
-
-    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Convert a clip: (B, 3, H, W) frames in order to as many results."""
-        ...
-
-
-@runtime_checkable
-class LinearNetwork(Protocol):
-    """A network whose results are relative light instead of PQ codes."""
-
-    def to_hdr_pq(self, x_linear: Tensor) -> Tensor:
-        """Show light with 1, where SDR clips, at diffuse white: BT.2020 PQ code."""
-        ...
-
-
-@runtime_checkable
-class SpillingNetwork(Protocol):
-    """A network that keeps what it knows of a scene on disk.
-
-    Attributes:
-        folder: where; None for the system's temporary files.
-    """
-
-    folder: Path | str | None
+from vitm.nets.interface import as_hdr_pq, stream
 
 
 @torch.inference_mode()
@@ -52,8 +18,8 @@ def convert_clip(
 ) -> Iterator[Tensor]:
     """Convert the frames of a clip one after another, on the device of the network.
 
-    A `StreamingNetwork` is given one scene after another; other networks convert each frame by itself. The light of a
-    `LinearNetwork` is shown with 1, where SDR clips, at diffuse white (203 cd/m2, BT.2408).
+    A `StreamingNetwork` (see `vitm.nets.interface`) is given one scene after another; other networks convert each frame
+    by itself. The light of a `LinearNetwork` is shown with 1, where SDR clips, at diffuse white (203 cd/m2, BT.2408).
 
     Args:
         network: network in eval mode, for example from `vitm.zoo.load_network`.
@@ -66,19 +32,8 @@ def convert_clip(
     """
     device = network_device(network)
     for scene in _scenes(frames, is_cut):
-        inputs = (frame[None].to(device) for frame in scene)
-        outputs = network.stream(inputs) if isinstance(network, StreamingNetwork) else map(network, inputs)
-        for output in outputs:
-            hdr_pq = network.to_hdr_pq(output) if isinstance(network, LinearNetwork) else output
-            yield hdr_pq[0].float().clamp(0, 1).cpu()
-
-
-def context(network: nn.Module) -> int:
-    """Return how many frames before a frame its result depends on.
-
-    A conversion that goes on at a frame must begin to read so many frames earlier.
-    """
-    return network.context if isinstance(network, StreamingNetwork) else 0
+        for output in stream(network, (frame[None].to(device) for frame in scene)):
+            yield as_hdr_pq(network, output)[0].float().clamp(0, 1).cpu()
 
 
 def network_device(network: nn.Module) -> torch.device:

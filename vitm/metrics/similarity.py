@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitm.color import DIFFUSE_WHITE_NITS
 from vitm.color.transfer import PQ_PEAK_NITS
 from vitm.metrics.clip import ClipMetric
 from vitm.metrics.frame import PSNR, FrameMetric
@@ -93,7 +94,11 @@ class HDRVolume(ClipMetric):
     columns = values = ("fhlp_pred", "fhlp_gt", "ehl_pred", "ehl_gt")
 
     def __init__(
-        self, white_nits: float = 203.0, peak_nits: float = PQ_PEAK_NITS, round_16bit: bool = True, **kwargs: Any
+        self,
+        white_nits: float = DIFFUSE_WHITE_NITS,
+        peak_nits: float = PQ_PEAK_NITS,
+        round_16bit: bool = True,
+        **kwargs: Any,
     ) -> None:
         protocol = replace(CLIPS, variant=f"white {white_nits:g} of {peak_nits:g}")
         super().__init__(round_16bit, protocol, **kwargs)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vitm.color import bt1886_inverse_eotf, bt2020_to_bt709, luminance
+from vitm.color import DIFFUSE_WHITE_NITS, bt1886_inverse_eotf, bt2020_to_bt709, luminance
 
 GREY_NITS = 30.0  # log-average luminance of a normal exposure with diffuse white at 203 cd/m2 (BT.2408)
-_WHITE_NITS = 203.0
 _GAMMA = 1.2  # of camera and display together: the OOTF of BT.709 with BT.1886 (BT.2390)
 _SLOPE = 1.1  # light 1 before the shoulder: grey of 18 % lands at code 0.43
 _SHOULDER = 0.45  # display light at which the shoulder begins
@@ -59,5 +58,5 @@ def develop(nits: Tensor) -> tuple[Tensor, Tensor]:
         are clipped, and light above 1.8 times the diffuse white.
     """
     gain = auto_exposure(nits)
-    relative = bt2020_to_bt709(nits) * (gain / _WHITE_NITS)[:, None, None, None]
+    relative = bt2020_to_bt709(nits) * (gain / DIFFUSE_WHITE_NITS)[:, None, None, None]
     return bt1886_inverse_eotf(film_curve(relative)), gain

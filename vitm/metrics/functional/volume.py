@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vitm.color import pq_eotf
+from vitm.color import DIFFUSE_WHITE_NITS, pq_eotf
 from vitm.color.transfer import PQ_PEAK_NITS
 from vitm.metrics.functional.code import as_codes
 
@@ -16,7 +16,7 @@ def _light_and_white(code: Tensor, white_nits: float, peak_nits: float) -> tuple
     return pq_eotf(as_codes(code, "code")) / PQ_PEAK_NITS, white_nits / peak_nits
 
 
-def fhlp(code: Tensor, white_nits: float = 203.0, peak_nits: float = PQ_PEAK_NITS) -> Tensor:
+def fhlp(code: Tensor, white_nits: float = DIFFUSE_WHITE_NITS, peak_nits: float = PQ_PEAK_NITS) -> Tensor:
     """Fraction of highlight pixels (HDRTVDM, CVPR 2023): the share of channel values at or above diffuse white.
 
     Convention: the published script divides its white of 100 by its peak of 1000 although its code 1 is 10,000 cd/m2,
@@ -39,7 +39,7 @@ def fhlp(code: Tensor, white_nits: float = 203.0, peak_nits: float = PQ_PEAK_NIT
     return (light >= white).double().mean(dim=(-3, -2, -1))
 
 
-def ehl(code: Tensor, white_nits: float = 203.0, peak_nits: float = PQ_PEAK_NITS) -> Tensor:
+def ehl(code: Tensor, white_nits: float = DIFFUSE_WHITE_NITS, peak_nits: float = PQ_PEAK_NITS) -> Tensor:
     """Extent of highlights (HDRTVDM, CVPR 2023): mean of max(light - white, 0) / (1 - white) over all channel values.
 
     Convention: as `fhlp`. Light is linear, 1 at code 1, and white is `white_nits / peak_nits`.

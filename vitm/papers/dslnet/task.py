@@ -1,4 +1,4 @@
-"""Training and evaluation of DSLNet, and of the multi-frame ResNet of its Table 3."""
+"""Training and evaluation of DSLNet, and of other networks that convert the middle frame of a window."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch
 from vitm.nets.complexity import count_macs
+from vitm.nets.interface import WindowNetwork, stream
 from vitm.papers.dslnet.network import DSLNet
 from vitm.training.optimizers import Schedule
 from vitm.training.task import L1Task, constructor_arguments
@@ -22,7 +22,7 @@ class WindowTask(L1Task):
     """A network that converts the middle frame of a window, with the mean absolute difference of PQ codes.
 
     Args:
-        network: (B, 2 radius + 1, 3, H, W) -> (B, 3, H, W), with the attribute `radius` and the method `stream`.
+        network: (B, 2 radius + 1, 3, H, W) -> (B, 3, H, W), a `WindowNetwork`.
         arguments: all arguments of its constructor.
         milestones: steps after which `schedule=halving` halves the rate (section Training Details: every 50,000, after
             150,000 every 40,000).
@@ -35,13 +35,13 @@ class WindowTask(L1Task):
         self, network: nn.Module, arguments: dict[str, Any], milestones: Sequence[int] = MILESTONES, **recipe: Any
     ) -> None:
         super().__init__(network, arguments, milestones=milestones, **recipe)
-        radius: Any = network.radius
-        self.clip_frames = 2 * radius + 1
+        if not isinstance(network, WindowNetwork):
+            raise TypeError(f"expected a network of windows (`WindowNetwork`), got {type(network).__name__}")
+        self.clip_frames = 2 * network.radius + 1
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Predictions in [0, 1] of all frames of clips: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
-        stream: Any = self.network.stream
-        return torch.stack(list(stream(sdr.unbind(1))), dim=1).float().clamp(0, 1)
+        return torch.stack(list(stream(self.network, sdr.unbind(1))), dim=1).float().clamp(0, 1)
 
     def macs_per_frame(self) -> int:
         """Multiply-adds a frame at 256 x 256: a window gives one."""
@@ -96,20 +96,3 @@ class DSLNetTask(WindowTask):
             compile=compile,
             test_metrics=test_metrics,
         )
-
-
-class MResNetTask(WindowTask):
-    """The multi-frame ResNet of Table 3: all frames stacked on the channels of an SRResNet.
-
-    Args:
-        frames: see `SRResNet`; 2 T + 1.
-        width: see `SRResNet`.
-        blocks: see `SRResNet`.
-        **recipe: see `WindowTask`.
-    """
-
-    name: ClassVar[str] = "srresnet"
-
-    def __init__(self, frames: int = 5, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
-        network = SRResNet(frames, width, blocks)
-        super().__init__(network, {"frames": frames, "width": width, "blocks": blocks}, **recipe)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitm.checkpoints import read_checkpoint
+from vitm.checkpoints import read_checkpoint, recorded
 from vitm.data.batch import FrameBatch
 from vitm.nets.discriminators import PatchDiscriminator
 from vitm.nets.perceptual import PerceptualLoss
@@ -18,10 +18,10 @@ from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import GANLoss, patch_loss
 from vitm.papers.hdcfm.network import HDCFM
 from vitm.papers.hdcfm.pdcg import HDCFMPDCG, PDCG
+from vitm.papers.hdcfm.published import load_hdcfm
 from vitm.training.adversarial import AdversarialTask
 from vitm.training.optimizers import Schedule, adam
 from vitm.training.task import L1Task, constructor_arguments
-from vitm.zoo import load_network
 
 METRICS = ("psnr", "ssim", "delta_e_itp")
 
@@ -141,7 +141,8 @@ class PDCGTask(AdversarialTask):
                 f"expected accumulate >= 1 and 0 <= ema_decay < 1, got accumulate={accumulate}, ema_decay={ema_decay}"
             )
         if hdcfm is not None:
-            base = read_checkpoint(hdcfm).get("vitm", {}).get("arguments", {})
+            first = recorded(read_checkpoint(hdcfm))
+            base = {} if first is None else first.arguments  # the released network has the defaults
         self.arguments = {
             "base": constructor_arguments(HDCFM, base or {}),
             **constructor_arguments(PDCG, network),
@@ -154,7 +155,7 @@ class PDCGTask(AdversarialTask):
         self.trainable = hdcfm is not None
         self.perceptual: PerceptualLoss | None = None
         if hdcfm is not None:
-            self.network.hdcfm.load_state_dict(load_network("hdcfm", hdcfm).state_dict())
+            self.network.hdcfm.load_state_dict(load_hdcfm(hdcfm).state_dict())
             self.perceptual = PerceptualLoss(vgg_weights, vgg_layer) if perceptual_weight > 0 else None
         self.gan: GANLoss = gan
         self.l1_weight, self.perceptual_weight, self.gan_weight = l1_weight, perceptual_weight, gan_weight

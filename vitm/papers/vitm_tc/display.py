@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitm.color import bt709_to_bt2020, luminance, pq_inverse_eotf
+from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, luminance, pq_inverse_eotf
 
-WHITE_NITS = 203.0  # diffuse white (BT.2408): where SDR clips
 PERCENTILE, PERCENTILE_NITS = 99.9, 1000.0
 
 
-def to_hdr_pq(x_linear: Tensor, white_nits: float = WHITE_NITS) -> Tensor:
+def to_hdr_pq(x_linear: Tensor, white_nits: float = DIFFUSE_WHITE_NITS) -> Tensor:
     """Relative light as HDR10 code.
 
     Args:
@@ -39,4 +38,4 @@ def measuring_white(target_linear: Tensor) -> float:
     """
     light = luminance(target_linear[..., ::2, ::2].float(), "bt709")
     top = float(np.percentile(light.cpu().numpy(), PERCENTILE))
-    return PERCENTILE_NITS / top if top > 0 and torch.isfinite(light).all() else WHITE_NITS
+    return PERCENTILE_NITS / top if top > 0 and torch.isfinite(light).all() else DIFFUSE_WHITE_NITS

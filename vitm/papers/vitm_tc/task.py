@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
-from vitm.checkpoints import network_state, read_checkpoint
+from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, recorded
 from vitm.data.batch import SequenceBatch
 from vitm.data.filming.motion import exact_flow
 from vitm.data.sequences.long_clip import LongClip
@@ -252,15 +252,17 @@ class FCPMTask(AdversarialTask, SequenceTask):
         **network: Any,
     ) -> None:
         super().__init__(test_metrics=test_metrics)
-        first = None if icam is None else read_checkpoint(icam)
-        if first is not None:
-            theirs = first.get("vitm", {}).get("arguments", {})
-            network |= {k: theirs[k] for k in FIRST_STAGE if k in theirs}
+        if icam is not None:
+            first = read_checkpoint(icam)
+            about = recorded(first)
+            if about is None or about.network != self.name:
+                raise CheckpointError(f"{icam} holds no ICAM: train the entry vitm_tc/icam, and give its checkpoint")
+            network |= {k: v for k, v in about.arguments.items() if k in FIRST_STAGE}
         self.network = VITMTC(**network)
         if self.network.fcpm is None:
             raise ValueError("propagation='none' has no FCPM to train; ICAM alone is the first stage")
         self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
-        if first is not None:
+        if icam is not None:
             state = network_state(first)
             self.network.icam.load_state_dict(
                 {k.removeprefix("icam."): v for k, v in state.items() if k.startswith("icam.")}

@@ -10,9 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torchmetrics import MetricCollection
 
-from vitm.baselines.analytic import DIFFUSE_WHITE_NITS, Analytic, Gain
-from vitm.color import METHODS
+from vitm.color import DIFFUSE_WHITE_NITS, METHODS
 from vitm.metrics import frame_metrics
+from vitm.nets.analytic import Analytic, Gain
 
 Measured = tuple[nn.Module, MetricCollection]
 STOPS = [i / 4 for i in range(-8, 9)]

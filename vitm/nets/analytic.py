@@ -1,19 +1,17 @@
-"""Analytic inverse tone mapping: what a user has without any training."""
+"""Analytic inverse tone mapping as networks: what a user has without any training."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vitm.color import bt709_to_bt2020, bt1886_eotf, inverse_tone_map, pq_inverse_eotf
-
-DIFFUSE_WHITE_NITS = 203.0  # Report ITU-R BT.2408: HDR reference white
+from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, bt1886_eotf, inverse_tone_map, pq_inverse_eotf
 
 
 class Analytic(nn.Module):
     """An operator of `vitm.color.inverse_tone_map` with the calling convention of the networks.
 
     Args:
-        method: one of `vitm.color.METHODS`.
+        method: a name of `vitm.color.METHODS`.
         peak_nits: display peak that the operator expands to, cd/m2.
     """
 
@@ -22,7 +20,7 @@ class Analytic(nn.Module):
         self.method, self.peak_nits = method, peak_nits
 
     def forward(self, sdr: Tensor) -> Tensor:
-        """Sdr (..., 3, H, W), BT.709 gamma code in [0, 1] -> hdr_pq of the same shape, BT.2020 PQ code."""
+        """Convert sdr (..., 3, H, W), BT.709 gamma code in [0, 1], to hdr_pq of the same shape, BT.2020 PQ code."""
         return inverse_tone_map(sdr, method=self.method, peak_nits=self.peak_nits)
 
 
@@ -38,5 +36,5 @@ class Gain(nn.Module):
         self.white_nits = white_nits
 
     def forward(self, sdr: Tensor) -> Tensor:
-        """Sdr (..., 3, H, W), BT.709 gamma code in [0, 1] -> hdr_pq of the same shape, BT.2020 PQ code."""
+        """Convert sdr (..., 3, H, W), BT.709 gamma code in [0, 1], to hdr_pq of the same shape, BT.2020 PQ code."""
         return pq_inverse_eotf(self.white_nits * bt709_to_bt2020(bt1886_eotf(sdr)))

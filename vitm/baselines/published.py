@@ -1,0 +1,95 @@
+"""Released files of the baselines: which of their keys are which of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from vitm.baselines.hdrtvdm import LSN
+from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.checkpoints import KeyMap, rename_key
+from vitm.papers.hdcfm.published import STAGES, with_convolutions
+
+# HDRTVNet++: AGCM counts all layers of its estimator, LE is called HDRUNet3T1.
+AGCM_KEY_MAP: KeyMap = [
+    (r"^classifier\.model\.20", "estimator.global_head"),
+    (
+        r"^classifier\.model\.(\d+)",
+        lambda m: f"estimator.blocks.{int(m[1]) // 4}.{'norm' if int(m[1]) % 4 else 'conv'}",
+    ),
+    (r"^conv_first", "stages.0.0"),
+    (r"^HRconv", "stages.1.0"),
+    (r"^conv_last", "stages.2.0"),
+    (r"^cond_(scale|shift)_(first|HR|last)", lambda m: f"global_mods.{STAGES.index(m[2])}.{m[1]}"),
+]
+LE_KEY_MAP: KeyMap = [
+    (r"^conv_first", "first"),
+    (r"^conv_last", "last"),
+    (r"^HR_conv1", "second"),
+    (r"^HR_conv2", "third"),
+    (r"^SFT_layer1", "mod_in"),
+    (r"^SFT_layer2", "mod_out"),
+    (r"^down_conv(\d)", lambda m: f"down.{int(m[1]) - 1}"),
+    (r"^up_conv(\d)\.0", lambda m: f"up.{int(m[1]) - 1}"),
+    (r"^cond_first", "condition"),
+    (r"^CondNet(\d)", lambda m: f"heads.{int(m[1]) - 1}"),
+    (r"^recon_trunk([12])\.0", lambda m: f"encoder.{int(m[1]) - 1}"),
+    (r"^recon_trunk3", "bottom"),
+    (r"^recon_trunk([45])\.0", lambda m: f"decoder.{int(m[1]) - 4}"),
+    (r"\.sft(\d)", r".mod\1"),
+    (r"SFT_(scale|shift)_conv(\d)", lambda m: f"{m[1]}.{2 * int(m[2])}"),
+]
+
+# HDRTVDM: its transformers are Restormer's.
+LSN_KEY_MAP: KeyMap = [
+    (r"^mid_branch\.cond_net\.conv(\d)", lambda m: f"conditions.{2 * int(m[1]) - 1}"),
+    (r"^mid_branch\.conv(\d)", lambda m: f"middle.convs.{int(m[1]) - 1}"),
+    (r"^mid_branch\.cond_(scale|shift)(\d)", lambda m: f"middle.{m[1]}s.{int(m[2]) - 1}"),
+    (r"^(bright|dark)_branch", r"\1"),
+    (r"patch_embed\.proj", "first"),
+    (r"encoder_level(\d)\.0", lambda m: f"encoder.{int(m[1]) - 1}"),
+    (r"decoder_level(\d)\.0", lambda m: f"decoder.{2 - int(m[1])}"),
+    (r"latent\.0", "bottom"),
+    (r"down(\d)_\d\.body\.0", lambda m: f"down.{int(m[1]) - 1}"),
+    (r"up(\d)_\d\.body\.0", lambda m: f"up.{3 - int(m[1])}"),
+    (r"reduce_chan_level2", "reduce"),
+    (r"(bright|dark)\.output", r"\1.last"),
+    (r"(norm\d)\.body", r"\1"),
+    (r"attn\.qkv_dwconv", "attention.qkv.1"),
+    (r"attn\.qkv\.weight", "attention.qkv.0.weight"),
+    (r"attn\.temperature", "attention.temperature"),
+    (r"attn\.project_out", "attention.project"),
+    (r"ffn\.project_in", "forward_gate.expand.0"),
+    (r"ffn\.dwconv", "forward_gate.expand.1"),
+    (r"ffn\.project_out", "forward_gate.project"),
+]
+
+
+def hdrtvnet_plus(state: Mapping[str, Tensor]) -> HDRTVNetPlus | None:
+    """Build HDRTVNet++, or the part of it that a released file holds; None if the file is of another network."""
+    first_keys = {"agcm": "classifier.model.0.weight", "le": "CondNet1.0.weight"}
+    prefixes = {
+        part: prefix for part, key in first_keys.items() for prefix in ("", f"{part.upper()}.") if prefix + key in state
+    }
+    if not prefixes:
+        return None
+    key_maps = {"agcm": AGCM_KEY_MAP, "le": LE_KEY_MAP}
+    renamed = {
+        f"{part}.{rename_key(key.removeprefix(prefix), key_maps[part])}": value
+        for part, prefix in prefixes.items()
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    network = HDRTVNetPlus(agcm="agcm" in prefixes, le="le" in prefixes)
+    network.load_state_dict(with_convolutions(renamed))
+    return network
+
+
+def hdrtvdm(state: Mapping[str, Tensor]) -> LSN | None:
+    """Build HDRTVDM's LSN from a released file; None if the file is of another network."""
+    if "mid_branch.conv1.weight" not in state:
+        return None
+    network = LSN()
+    network.load_state_dict({rename_key(key, LSN_KEY_MAP): value for key, value in state.items()})
+    return network
