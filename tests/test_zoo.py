@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from vitm.baselines.srresnet import SRResNet
 from vitm.checkpoints import CheckpointError
@@ -12,7 +13,7 @@ from vitm.nets.interface import context
 from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI
-from vitm.zoo import load_network
+from vitm.zoo import NETWORKS, OPERATORS, list_networks, load_network, network_class
 
 SMALL = {"width": 8, "trunk": (1, 1, 1, 1, 1), "corr_norm": "sum"}
 
@@ -70,6 +71,47 @@ def test_a_clip_is_converted_frame_by_frame(checkpoint):
     torch.testing.assert_close(torch.stack(list(convert_clip(network.eval(), clip))), expected, atol=1e-6, rtol=0)
 
 
+def test_list_of_names():
+    assert OPERATORS == METHODS
+    assert list_networks() == [*NETWORKS, *METHODS]
+    assert list_networks("hdr*plus") == ["hdrtvnet_plus"]
+    assert all(issubclass(network_class(name), nn.Module) for name in NETWORKS)
+
+
+@pytest.fixture
+def own_package(tmp_path, monkeypatch):
+    """A network in somebody's own package."""
+    (tmp_path / "vitm_own_networks.py").write_text(
+        "from torch import nn\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self, gain=1.0):\n"
+        "        super().__init__()\n"
+        "        self.gain, self.conv = gain, nn.Conv2d(3, 3, 1)\n"
+        "    def forward(self, x):\n"
+        "        return self.gain * self.conv(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "vitm_own_networks.Mine"
+
+
+def test_a_network_of_ones_own_by_its_import_path(own_package, tmp_path):
+    """Untrained, from one of our checkpoints with its arguments, and from a plain state dict."""
+    mine = network_class(own_package)(gain=0.5)
+    state = mine.state_dict()
+    about = {"network": own_package, "arguments": {"gain": 0.5}}
+    torch.save({"vitm": about, "state_dict": {f"network.{k}": v for k, v in state.items()}}, tmp_path / "best.ckpt")
+    torch.save(state, tmp_path / "plain.pth")
+    sdr = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(load_network(own_package, tmp_path / "best.ckpt")(sdr), mine(sdr))
+        torch.testing.assert_close(load_network(own_package, tmp_path / "plain.pth")(sdr), 2 * mine(sdr))
+        assert len(list(convert_clip(load_network(own_package), sdr))) == 1
+    with pytest.raises(ValueError, match=r"no network class vitm_own_networks\.Other"):
+        load_network("vitm_own_networks.Other")
+    with pytest.raises(CheckpointError, match=r"is a checkpoint of vitm_own_networks\.Mine, not of csrnet"):
+        load_network("csrnet", tmp_path / "best.ckpt")
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_analytic_operators_need_no_checkpoint(method):
     sdr = torch.rand(2, 3, 8, 8)
@@ -84,6 +126,8 @@ def test_errors(checkpoint, tmp_path):
         load_network("kpn")
     with pytest.raises(ValueError, match="takes no checkpoint"):
         load_network("hable", path)
+    with pytest.raises(ValueError, match="csrnet estimates no optical flow"):
+        load_network("csrnet", flow_weights=tmp_path / "gma.pth")
     with pytest.raises(FileNotFoundError, match=r"missing\.ckpt"):
         load_network("kpn_mfi", tmp_path / "missing.ckpt")
     (tmp_path / "text.ckpt").write_text("not a checkpoint")

@@ -11,8 +11,8 @@ from vitm.baselines.deephdr import DeepHDR, SoftPartialConv2d, exposure_mask
 from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.kpn_itm import KPNiTM
 from vitm.conversion.stream import convert_clip
-from vitm.nets.interface import context
 from vitm.nets.complexity import count_macs, count_parameters
+from vitm.nets.interface import context
 from vitm.papers.kpn_mfi.mfi import neighbours
 from vitm.zoo import load_network
 

@@ -9,9 +9,9 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from vitm.nets.analytic import Gain
 from vitm.color import inverse_tone_map
 from vitm.conversion.level import LevelControl, midtone_white, usual_white
+from vitm.nets.analytic import Gain
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from torch import nn
 
 import vitm.ops.tiling
 from tests.reference.dslnet import dslnet
-from vitm.nets.complexity import count_parameters
 from vitm.baselines.window_task import MResNetTask
+from vitm.nets.complexity import count_parameters
 from vitm.papers.dslnet import DSLNet, DSLNetTask
 from vitm.runs.entries import entry_names, find_entry
 
