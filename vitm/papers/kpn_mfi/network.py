@@ -171,7 +171,7 @@ class KPNMFI(nn.Module):
             raise ValueError(f"width must be a multiple of 8 (attention projects to width / 8), got {width}")
         if sequential_update and mfi_variant != "official":
             raise ValueError("sequential_update belongs to mfi_variant='official'")
-        self.radius = kernel_size // 2
+        self.kernel_radius = kernel_size // 2
         self.kernel_channels = 3 * kernel_size**2
         self.encoder = Encoder(width, trunk[:2], use_sa)
         self.mfi: nn.Module | None = None
@@ -246,7 +246,7 @@ class KPNMFI(nn.Module):
         if torch.is_grad_enabled():
             return self._filter(*inputs)
         # rows at half resolution that a result depends on: 2 of the up-sampling, 2 + r full ones of what follows it
-        halo = 2 + (self.radius + 3) // 2
+        halo = 2 + (self.kernel_radius + 3) // 2
         return map_rows(self._filter, inputs, halo=halo, band=BAND_ROWS // 2)
 
     def _filter(self, half: Tensor, full: Tensor, sdr: Tensor) -> Tensor:
