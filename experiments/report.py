@@ -1,8 +1,8 @@
-"""`python -m experiments.report`: see `vitm.runs.report`."""
+"""`python -m experiments.report` is `vitm report`."""
 
 import sys
 
-from vitm.runs.report import main
+from vitm.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["report", *sys.argv[1:]]))

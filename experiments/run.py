@@ -1,8 +1,8 @@
-"""`python -m experiments.run`: see `vitm.runs.run`."""
+"""`python -m experiments.run` is `vitm run`."""
 
 import sys
 
-from vitm.runs.run import main
+from vitm.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["run", *sys.argv[1:]]))

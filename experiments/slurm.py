@@ -1,8 +1,8 @@
-"""`python -m experiments.slurm`: see `vitm.runs.slurm`."""
+"""`python -m experiments.slurm` is `vitm slurm`."""
 
 import sys
 
-from vitm.runs.slurm import main
+from vitm.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["slurm", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""`python -m experiments.sweep`: see `vitm.runs.sweep`."""
+"""`python -m experiments.sweep` is `vitm sweep`."""
 
 import sys
 
-from vitm.runs.sweep import main
+from vitm.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["sweep", *sys.argv[1:]]))

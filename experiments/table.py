@@ -1,8 +1,8 @@
-"""`python -m experiments.table`: see `vitm.runs.table`."""
+"""`python -m experiments.table` is `vitm table`."""
 
 import sys
 
-from vitm.runs.table import main
+from vitm.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["table", *sys.argv[1:]]))

@@ -4,11 +4,18 @@ import pytest
 import torch
 import yaml
 
+from vitm.cli import main
 from vitm.data.fake.frames import write_fake_triplets
 from vitm.data.fake.sequences import write_fake_panoramas
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.vitm_tc import VITMTC
 from vitm.runs.entries import find_entry
+
+
+def run(args):
+    """Call `vitm run`, and return its exit status."""
+    return main(["run", *args])
+
 
 SEQUENCES = [
     *("--data.size", "48", "--data.frames", "12", "--data.val_clips", "1", "--data.eval_frames", "6"),

@@ -15,11 +15,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
+from tests.runs.conftest import run as main
 from tests.runs.test_run import command, losses, only_run, weights
 from vitm.data import HDR10Triplets
 from vitm.data.fake.frames import write_fake_triplets
 from vitm.data.fake.sequences import write_fake_panoramas
-from vitm.runs.run import main
 from vitm.training.callbacks import StopWhenTold
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]

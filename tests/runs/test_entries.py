@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
+from tests.runs.conftest import run as main
 from vitm.runs.entries import ROOT, entry_names, find_entry
 from vitm.runs.options import changed, defaults_of, recipe
-from vitm.runs.run import main
 
 RUNNABLE = [name for name in entry_names() if "missing" not in find_entry(name).about]
 

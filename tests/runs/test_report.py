@@ -19,13 +19,18 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.runs.conftest import run as run_main
+from vitm import cli
 from vitm.runs.curves import LINE, curves_svg, ticks
 from vitm.runs.record import read_record
-from vitm.runs.report import main
-from vitm.runs.run import main as run_main
 
 VALUES = {"psnr": 31.23456, "ssim": 0.987654, "mse_mabd": 0.0000123}
 PAPER = {"psnr": 37.2804, "ssim_kpn": 0.9811, "delta_e_itp": 9.9622}
+
+
+def main(args):
+    """Call `vitm report`, and return its exit status."""
+    return cli.main(["report", *args])
 
 
 class Page(HTMLParser):

@@ -19,9 +19,9 @@ import torch
 import yaml
 
 from tests.runs.conftest import TINY
+from tests.runs.conftest import run as main
 from vitm.files import lock
 from vitm.runs.entries import entry_names, find_entry
-from vitm.runs.run import main
 from vitm.training.callbacks import LastCheckpoint
 
 
@@ -177,27 +177,47 @@ def test_wrong_command_lines_are_explained(args, message, capsys, tmp_path):
     [["--model.alhpa", "1"], ["--model.alpha", "much"], ["--model.flow", "psychic"], ["--data.crop_size", "0.5"]],
 )
 def test_wrong_options_stop_before_any_work(flags, tiny, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["kpn_mfi", *tiny, *flags])
-    assert stop.value.code == 2
-    assert flags[0].rpartition(".")[2] in capsys.readouterr().err
+    assert main(["kpn_mfi", *tiny, *flags]) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert flags[0] in line
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [
+        ("--model.alhpa", "--model.alpha"),
+        ("--data.crop_sise", "--data.crop_size"),
+        ("--trainer.max_step", "--trainer.max_steps"),
+        ("--seed_evrything", "--seed_everything"),
+    ],
+)
+@pytest.mark.parametrize("in_file", [False, True])
+def test_an_option_that_does_not_exist_gets_the_nearest_one(option, near, in_file, tiny, tmp_path, capsys):
+    flags = [option, "1"]
+    if in_file:
+        section, _, key = option.lstrip("-").partition(".")
+        flags = ["--config", str(tmp_path / "mine.yaml")]
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump({section: {key: 1} if key else 1}))
+    assert main(["kpn_mfi", *tiny, *flags]) == 2
+    assert capsys.readouterr().out == (
+        f"error: there is no option {option}; did you mean {near}? (vitm run kpn_mfi --help)\n"
+    )
 
 
 def test_a_wrong_value_in_yaml_stops_before_any_work(tiny, tmp_path, capsys):
     config = tmp_path / "mine.yaml"
     config.write_text("model: {alpha: [1, 2]}")
-    with pytest.raises(SystemExit):
-        main(["kpn_mfi", *tiny, "--config", str(config)])
-    assert "alpha" in capsys.readouterr().err
+    assert main(["kpn_mfi", *tiny, "--config", str(config)]) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "--model.alpha" in line
     assert not (tmp_path / "runs").exists()
 
 
 def test_broken_yaml_is_explained(tiny, tmp_path, capsys):
     config = tmp_path / "mine.yaml"
     config.write_text("model: {alpha: [1, 2")
-    with pytest.raises(SystemExit):
-        raise SystemExit(main(["kpn_mfi", *tiny, "--config", str(config)]))
+    assert main(["kpn_mfi", *tiny, "--config", str(config)]) == 2
     assert "line 1, column 16" in "".join(capsys.readouterr())
     assert not (tmp_path / "runs").exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -16,9 +15,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.runs.conftest import run
+from vitm import cli
+from vitm.runs.command import Request
 from vitm.runs.entries import find_entry
 from vitm.runs.folders import run_folder
-from vitm.runs.slurm import Cluster, go_on_later, main, place, script, seconds, submit
+from vitm.runs.requeue import go_on_later
+from vitm.runs.slurm import Cluster, place, script, seconds, submit
+
+
+def main(args):
+    """Call `vitm slurm`, and return its exit status."""
+    return cli.main(["slurm", *args])
 
 
 def directives(text):
@@ -51,7 +59,7 @@ def test_one_process_a_gpu_over_the_nodes(tmp_path):
     assert asked["output"] == str(tmp_path / "slurm.log")
     words = executed(text).splitlines()
     assert words[words.index(sys.executable) :] == [
-        *(sys.executable, "-m", "experiments.run", "kpn_mfi", "--data.root", "my data"),
+        *(sys.executable, "-m", "vitm", "run", "kpn_mfi", "--data.root", "my data"),
         *("--trainer.accelerator", "gpu", "--trainer.devices", "4", "--trainer.num_nodes", "2"),
         *("--trainer.enable_progress_bar", "false"),
     ]
@@ -65,7 +73,7 @@ def test_elements_of_an_array_are_runs_with_names_of_their_own(tmp_path, capsys,
     assert directives(text)["array"] == "0-5%3"
     assert directives(text)["output"].endswith("/%a.log")
     runs = [executed(text, SLURM_ARRAY_TASK_ID=str(i)).splitlines() for i in range(6)]
-    named = [(run[run.index("experiments.run") + 1], run[run.index("--seed_everything") + 1]) for run in runs]
+    named = [(run[run.index("run") + 1], run[run.index("--seed_everything") + 1]) for run in runs]
     assert set(named) == {
         (f"kpn_mfi{row}", seed) for row in ("", "/table3/no_consistency", "/table3/no_mfi") for seed in "01"
     }
@@ -189,8 +197,8 @@ def test_tasks_of_a_job_share_a_folder_and_runs_of_a_session_do_not(name, task, 
     monkeypatch.setenv("VITM_RUN_ID", "")  # put back afterwards
     if task:
         monkeypatch.setenv("SLURM_PROCID", "1")
-    options = argparse.Namespace(resume=None, name=None, runs=Path("runs"))
-    first, second = (run_folder(find_entry("kpn_mfi"), "fit", options, ["--x", "1"])[0] for _ in range(2))
+    request = Request(find_entry("kpn_mfi"), "fit", ("--x", "1"))
+    first, second = (run_folder(request)[0] for _ in range(2))
     assert (first == second) == shared
     assert first.name.startswith("slurm-5-fit") == shared
 
@@ -207,7 +215,6 @@ def test_near_the_time_limit_a_run_saves_itself_and_goes_back_to_the_queue(
     An epoch has two steps. After the first of an epoch, and after the last, be the next epoch's validation due or not.
     """
     from vitm.papers.kpn_mfi import KPNMFITask
-    from vitm.runs.run import main as run
 
     options = [
         *tiny,

@@ -20,10 +20,11 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from tests.runs.conftest import TINY
+from tests.runs.conftest import run as run_main
+from vitm.cli import main
 from vitm.runs import slurm, sweep
 from vitm.runs.entries import ROOT, find_entry
 from vitm.runs.jobs import plan
-from vitm.runs.run import main as run_main
 from vitm.runs.table import Row
 
 PLAYED = """
@@ -78,7 +79,7 @@ def play(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", str(ROOT.parent))
 
     def call(*args):
-        status = sweep.main([*args[:1], "--runs", str(tmp_path / "runs"), *args[1:]])
+        status = main(["sweep", *args[:1], "--runs", str(tmp_path / "runs"), *args[1:]])
         return status, capsys.readouterr().out
 
     return call
@@ -325,7 +326,7 @@ def test_rows_that_cannot_run_say_why(play):
         (["kpn_mfi/table3", "--model.alpha", "1"], "go behind --"),
         (["kpn_mfi/table3", "--", "--runs", "x"], "--runs does not go behind --"),
         (["kpn_mfi/table3", "--", "--seed_everything=3"], "--seed_everything=3 does not go behind --"),
-        (["kpn_mfi/table3", "--", "fit"], "expected an option of experiments.run"),
+        (["kpn_mfi/table3", "--", "fit"], "expected an option of vitm run"),
         (["kpn_mfi/table3", "--", "--config", "none.yaml"], "none.yaml"),
     ],
 )
@@ -345,7 +346,7 @@ def test_wrong_command_lines_are_explained(args, message, play, tmp_path):
 )
 def test_seeds_are_numbers_and_either_how_many_or_which(seeds, capsys):
     with pytest.raises(SystemExit) as stop:
-        sweep.main(["kpn_mfi/table3", *seeds])
+        main(["sweep", "kpn_mfi/table3", *seeds])
     assert stop.value.code == 2
     assert seeds[-2] in capsys.readouterr().err
 
@@ -367,8 +368,8 @@ def test_agents_of_a_wandb_sweep_run_a_row_and_a_seed_each(play, tmp_path, monke
     assert config["parameters"] == {"row": {"values": ["no_mfi", "no_consistency", "full"]}, "seed": {"values": [0, 1]}}
     assert (config["method"], config["metric"]) == ("grid", {"name": "val/psnr", "goal": "maximize"})
     command = expand(config, row="no_consistency", seed=1)
-    assert command[:4] == ["/usr/bin/env", "python", "-m", "experiments.sweep"]
-    assert sweep.main(command[4:]) == 0
+    assert command[:4] == ["/usr/bin/env", "python", "-m", "vitm"]
+    assert main(command[4:]) == 0
     (folder,) = (tmp_path / "runs").rglob("asked")
     asked = json.loads(folder.read_text())
     assert asked[0] == "kpn_mfi/table3/no_consistency"
@@ -386,7 +387,7 @@ def submissions(monkeypatch, tmp_path):
         return slurm.Submitted(str(40 + len(calls)), tmp_path / "job.sh", tmp_path / "log", places)
 
     monkeypatch.setattr(slurm, "submit", submit)
-    monkeypatch.setattr(slurm, "refused", lambda commands, runs: "")
+    monkeypatch.setattr(slurm, "refuse", lambda commands, runs: None)
     monkeypatch.setattr(sweep, "slurm_jobs", lambda name: [])
     return calls
 

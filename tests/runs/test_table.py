@@ -10,8 +10,14 @@ import statistics
 import pytest
 import yaml
 
+from vitm import cli
 from vitm.runs.entries import entry_names, find_entry
-from vitm.runs.table import collect, main
+from vitm.runs.table import collect
+
+
+def main(args):
+    """Call `vitm table`, and return its exit status."""
+    return cli.main(["table", *args])
 
 
 def finish(runs, name, run, *, psnr, seed=0, tag="data", stage="test", steps=7, age=0, unlike=(), by=None, **options):

@@ -1,4 +1,4 @@
-"""Types of options that several commands take, and errors in the words of a command line."""
+"""Options that several commands take, and errors in the words of a command line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vitm.runs.slurm import Cluster
 
 
 def frame_rate(text: str) -> Fraction:
-    """Return a positive rate from the command line, as 24, 23.976 or 24000/1001."""
+    """Return a positive rate from the command line: 24, 23.976 or 24000/1001."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -18,6 +23,86 @@ def frame_rate(text: str) -> Fraction:
     if rate <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; give 24, 23.976 or 24000/1001")
     return rate
+
+
+def natural(text: str, least: int = 0) -> int:
+    """Return a whole number from the command line that is not below `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """Return a whole number from the command line that is 1 or more."""
+    return natural(text, least=1)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add `--runs`."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder where runs are kept (runs)")
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into the part before `--`, and the part behind it, which is for `vitm run`."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:cut], arguments[cut + 1 :]
+
+
+def parser_before_dashes(command: str, what: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Return a parser for the part before `--`.
+
+    Args:
+        command: `sweep` or `slurm`.
+        what: the name of the first argument in the usage line.
+        description: the help text above the options.
+        examples: the help text below them.
+    """
+    return argparse.ArgumentParser(
+        f"vitm {command}",
+        usage=f"vitm {command} {what} [options] [-- options of vitm run]",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `cluster` reads."""
+    group = parser.add_argument_group("cluster")
+    kind = group.add_mutually_exclusive_group()
+    kind.add_argument("--gpus", type=int, default=1, help="GPUs of a node, one process each (1)")
+    kind.add_argument("--tasks", type=int, default=0, help="instead: processes of a node, on CPUs")
+    group.add_argument("--nodes", type=int, default=1, help="machines (1)")
+    group.add_argument("--cpus", type=int, default=4, help="cores of a process (4)")
+    group.add_argument("--time", default="24:00:00", help="time limit of a job (24:00:00); longer runs resume after it")
+    group.add_argument("--margin", type=int, default=5, help="minutes before the limit at which a run is saved (5)")
+    group.add_argument("--at-once", type=int, metavar="N", help="elements of an array that run at a time (any number)")
+    group.add_argument("--partition", help="(the cluster's default)")
+    group.add_argument(
+        "--sbatch", action="append", default=[], metavar="KEY=VALUE", help="one more option of sbatch; repeatable"
+    )
+
+
+def cluster(options: argparse.Namespace) -> Cluster:
+    """Return the cluster that the options of `add_cluster` describe.
+
+    Raises:
+        ValueError: an option has a value that Slurm would refuse.
+    """
+    from vitm.runs.slurm import Cluster
+
+    return Cluster(
+        nodes=options.nodes,
+        gpus=0 if options.tasks else options.gpus,
+        tasks=options.tasks,
+        cpus=options.cpus,
+        time=options.time,
+        margin=options.margin,
+        at_once=options.at_once,
+        partition=options.partition,
+        sbatch=tuple(options.sbatch),
+    )
 
 
 @contextmanager

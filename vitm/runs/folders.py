@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
 from datetime import datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from vitm.files import LockedError, digest, lock
+from vitm.runs.command import Request
 from vitm.runs.entries import Entry
 
 
@@ -38,29 +38,30 @@ def best_checkpoint(folder: Path) -> Path:
     return next(folder.glob("checkpoints/best*.ckpt"), folder / "checkpoints" / "last.ckpt")
 
 
-def run_folder(entry: Entry, command: str | None, options: argparse.Namespace, flags: list[str]) -> tuple[Path, bool]:
-    """The folder of this run, and whether it goes on with an earlier one."""
-    if options.resume:
+def run_folder(request: Request) -> tuple[Path, bool]:
+    """Return the folder of a run, and whether it goes on with an earlier one."""
+    entry = request.entry
+    if request.resume:
         pattern = "checkpoints/last.ckpt"
-        folder = newest_run(entry, options.runs, pattern) if options.resume == "newest" else Path(options.resume)
+        folder = newest_run(entry, request.runs, pattern) if request.resume == "newest" else Path(request.resume)
         for file in (pattern, "config.yaml", "tags"):
             if not (folder / file).is_file():
                 raise FileNotFoundError(f"nothing to resume: {folder / file} does not exist")
         return folder, True
     last = Path("checkpoints/last.ckpt")
-    if options.name:
-        folder = options.runs / entry.name / options.name
-        return folder, command in (None, "fit") and (folder / last).is_file()
+    if request.name:
+        folder = request.runs / entry.name / request.name
+        return folder, request.trains and (folder / last).is_file()
     task = "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
     job = os.environ.get("SLURM_JOB_ID") if task else None  # in a session at a terminal, runs are runs as anywhere
     unique = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if job:  # known to all processes of a job, also after it was requeued; runs of one job differ in their options
-        unique = f"slurm-{job}-{command or 'run'}-{digest(' '.join(flags))[:6]}"
+        unique = f"slurm-{job}-{request.command or 'run'}-{digest(' '.join(request.options))[:6]}"
     if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
         unique = os.environ.get("VITM_RUN_ID", unique)
     os.environ["VITM_RUN_ID"] = unique
-    folder = options.runs / entry.name / unique
-    requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and command in (None, "fit")
+    folder = request.runs / entry.name / unique
+    requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and request.trains
     return folder, requeued and (folder / last).is_file()
 
 

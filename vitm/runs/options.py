@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -86,25 +84,6 @@ def option_values(options: Sequence[str]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if not k.startswith("entry.")}
 
 
-def split(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """A command line (None: this process's) in what is before `--`, and what is behind it, for `experiments.run`."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    cut = args.index("--") if "--" in args else len(args)
-    return args[:cut], args[cut + 1 :]
-
-
-def parser_before_dashes(module: str, what: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser of what is before `--`; `what` is the name of the first argument."""
-    return argparse.ArgumentParser(
-        f"python -m {module}",
-        usage=f"python -m {module} {what} [options] [-- options of experiments.run]",
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
 def key_of(flag: Sequence[str]) -> str:
     """`model.lr` of `--model.lr=3e-4`."""
     return flag[0].lstrip("-").partition("=")[0]
@@ -123,9 +102,7 @@ def flags(options: Sequence[str]) -> list[list[str]]:
         elif found:
             found[-1].append(text)
         else:
-            raise ValueError(
-                f"expected an option of experiments.run behind --, such as --trainer.max_steps 100; got {text!r}"
-            )
+            raise ValueError(f"expected an option of vitm run behind --, such as --trainer.max_steps 100; got {text!r}")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,49 +10,60 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from vitm.console import console as new_console
 from vitm.conversion.stream import convert_clip
 from vitm.runs.entries import Entry
 from vitm.runs.folders import best_checkpoint, newest_run
 from vitm.video import FrameReader, HDR10Writer, verify, write_png16
+from vitm.video.tags import Assume
 from vitm.zoo import load_network
 
-console = Console()
 
-
-def predict(entry: Entry, options: argparse.Namespace) -> int:
-    """`<output>/<clip>_hdr.mp4` and `<output>/<clip>_hdr/000000.png` from an SDR video or folder of frames."""
-    checkpoint = options.checkpoint or best_checkpoint(newest_run(entry, options.runs, "checkpoints/*.ckpt"))
-    network = load_network(entry.load("task").name, checkpoint).to(options.device)
-    source = options.input
+def predict(
+    entry: Entry,
+    *,
+    checkpoint: Path | None,
+    runs: Path,
+    input: Path | None,
+    output: Path | None,
+    assume: Assume | None,
+    fps: Fraction,
+    device: str | None,
+) -> int:
+    """Write `<output>/<clip>_hdr.mp4` and `<output>/<clip>_hdr/000000.png` from an SDR video or folder of frames."""
+    console = new_console()
+    place = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    checkpoint = checkpoint or best_checkpoint(newest_run(entry, runs, "checkpoints/*.ckpt"))
+    network = load_network(entry.load("task").name, checkpoint).to(place)
+    source = input
     if source is None:
         from vitm.data import HDR10Triplets
 
         source = HDR10Triplets.demo_root() / "test_clip" / "sdr"
         console.print("No --input: this converts the [bold]demo clip[/].")
     name = f"{source.stem}_hdr"
-    output = options.output or Path(checkpoint).resolve().parents[1] / "predictions"
+    output = output or Path(checkpoint).resolve().parents[1] / "predictions"
 
-    info = verify(source, expect="sdr", assume=options.assume)  # before any work: the whole file decodes
+    info = verify(source, expect="sdr", assume=assume)  # before any work: the whole file decodes
     output.mkdir(parents=True, exist_ok=True)
     writer = HDR10Writer(
         output / f"{name}.mp4",
         info.width + info.width % 2,  # 4:2:0 has even sizes
         info.height + info.height % 2,
-        info.fps or options.fps,
+        info.fps or fps,
         sample_aspect_ratio=info.sample_aspect_ratio,
         streams_from=source if info.kind == "video" else None,
     )
     times: list[Fraction] = []
-    reader = FrameReader(source, expect="sdr", assume=options.assume)
+    reader = FrameReader(source, expect="sdr", assume=assume)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=output) as scratch, reader, writer:
 
         def sdr_frames() -> Iterator[Tensor]:
             for frame in reader:
-                times.append(frame.index / options.fps if frame.pts_seconds is None else frame.pts_seconds)
+                times.append(frame.index / fps if frame.pts_seconds is None else frame.pts_seconds)
                 yield torch.from_numpy(frame.rgb).permute(2, 0, 1)
 
         frames = Path(scratch) / name
@@ -70,3 +80,12 @@ def predict(entry: Entry, options: argparse.Namespace) -> int:
     console.print(f"HDR10 video: {output / name}.mp4", soft_wrap=True)
     console.print(f"16-bit PNG, PQ BT.2020: {output / name}", soft_wrap=True)
     return 0
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"{text!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device

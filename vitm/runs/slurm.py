@@ -1,16 +1,12 @@
-"""Run an entry or a table on a cluster: `python -m experiments.slurm ENTRY|TABLE [options] [-- options of run]`."""
+"""Run an entry or a table on a cluster: jobs for Slurm."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import io
-import os
 import re
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,25 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import yaml
-from rich.console import Console
-
+from vitm.runs.command import parse
 from vitm.runs.entries import Entry, entry_names, find_entry
-from vitm.runs.options import parser_before_dashes, split
-
-USAGE = """\
-Write a job for Slurm and submit it: one process a device, DDP over all of them. A table is a job array.
-
-Shortly before its time limit a run saves itself and goes back to the queue; it then goes on in the same folder, as the
-same run on W&B, also after `scontrol requeue` or a preemption. Nodes must share the working directory and the data.
-"""
-EXAMPLES = """\
-python -m experiments.slurm kpn_mfi --nodes 2 --gpus 4 --time 12:00:00 -- --data.root DATA
-python -m experiments.slurm kpn_mfi/table3 --seeds 3 --at-once 4 -- --data.root DATA      a row and a seed an element
-python -m experiments.slurm --gpus 2 --partition gpu --sbatch account=hdr --sbatch gres=gpu:a100:2 dslnet
-python -m experiments.slurm hdcfm --tasks 8 --dry-run                                     on CPUs; shows the script
-"""
-console = Console(width=None if sys.stdout.isatty() else 160)
+from vitm.runs.run import check as check_run
 
 
 @dataclass(frozen=True)
@@ -90,7 +70,7 @@ class Cluster:
 
     @property
     def trainer(self) -> list[str]:
-        """The options of `experiments.run` that go with it."""
+        """The options of `vitm run` that go with it."""
         kind = "gpu" if self.gpus else "cpu"
         return [
             *("--trainer.accelerator", kind, "--trainer.devices", str(self.devices)),
@@ -159,7 +139,7 @@ def script(commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, fo
     """The text of the job.
 
     Args:
-        commands: arguments of `experiments.run`, of one run each; more than one are elements of an array.
+        commands: arguments of `vitm run`, of one run each; more than one are elements of an array.
         cluster: what each of them asks for.
         name: of the job.
         folder: where the log goes.
@@ -181,7 +161,7 @@ def script(commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, fo
     else:
         lines += [f"run=({quoted[0]})"]
     launch = f"srun --kill-on-bad-exit=1 --cpus-per-task={cluster.cpus}"
-    python = f'{shlex.quote(sys.executable)} -m experiments.run "${{run[@]}}"'
+    python = f'{shlex.quote(sys.executable)} -m vitm run "${{run[@]}}"'
     lines += [f"{launch} {python} \\", f"  {shlex.join(cluster.trainer)}"]
     return "\n".join(lines) + "\n"
 
@@ -192,7 +172,7 @@ def submit(
     """Write the job of some runs beside them and submit it.
 
     Args:
-        commands: arguments of `experiments.run`, of one run each; one that has a `--resume FOLDER` goes on there, the
+        commands: arguments of `vitm run`, of one run each; one that has a `--resume FOLDER` goes on there, the
             others get folders of their own.
         cluster: what each of them asks for.
         name: of the job: the entry or table.
@@ -247,86 +227,43 @@ def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Pat
     return runs / name / stamp, named, tuple(folders)
 
 
-def go_on_later(trained: bool, measuring: bool = False) -> int:
-    """Put this job, or this element of an array, back into the queue; returns an exit status.
+def dry_run(
+    name: str, *, cluster: Cluster, seeds: int | None = None, runs: Path = Path("runs"), passed: Sequence[str] = ()
+) -> str:
+    """Return the text of the job that `launch` would submit; needs no Slurm.
 
     Args:
-        trained: whether this process has made a step: a job that comes no nearer to its end must not begin again.
-        measuring: whether it was past its training.
+        name: an entry, or a table, whose rows are the elements of an array.
+        cluster: what each run asks for.
+        seeds: number of seeds; None: the entry's own.
+        runs: folder where runs are kept.
+        passed: options for `vitm run`.
 
     Raises:
-        ValueError: Slurm refused.
+        ValueError: `vitm run` would refuse one of the commands.
     """
-    if not trained:
-        early = "the measurement, which begins anew each time, was not done" if measuring else "no step was made"
-        console.print(
-            f"error: {early} within the job's time limit; give it a longer one", style="bold red", soft_wrap=True
-        )
-        return 1
-    element = [os.environ[k] for k in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID") if k in os.environ]
-    job = "_".join(element) if len(element) == 2 else os.environ["SLURM_JOB_ID"]
-    console.print("The time limit is near: the run is saved and goes back to the queue.")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which Slurm ends this process when it obeys
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"scontrol requeue {job} failed: {done.stderr.strip()}; submit the same script to go on")
-    return 0
+    commands = _commands(name, seeds, passed)
+    refuse(commands, runs)
+    folder, named, _ = place(commands, name, runs)
+    return script(named, cluster, name=name, folder=folder)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `Cluster`."""
-    group = parser.add_argument_group("cluster")
-    kind = group.add_mutually_exclusive_group()
-    kind.add_argument("--gpus", type=int, default=1, help="GPUs of a node, a process each (1)")
-    kind.add_argument("--tasks", type=int, default=0, help="instead: processes of a node, on CPUs")
-    group.add_argument("--nodes", type=int, default=1, help="machines (1)")
-    group.add_argument("--cpus", type=int, default=4, help="cores of a process (4)")
-    group.add_argument("--time", default="24:00:00", help="limit of a job (24:00:00); longer runs go on after it")
-    group.add_argument("--margin", type=int, default=5, help="minutes before the limit at which a run is saved (5)")
-    group.add_argument("--at-once", type=int, metavar="N", help="elements of an array that run at a time (any number)")
-    group.add_argument("--partition", help="(the cluster's default)")
-    group.add_argument(
-        "--sbatch", action="append", default=[], metavar="KEY=VALUE", help="one more option of sbatch; repeatable"
-    )
+def launch(
+    name: str, *, cluster: Cluster, seeds: int | None = None, runs: Path = Path("runs"), passed: Sequence[str] = ()
+) -> Submitted:
+    """Submit an entry, or a table as an array; for the arguments see `dry_run`.
+
+    Raises:
+        ValueError: `vitm run` would refuse one of the commands, or Slurm refuses the job.
+        FileNotFoundError: there is no Slurm here.
+    """
+    commands = _commands(name, seeds, passed)
+    _needs_sbatch()
+    refuse(commands, runs)
+    return submit(commands, cluster, name=name, runs=runs)
 
 
-def cluster(options: argparse.Namespace) -> Cluster:
-    """What the options of `add_options` say."""
-    given = {name: getattr(options, name) for name in Cluster.__dataclass_fields__}
-    return Cluster(**given | {"sbatch": tuple(options.sbatch), "gpus": 0 if options.tasks else options.gpus})
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status."""
-    mine, passed = split(argv)
-    parser = parser_before_dashes("experiments.slurm", "ENTRY|TABLE", USAGE, EXAMPLES)
-    parser.add_argument("name", metavar="ENTRY|TABLE", help="such as kpn_mfi or kpn_mfi/table3")
-    parser.add_argument("--seeds", type=int, help="how many: 0, 1, ... (the entry's own)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
-    parser.add_argument("--dry-run", action="store_true", help="check and print the script; needs no Slurm")
-    add_options(parser)
-    options = parser.parse_args(mine)
-    try:
-        asked = cluster(options)
-        commands = _commands(options.name, options.seeds, passed)
-        if error := refused(commands, options.runs, dry_run=options.dry_run):
-            print(error, end="")
-            return 2
-        if options.dry_run:
-            folder, named, _ = place(commands, options.name, options.runs)
-            print(script(named, asked, name=options.name, folder=folder), end="")
-            return 0
-        submitted = submit(commands, asked, name=options.name, runs=options.runs)
-    except (ValueError, FileNotFoundError, PermissionError) as error:
-        console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
-        return 2
-    console.print(f"job {submitted.job}: {submitted.script}, log {submitted.log}", highlight=False, soft_wrap=True)
-    for run in submitted.folders:
-        console.print(f"run folder: {run}", highlight=False, soft_wrap=True)
-    return 0
-
-
-def _commands(name: str, seeds: int | None, passed: list[str]) -> list[list[str]]:
+def _commands(name: str, seeds: int | None, passed: Sequence[str]) -> list[list[str]]:
     """The runs of an entry or of a table's rows; a row that is a run of another entry is that one, once."""
     given = {option.partition("=")[0] for option in passed}
     if mine := given & {"predict", "--runs", "--name"}:
@@ -350,40 +287,18 @@ def _rows(table: str) -> list[Entry]:
     if not rows:
         tables = sorted({name.rpartition("/")[0] for name in entry_names() if "/table" in name})
         raise ValueError(
-            f"no entry or table {table!r}; the tables are {', '.join(tables)}; experiments.run --list has the entries"
+            f"no entry or table {table!r}; the tables are {', '.join(tables)}; vitm run --list has the entries"
         )
     return rows
 
 
-def refused(commands: Sequence[Sequence[str]], runs: Path, dry_run: bool = False) -> str:
-    """What `experiments.run` has against a command, found here rather than after a night in the queue.
+def refuse(commands: Sequence[Sequence[str]], runs: Path) -> None:
+    """Raise what `vitm run` has against a command, now rather than after a night in the queue.
 
     It also makes the demo data where a run needs them, once.
 
     Raises:
-        FileNotFoundError: there is no Slurm here, and this is no `dry_run`.
+        ValueError: a command cannot be run.
     """
-    from vitm.runs.checks import check_config
-    from vitm.runs.run import main as run
-
-    if not dry_run:
-        _needs_sbatch()
     for command in {command[0]: command for command in commands}.values():
-        said = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(said):
-                status: object = run([*command, "--runs", str(runs), "--print_config"])
-        except SystemExit as stop:
-            status = stop.code
-        if status:
-            return said.getvalue() or f"{shlex.join(command)} cannot be run"
-        printed = said.getvalue()
-        try:
-            check_config(find_entry(command[0]), yaml.safe_load(printed[printed.index("# lightning.pytorch") :]))
-        except (ValueError, FileNotFoundError) as error:
-            return f"error: {error}\n"
-    return ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        check_run(parse([*command, "--runs", str(runs)]))

@@ -1,8 +1,7 @@
-"""Run all rows of a table: `python -m experiments.sweep TABLE [options] [-- options of experiments.run]`."""
+"""Run all rows of a table: `vitm sweep`."""
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import shlex
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import yaml
 from rich.console import Console
@@ -24,81 +23,60 @@ from vitm.files import replace_when_whole
 from vitm.runs import slurm, table
 from vitm.runs.entries import Entry, find_entry
 from vitm.runs.jobs import Job, plan
-from vitm.runs.options import option_values, parser_before_dashes, split
+from vitm.runs.options import option_values
 
-USAGE = """\
-Run all rows of a table, each with each seed, then print the table with the paper's numbers beside ours.
-
-What is finished is not run again, what was interrupted goes on, what fails is reported and does not stop the rest.
-Without --data.root or --data.pairs behind --: the demo data. Started twice, two processes share the work.
-"""
-EXAMPLES = """\
-python -m experiments.sweep kpn_mfi/table3                              on the demo data
-python -m experiments.sweep kpn_mfi/table3 --seeds 3 -- --data.root DATA --trainer.precision bf16-mixed
-python -m experiments.sweep kpn_mfi/table3 --where wandb                W&B agents, on any machines, do the same
-python -m experiments.sweep kpn_mfi/table3 --where slurm --gpus 4 --time 12:00:00 -- --data.root DATA
-"""
+Where = Literal["here", "wandb", "slurm"]
 AGENT = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # what a W&B agent says to its run
-RUN = (sys.executable, "-m", "experiments.run")
+RUN = (sys.executable, "-m", "vitm", "run")
 TAIL = 12  # lines of a log that are shown
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status: 0 if all runs are finished, 1 if not, 2 for bad usage."""
-    mine, passed = split(argv)
-    parser = parser_before_dashes("experiments.sweep", "TABLE", USAGE, EXAMPLES)
-    parser.add_argument("table", metavar="TABLE", help="such as kpn_mfi/table3")
-    seeds = parser.add_mutually_exclusive_group()
-    seeds.add_argument("--seeds", type=_positive, default=1, help="how many: 0, 1, ... of weights and dropout (1)")
-    seeds.add_argument("--seed", type=_natural, help="only this one")
-    parser.add_argument("--row", help="only this one: the name of its file, such as no_mfi")
-    parser.add_argument("--where", choices=("here", "wandb", "slurm"), default="here", help="(here)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
-    slurm.add_options(parser)
-    options, unknown = parser.parse_known_args(mine)
-    try:
-        if unknown:
-            raise ValueError(f"{unknown[0]} is no option of a sweep; options of experiments.run go behind --")
-        return _sweep(options, passed)
-    except (ValueError, FileNotFoundError, PermissionError, yaml.YAMLError) as error:
-        console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
-        return 2
+def sweep(
+    name: str,
+    *,
+    seeds: Sequence[int],
+    row: str | None = None,
+    where: Where = "here",
+    cluster: slurm.Cluster | None = None,
+    runs: Path = Path("runs"),
+    passed: Sequence[str] = (),
+) -> int:
+    """Run the rows of a table; return the exit status: 0 if all runs are finished, 1 if not.
 
+    Args:
+        name: the table, such as `kpn_mfi/table3`.
+        seeds: seeds of weights and dropout.
+        row: the name of the only row to run; None: all.
+        where: in this process, by W&B's agents, or on a cluster.
+        cluster: what a run asks of Slurm, for `where="slurm"`.
+        runs: folder where runs are kept.
+        passed: options for `vitm run`.
 
-def _natural(text: str, first: int = 0) -> int:
-    if not text.isdecimal() or int(text) < first:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {first} on, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    return _natural(text, first=1)
-
-
-def _sweep(options: argparse.Namespace, passed: list[str]) -> int:
+    Raises:
+        ValueError: there is no such table or row, an option is not for the rows to choose, or Slurm refuses a job.
+    """
     tag = "data" if {"data.root", "data.pairs"} & option_values(passed).keys() else "demo"
-    rows = table.collect(options.table, options.runs, tag)
-    seeds = [options.seed] if options.seed is not None else list(range(options.seeds))
+    rows = table.collect(name, runs, tag)
     stems = {row.entry.name.rpartition("/")[2]: row for row in rows}
-    if options.row and options.row not in stems:
-        raise ValueError(f"no row {options.row!r} in {options.table}; there are {', '.join(stems)}")
-    chosen = [stems[options.row]] if options.row else rows
-    jobs = plan(chosen, seeds, passed, options.runs)
-    for row in chosen:
-        if reason := row.entry.about.get("missing"):
-            console.print(f"{row.name} cannot be run: {reason}", markup=False, soft_wrap=True)
-        elif row.entry.same_as != row.entry.name:
-            console.print(f"{row.name} changes nothing: a run of {row.entry.same_as}", markup=False, soft_wrap=True)
-    if options.where == "wandb":
-        able = [stem for stem, row in stems.items() if row in chosen and "missing" not in row.entry.about]
-        return _wandb(options, able, seeds, passed)
-    if options.where == "slurm":
-        return _slurm(options, jobs)
+    if row and row not in stems:
+        raise ValueError(f"no row {row!r} in {name}; there are {', '.join(stems)}")
+    chosen = [stems[row]] if row else rows
+    jobs = plan(chosen, seeds, passed, runs)
+    for each in chosen:
+        if reason := each.entry.about.get("missing"):
+            console.print(f"{each.name} cannot be run: {reason}", markup=False, soft_wrap=True)
+        elif each.entry.same_as != each.entry.name:
+            console.print(f"{each.name} changes nothing: a run of {each.entry.same_as}", markup=False, soft_wrap=True)
+    if where == "wandb":
+        able = [stem for stem, each in stems.items() if each in chosen and "missing" not in each.entry.about]
+        return _wandb(name, able, seeds, runs, passed)
+    if where == "slurm":
+        return _slurm(name, jobs, cluster or slurm.Cluster(), runs)
 
     status = _here(jobs)
     if status != 130:
-        _times(options, jobs)
+        _times(name, jobs, runs)
     return status
 
 
@@ -226,7 +204,7 @@ def _wait(command: list[str], log: IO[str], env: dict[str, str]) -> int:
         raise
 
 
-def _times(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
+def _times(name: str, jobs: Sequence[Job], runs: Path) -> None:
     """The table, and how long its runs took."""
     if not jobs:
         return
@@ -237,7 +215,7 @@ def _times(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
         return not asked or any(job.fits(run) for job in asked)
 
     tag = jobs[0].tag
-    table.show(table.collect(options.table, options.runs, tag, fits), tag, options.runs / options.table)
+    table.show(table.collect(name, runs, tag, fits), tag, runs / name)
     for job in jobs:
         if run := job.finished():
             console.print(
@@ -253,7 +231,7 @@ def _times(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
 def wandb_config(
     name: str, rows: Sequence[str], seeds: Sequence[int], runs: Path, passed: Sequence[str]
 ) -> dict[str, Any]:
-    """A W&B sweep over the rows and seeds of a table; its agents run this module, a row and a seed at a time."""
+    """A W&B sweep over the rows and seeds of a table; its agents call this command, a row and a seed at a time."""
     monitor, mode = find_entry(f"{name}/{rows[0]}").load("task").monitor
     return {
         "name": name,
@@ -261,29 +239,29 @@ def wandb_config(
         "method": "grid",
         "metric": {"name": monitor, "goal": "maximize" if mode == "max" else "minimize"},
         "parameters": {"row": {"values": list(rows)}, "seed": {"values": list(seeds)}},
-        "program": "experiments/sweep.py",
+        "program": "vitm",
         "command": [
-            *("${env}", "${interpreter}", "-m", "experiments.sweep", name, "--runs", str(runs), "${args}"),
+            *("${env}", "${interpreter}", "-m", "vitm", "sweep", name, "--runs", str(runs), "${args}"),
             *(("--", *passed) if passed else ()),
         ],
     }
 
 
-def _wandb(options: argparse.Namespace, rows: Sequence[str], seeds: Sequence[int], passed: Sequence[str]) -> int:
+def _wandb(name: str, rows: Sequence[str], seeds: Sequence[int], runs: Path, passed: Sequence[str]) -> int:
     """Make a W&B sweep, or without a login its file."""
     import wandb
 
     if not rows:
         return 0
-    config = wandb_config(options.table, rows, seeds, options.runs, passed)
+    config = wandb_config(name, rows, seeds, runs, passed)
     if os.environ.get("WANDB_MODE", "online") == "online" and wandb.login(prompt=False, verify=False):
         try:
-            sweep = wandb.sweep(config, project=config["project"])
+            made = wandb.sweep(config, project=config["project"])
         except wandb.Error as error:
             raise ValueError(f"W&B made no sweep: {error}") from error
-        console.print(f"Start agents, here or on other machines with the same data: wandb agent vitm/{sweep}")
+        console.print(f"Start agents, here or on other machines with the same data: wandb agent vitm/{made}")
         return 0
-    file = options.runs / options.table / "sweep.yaml"
+    file = runs / name / "sweep.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_whole(file) as part:
         part.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -297,15 +275,13 @@ def _wandb(options: argparse.Namespace, rows: Sequence[str], seeds: Sequence[int
     return 2
 
 
-def _slurm(options: argparse.Namespace, jobs: Sequence[Job]) -> int:
+def _slurm(name: str, jobs: Sequence[Job], cluster: slurm.Cluster, runs: Path) -> int:
     """Submit what is not finished: runs that wait for the same ones, or for none, are an array of jobs."""
-    cluster = slurm.cluster(options)
-    if queued := slurm_jobs(options.table):
-        raise ValueError(f"{options.table} is in the queue already (job {', '.join(queued)}): wait, or scancel it")
+    if queued := slurm_jobs(name):
+        raise ValueError(f"{name} is in the queue already (job {', '.join(queued)}): wait, or scancel it")
     waiting = _idle([job for job in jobs if not job.done()])
     first = [job.arguments() for job in waiting if not {needed for _, needed in job.after} & set(waiting)]
-    if error := slurm.refused(first, options.runs):
-        raise ValueError(error.removeprefix("error: ").rstrip())
+    slurm.refuse(first, runs)
     trained: dict[Job, Path] = {}
     numbers: dict[Job, str] = {}  # as Slurm knows them: of an element of an array, 41_0
     while waiting:
@@ -315,14 +291,14 @@ def _slurm(options: argparse.Namespace, jobs: Sequence[Job]) -> int:
             alike.setdefault(tuple(numbers[needed] for _, needed in job.after if needed in numbers), []).append(job)
         for after, group in alike.items():
             commands = [job.arguments(trained) for job in group]
-            submitted = slurm.submit(commands, cluster, name=options.table, runs=options.runs, after=after)
+            submitted = slurm.submit(commands, cluster, name=name, runs=runs, after=after)
             for i, (job, folder) in enumerate(zip(group, submitted.folders, strict=True)):
                 numbers[job] = f"{submitted.job}_{i}" if len(group) > 1 else submitted.job
                 trained[job] = folder / "checkpoints" / "best.ckpt"
                 console.print(f"job {numbers[job]}: {job}, {folder}", markup=False, highlight=False, soft_wrap=True)
         waiting = [job for job in waiting if job not in ready]
     end = " --demo" if jobs and jobs[0].tag == "demo" else ""
-    console.print(f"When they are done: python -m experiments.table {options.table} --runs {options.runs}{end}")
+    console.print(f"When they are done: vitm table {name} --runs {runs}{end}")
     return 0
 
 
@@ -349,7 +325,3 @@ def slurm_jobs(name: str) -> list[str]:
         ["squeue", "--me", "--noheader", "--format=%F", f"--name={name}"], capture_output=True, text=True
     )
     return sorted(set(asked.stdout.split()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

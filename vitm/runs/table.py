@@ -1,8 +1,7 @@
-"""A table of a paper with our numbers beside its own: `python -m experiments.table TABLE [options]`."""
+"""A table of a paper with our numbers beside its own: `vitm table`."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -24,7 +23,6 @@ from vitm.runs.entries import Entry, entry_names, find_entry
 from vitm.runs.options import changed, defaults_of, leaves, recipe, same
 from vitm.runs.results import COLUMNS
 
-USAGE = "python -m experiments.table dslnet/table2: the finished runs of its rows, the newest of each seed"
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 
@@ -256,29 +254,6 @@ def _csv(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return file.getvalue()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table and write `table.md`, `table.csv` and `table.tex`; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.table", description=USAGE)
-    parser.add_argument("table", help="such as dslnet/table2")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (runs)")
-    parser.add_argument("--demo", action="store_true", help="runs on the demo data (default: on your own)")
-    parser.add_argument("--output", type=Path, help="folder to write to (default: that of the table's runs)")
-    options = parser.parse_args(argv)
-    tag = "demo" if options.demo else "data"
-    try:
-        rows = collect(options.table, options.runs, tag)
-        if options.output is not None and options.output.exists() and not options.output.is_dir():
-            raise ValueError(f"{options.output} is a file; give a folder")
-    except ValueError as error:
-        console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
-        return 2
-    if not show(rows, tag, options.output or options.runs / options.table):
-        kind = "the demo" if options.demo else "your own"
-        console.print(f"No row has a finished run on {kind} data under {options.runs}.", markup=False)
-        return 1
-    return 0
-
-
 def show(rows: Sequence[Row], tag: str, folder: Path) -> bool:
     """Print a table and write it to a folder; whether a row has a run, without which nothing is written."""
     titles, lines = cells(rows, tag)
@@ -300,7 +275,3 @@ def show(rows: Sequence[Row], tag: str, folder: Path) -> bool:
             part.write_text(content)
     console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
     return True
-
-
-if __name__ == "__main__":
-    sys.exit(main())

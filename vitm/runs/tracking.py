@@ -10,10 +10,10 @@ from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from vitm.checkpoints import read_checkpoint
 from vitm.runs.entries import Entry
+from vitm.runs.folders import first_process
 
 
 class SteadyWandbLogger(WandbLogger):
@@ -56,7 +56,7 @@ def csv_logger(folder: Path, resumed: bool) -> CSVLogger:
     """A logger to `csv/metrics.csv`; of a resumed run it keeps what was logged before the checkpoint's step."""
     logger = CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=1)
     file = folder / "csv" / "metrics.csv"
-    if resumed and file.is_file() and rank_zero_only.rank == 0:
+    if resumed and file.is_file() and first_process():
         steps = read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]
         with file.open(newline="") as opened:
             rows = [row for row in csv.DictReader(opened) if int(row["step"]) < steps]

@@ -1,0 +1,181 @@
+"""Lightning's command line for an entry: task, data module and trainer, built from their signatures."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import warnings
+from argparse import ArgumentError
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch import callbacks as pl
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from vitm.runs.checks import check_network, check_trainer
+from vitm.runs.entries import Entry
+from vitm.runs.folders import first_process
+from vitm.runs.setup import Setup
+from vitm.runs.tracking import csv_logger, wandb_logger
+from vitm.training.callbacks import (
+    AnalyticBaselines,
+    LastCheckpoint,
+    Previews,
+    StopWhenTold,
+    Throughput,
+    WholeCheckpointIO,
+)
+
+KNOWN = (  # warnings that a user can do nothing about
+    "LightningCLI's args parameter",
+    ".*isinstance.treespec",
+    "The number of training batches",
+    "Found .* eval mode",
+    "Experiment logs directory",
+    "It is recommended to use .*sync_dist",  # metrics sync themselves
+)
+
+
+class EntryCLI(LightningCLI):
+    """The options of an entry, parsed; nothing is built from them.
+
+    Args:
+        entry: Its task and data module give the options.
+        arguments: Options; later ones win.
+
+    Raises:
+        ValueError: An option does not exist, or has a wrong value.
+    """
+
+    def __init__(self, entry: Entry, arguments: Sequence[str]) -> None:
+        self.entry = entry
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        for message in KNOWN:
+            warnings.filterwarnings("ignore", message)
+        super().__init__(
+            entry.load("task"),
+            entry.load("data_module"),
+            run=False,
+            args=list(arguments),
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_kwargs={
+                "prog": f"vitm run {entry.name}",
+                "description": entry.about["title"],
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Let configuration files have an `entry` section."""
+        parser.add_argument("--entry", type=dict, default={}, help="what the experiment is; not a setting")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and put errors in one line."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            options = [name for action in parser._actions for name in action.option_strings]
+            raise ValueError(f"{_one_line(str(error), options)} (vitm run {self.entry.name} --help)") from error
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+class ExperimentCLI(EntryCLI):
+    """The task, the data module and the trainer of a run.
+
+    Args:
+        setup: The run.
+        stop: What notes the signals that stop it.
+
+    Raises:
+        ValueError: An option, the data or the checkpoint is wrong.
+    """
+
+    def __init__(self, setup: Setup, stop: StopWhenTold) -> None:
+        self.setup, self.stop = setup, stop
+        super().__init__(setup.request.entry, setup.arguments)
+
+    def instantiate_classes(self) -> None:
+        """Build task, data module and trainer, as Lightning does."""
+        LightningCLI.instantiate_classes(self)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Check task, data and options, so that bad input is an error before a run folder exists; build the trainer."""
+        setup, command, config = self.setup, self.setup.request.command, self.config_init["trainer"]
+        check_network(self.model, setup.last if setup.resumed else setup.checkpoint)
+        if first_process():
+            self.datamodule.prepare_data()
+            for stage in (command,) if command else ("fit", "test"):
+                self.datamodule.setup(stage)
+        check_trainer(self.model, config)
+        try:
+            return super().instantiate_trainer(
+                callbacks=[*(config.callbacks or []), *self._callbacks(logs=config.logger is not False)],
+                plugins=[*(config.plugins or []), WholeCheckpointIO()],
+                logger=self._loggers() if config.logger in (None, True) else config.logger,
+                default_root_dir=str(setup.folder),
+                use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates
+                **kwargs,
+            )
+        except MisconfigurationException as error:
+            raise ValueError(_one_line(str(error))) from error
+
+    def _callbacks(self, logs: bool) -> list[pl.Callback]:
+        folder = self.setup.folder
+        monitor, mode = self.model.monitor
+        return [
+            pl.ModelCheckpoint(
+                folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False
+            ),
+            LastCheckpoint(folder / "checkpoints"),
+            self.stop,
+            *([pl.LearningRateMonitor("step")] if logs else []),
+            Throughput(),
+            *([AnalyticBaselines()] if self.model.analytic else []),
+            Previews(folder / "previews"),
+        ]
+
+    def _loggers(self) -> list[Logger]:
+        setup, job_type = self.setup, self.setup.request.command or "fit"
+        return [
+            csv_logger(setup.folder, setup.resumed),
+            wandb_logger(self.entry, setup.folder, job_type, [setup.tag], setup.resumed, self.config),
+        ]
+
+
+def resolve(entry: Entry, arguments: Sequence[str]) -> Namespace:
+    """Return the configuration that options give.
+
+    Raises:
+        ValueError: An option does not exist, or has a wrong value.
+    """
+    config: Namespace = EntryCLI(entry, arguments).config
+    return config
+
+
+def _one_line(message: str, options: Iterable[str] = ()) -> str:
+    """Return an error of jsonargparse or Lightning in one line; for an option that does not exist, with the nearest."""
+    message = re.sub(r"\s+", " ", message).strip()
+    unknown = re.match(r"unrecognized arguments: (-*[\w.]+)", message) or re.match(
+        r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'|Option '(?P<option>[\w.]+)' is not",
+        message,
+    )
+    if unknown:
+        parts = unknown.groupdict()
+        name = parts.get("option") or (f"{parts['group']}.{parts['key']}" if parts else unknown[1])
+        name = f"--{name.lstrip('-')}" if parts or name.startswith("-") else name
+        near = difflib.get_close_matches(name, options, n=1)
+        return f"there is no option {name}{f'; did you mean {near[0]}?' if near else ''}"
+    message = re.sub(r'Parser key "([\w.]+)":', r"--\1:", message)
+    message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
+    message = re.sub(r"Expected a typing.Literal\[(.*?)\]", r"expected one of \1", message)
+    return re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", message).replace(": Expected a", ": expected a")

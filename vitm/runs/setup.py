@@ -1,0 +1,105 @@
+"""From a request to a run that can start: its folder, its data, and the options that LightningCLI parses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitm.checkpoints import read_checkpoint
+from vitm.console import console
+from vitm.runs.command import Request
+from vitm.runs.entries import find_entry
+from vitm.runs.folders import best_checkpoint, first_process, newest_run, run_folder, run_tags
+
+DEMO = "No data is configured (--data.root): this run uses the [bold]demo data[/] and demo.yaml."
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that can start.
+
+    Attributes:
+        request: What the user wants.
+        folder: Where it writes.
+        resumed: Whether it goes on with what an earlier process left in that folder.
+        demo: Whether it uses the demo data.
+        checkpoint: The weights that it measures; None: those that it trains.
+        arguments: Options for LightningCLI; later ones win, and what the user typed comes last.
+    """
+
+    request: Request
+    folder: Path
+    resumed: bool
+    demo: bool
+    checkpoint: Path | None
+    arguments: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """The kind of its data: `demo` or `data`."""
+        return "demo" if self.demo else "data"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which it is resumed."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+
+def set_up(request: Request) -> Setup:
+    """Choose the folder, the configuration files and the checkpoint; make the demo data if they are used.
+
+    Raises:
+        ValueError: An earlier stage was not trained.
+        FileNotFoundError: There is no such run or checkpoint.
+    """
+    entry = request.entry
+    checkpoint = None if request.trains else _measured_checkpoint(request)
+    folder, resumed = run_folder(request)
+    if resumed:
+        demo = "demo" in run_tags(folder)
+        arguments = _configs(folder / "config.yaml")
+    else:
+        demo = not request.gives("data.root")
+        arguments = _configs(entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:])
+        if demo:
+            if first_process():
+                console().print(DEMO, soft_wrap=True)
+            arguments += ["--data.root", str(entry.load("data_module").demo_root())]
+        arguments += _network(checkpoint) if checkpoint else _earlier_stages(request, demo)
+    return Setup(request, folder, resumed, demo, checkpoint, (*arguments, *request.options))
+
+
+def _configs(*files: Path) -> list[str]:
+    return [x for file in files for x in ("--config", str(file))]
+
+
+def _measured_checkpoint(request: Request) -> Path:
+    checkpoint = request.checkpoint or best_checkpoint(newest_run(request.entry, request.runs, "checkpoints/*.ckpt"))
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+    return checkpoint
+
+
+def _network(checkpoint: Path) -> list[str]:
+    """Return the network's arguments as options, from the file to be measured."""
+    arguments = read_checkpoint(checkpoint).get("vitm", {}).get("arguments", {})
+    return [x for k, v in arguments.items() for x in (f"--model.{k}", v if isinstance(v, str) else json.dumps(v))]
+
+
+def _earlier_stages(request: Request, demo: bool) -> list[str]:
+    """Return options that name checkpoints of earlier stages: the best of the newest runs on the same kind of data."""
+    options: list[str] = []
+    for option, stage in request.entry.about.get("after", {}).items():
+        if request.gives(option):
+            continue
+        try:
+            folder = newest_run(find_entry(stage), request.runs, "checkpoints/*.ckpt", "demo" if demo else "data")
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"{request.entry.name} goes on from a trained {stage}, and there is no run of it on "
+                f"{'the demo' if demo else 'your own'} data under {request.runs}: train that first, or give its "
+                f"checkpoint (--{option} PATH)"
+            ) from error
+        options += [f"--{option}", str(best_checkpoint(folder))]
+    return options
