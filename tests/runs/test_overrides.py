@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tests.runs.conftest import run as main
 from vitm.runs.entries import find_entry
 from vitm.runs.overrides import entry_parser, overrides, read_overrides, recipe_changes, recipe_of
-from vitm.runs.run import main
 
 ONCE_UNSEEN = {
     "data.flips": False,
