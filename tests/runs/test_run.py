@@ -20,6 +20,7 @@ import yaml
 
 from tests.runs.conftest import TINY
 from tests.runs.conftest import run as main
+from vitm.cli import main as vitm_main
 from vitm.files import lock
 from vitm.runs.entries import entry_names, find_entry
 from vitm.training.callbacks import LastCheckpoint
@@ -438,3 +439,27 @@ def test_the_last_checkpoint_is_the_latest_even_where_nothing_was_better(tiny, t
     folder = only_run(tmp_path, "kpn_mfi") / "checkpoints"
     saved = {path.name: torch.load(path, weights_only=True)["global_step"] for path in folder.iterdir()}
     assert saved == {"best.ckpt": 1, "last.ckpt": 3}
+
+
+def test_predict_and_convert_make_the_same_film(tiny, tmp_path):
+    """Two scenes, of which each begins anew for the network, and a level that is chosen for the clip."""
+    assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0
+    checkpoint = only_run(tmp_path, "kpn_mfi") / "checkpoints/last.ckpt"
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        scene = np.linspace(0, 255, 64 * 96 * 3, dtype=np.uint8).reshape(64, 96, 3) if i < 3 else np.zeros(1, np.uint8)
+        noise = rng.integers(0, 20, (64, 96, 3), np.uint8)
+        cv2.imwrite(str(frames / f"{i}.png"), cv2.add(np.broadcast_to(scene, (64, 96, 3)).copy(), noise))
+    where = ["--checkpoint", str(checkpoint), "--device", "cpu", "--fps", "25"]
+    assert main(["kpn_mfi", "predict", "--input", str(frames), "--output", str(tmp_path / "predicted"), *where]) == 0
+    converted = tmp_path / "converted"
+    converted.mkdir()
+    files = [str(frames), str(converted / "clip_hdr.mp4"), "--frames", str(converted / "clip_hdr")]
+    assert vitm_main(["convert", *files, "--model", "kpn_mfi", *where]) == 0
+    made = sorted(path.relative_to(converted) for path in converted.rglob("*.*"))
+    assert len(made) == 8  # six frames, the video and its report
+    for name in made:
+        if name.suffix != ".json":
+            assert (tmp_path / "predicted" / name).read_bytes() == (converted / name).read_bytes(), name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from vitm.cli.options import frame_rate, in_words_of_the_command
+
+if TYPE_CHECKING:
+    from vitm.conversion import ConversionReport
 from vitm.zoo import NETWORKS, OPERATORS
 
 _MODELS = f"""\
@@ -80,6 +83,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
     with in_words_of_the_command(options, {"peak_nits": "--peak", "frames_folder": "--frames"}):
         report = convert(**{name: getattr(options, name) for name in signature(convert).parameters if name in options})
+    print_report(report, console)
+    return 0
+
+
+def print_report(report: ConversionReport, console: Console) -> None:
+    """Print what became of a conversion: the output and its light levels, and what is not in it."""
     for damaged in report.damaged:
         console.print(f"frame {damaged.frame} ({damaged.seconds:.3f} s) is damaged: the one before it was repeated")
     for words in report.dropped:
@@ -92,7 +101,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
     )
     if report.previews:
         console.print(f"Previews: {', '.join(map(str, report.previews))}", soft_wrap=True, markup=False)
-    return 0
 
 
 def _luminance_or_word(text: str) -> float | str:

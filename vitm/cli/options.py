@@ -25,6 +25,17 @@ def frame_rate(text: str) -> Fraction:
     return rate
 
 
+def device(text: str) -> str:
+    """Return the name of a device from the command line that can be used here: cpu, cuda, cuda:1."""
+    import torch
+
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return text
+
+
 def natural(text: str, least: int = 0) -> int:
     """Return a whole number from the command line that is not below `least`."""
     if not text.isdecimal() or int(text) < least:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
 
-from vitm.cli.options import add_runs, frame_rate
+from vitm.cli.options import add_runs, device, frame_rate
 
 USAGE = """\
 usage: vitm run ENTRY [fit|validate|test|predict] [options]
@@ -45,7 +44,7 @@ def main(arguments: list[str], console: Console) -> int:
     if {"-h", "--help"} & {*arguments}:
         return _help(arguments[0], predicts)
     if predicts:
-        return _predict(arguments[0], arguments[2:])
+        return _predict(arguments[0], arguments[2:], console)
     from vitm.runs.command import parse
 
     request = parse(arguments)
@@ -76,24 +75,29 @@ def _help(name: str, predicts: bool) -> int:
     return 0
 
 
-def _predict(name: str, arguments: list[str]) -> int:
-    from vitm.runs.entries import find_entry
-
-    entry = find_entry(name)
+def _predict(name: str, arguments: list[str], console: Console) -> int:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--checkpoint", type=Path)
     add_runs(parser)
-    parser.add_argument("--input", type=Path)
+    parser.add_argument("--input", dest="source", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--assume")
-    parser.add_argument("--fps", type=frame_rate, default=Fraction(24))
-    parser.add_argument("--device")
+    parser.add_argument("--fps", type=frame_rate)
+    parser.add_argument("--device", type=device)
     try:
         options, unknown = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
     if unknown:
         raise ValueError(f"predict takes no {unknown[0]!r}; the checkpoint knows its network")
+
+    from vitm.cli.convert import print_report
+    from vitm.runs.entries import find_entry
     from vitm.runs.predict import predict
 
-    return predict(entry, **vars(options))
+    if options.source is None:
+        console.print("No --input: this converts the [bold]demo clip[/].")
+    report = predict(find_entry(name), **vars(options))
+    print_report(report, console)
+    console.print(f"16-bit PNG, PQ BT.2020: {report.frames_folder}", soft_wrap=True, markup=False)
+    return 0
