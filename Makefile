@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-fast lint type bench
+.PHONY: help setup demo test test-fast lint type docs bench
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,10 @@ lint: setup type  ## Check style, formatting and types
 
 type: setup  ## Check types (mypy, strict on vitm)
 	$(BIN)/mypy
+
+docs: setup  ## Build the documentation into build/docs, and check it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/docs/index.html"
 
 bench: setup  ## Measure our operators beside plain forms: time ratio and peak memory
 	$(BIN)/python -m benchmarks.ops

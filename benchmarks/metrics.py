@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (1 gives steady ratios)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/metrics_cpu.md")
+    parser.add_argument("--save", action="store_true", help="write docs/results/benchmarks/metrics_cpu.md")
     args = parser.parse_args()
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-image", "piq", "colour-science"))
@@ -130,9 +130,8 @@ def main() -> None:
                 lines += rows
                 print("\n".join(rows), flush=True)
     if args.save:
-        path = Path(__file__).parent / "results" / "metrics_cpu.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("\n".join(lines) + "\n")
+        path = Path(__file__).parents[1] / "docs/results/benchmarks/metrics_cpu.md"
+        path.write_text("\n".join(["# Metrics beside other implementations", "", *lines, ""]))
         print(f"written to {path}")
 
 

@@ -153,9 +153,9 @@ class Memory:
 
     @staticmethod
     def _status(key: str) -> float:
-        found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        assert found
-        return int(found[1]) / 1024
+        match = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        assert match
+        return int(match[1]) / 1024
 
 
 def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (1 gives steady ratios)")
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/<date>-<hardware>.md")
+    parser.add_argument("--save", action="store_true", help="write docs/results/benchmarks/operators_<device>.md")
     args = parser.parse_args()
 
     machine = hardware(args.device)
@@ -239,10 +239,8 @@ def main() -> None:
                 lines += rows
                 print("\n".join(rows), flush=True)
     if args.save:
-        slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
-        path = Path(__file__).parent / "results" / f"{datetime.date.today()}-{slug}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("\n".join(lines) + "\n")
+        path = Path(__file__).parents[1] / "docs/results/benchmarks" / f"operators_{args.device}.md"
+        path.write_text("\n".join([f"# Operators, {datetime.date.today()}", "", *lines, ""]))
         print(f"written to {path}")
 
 
