@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import vitm.conversion
 from vitm.cli import main
-from vitm.color import METHODS, inverse_tone_map
+from vitm.color import METHODS, inverse_tone_map, pq_eotf, pq_inverse_eotf
 from vitm.conversion import convert
 from vitm.papers.kpn_mfi import KPNMFI
-from vitm.video import FrameReader, read_image, write_image
+from vitm.video import FrameReader, probe, read_image, write_image
 from vitm.video.write.outputs import list_outputs
 from vitm.zoo import NETWORKS
 
@@ -154,3 +154,49 @@ def test_the_help_names_all_models_and_outputs(capsys: pytest.CaptureFixture[str
         main(["convert", "--help"])
     words = set(re.findall(r"\w+", capsys.readouterr().out))
     assert not {*NETWORKS, *METHODS, *list_outputs()} - words
+
+
+class Bright(nn.Module):
+    """A network that puts SDR white at 2,321 cd/m2."""
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        return sdr * float(pq_inverse_eotf(torch.tensor(2321.0)))
+
+
+@pytest.mark.parametrize(
+    ("options", "display"),
+    [
+        ({}, 4000),
+        ({"mastering_peak": 1000}, 1000),
+        ({"mastering_peak": 1000, "peak_nits": 600}, 1000),
+        ({"peak_nits": 600}, 600),
+        ({"mastering_peak": 10_000}, 10_000),
+    ],
+)
+def test_metadata_and_picture_agree(tmp_path: Path, options: dict[str, float], display: float) -> None:
+    (tmp_path / "clip").mkdir()
+    write_image(tmp_path / "clip/0.png", np.linspace(0, 1, 64, dtype=np.float32).repeat(192).reshape(64, 64, 3), bits=8)
+    write_image(tmp_path / "clip/1.png", np.ones((64, 64, 3), np.float32), bits=8)
+    out = tmp_path / "a.mkv"
+    report = convert(
+        tmp_path / "clip", out, Bright(), diffuse_white="keep", codec="av1", lossless=True, progress=False, **options
+    )
+    info = probe(out)
+    assert info.mastering_display is not None
+    assert report.mastering_peak == pytest.approx(info.mastering_display.max_nits) == display
+    assert info.max_cll is not None
+    limit = options.get("peak_nits", display)
+    brightest = max(float(pq_eotf(torch.from_numpy(frame.rgb)).max()) for frame in FrameReader(out))
+    assert 0.6 * min(limit, 2321) < info.max_cll <= limit
+    assert brightest == pytest.approx(info.max_cll, rel=0.01)  # a ten-bit code is 1 % of light
+
+
+def test_a_peak_above_the_mastering_display_is_refused(clip: Path) -> None:
+    for options, message in (
+        ({"peak_nits": 2000, "mastering_peak": 1000}, "brighter than the display of mastering_peak=1000"),
+        ({"mastering_peak": 0}, "mastering_peak=0: expected more than 0"),
+        ({"mastering_peak": 1000, "codec": "hlg"}, "hlg holds no mastering display; give peak_nits"),
+        ({"peak_nits": 0}, "peak_nits=0: expected more than 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            convert(clip, clip.with_name("a.mp4"), "hable", **options)

@@ -67,6 +67,19 @@ def ffmpeg() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
+def ffmpeg_log() -> Callable[..., str]:
+    """Run the static FFmpeg with these arguments; what it says of the files."""
+    exe = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([exe, "-hide_banner", *arguments], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stderr.decode()
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def zscale_rgb(ffmpeg: Callable[..., bytes]) -> Callable[..., np.ndarray]:
     """Frames of a video as non-linear float RGB (T, H, W, 3), by zscale with bilinear chroma."""
 

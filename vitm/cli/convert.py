@@ -52,6 +52,13 @@ def add_parser(commands: Any) -> None:
     level.add_argument(
         "--peak", metavar="NITS", dest="peak_nits", type=float, help="roll highlights off below this many cd/m2"
     )
+    level.add_argument(
+        "--mastering-peak",
+        metavar="NITS",
+        type=float,
+        help="peak of the mastering display in the HDR metadata, below which highlights are rolled off (default: "
+        "--peak, or the lowest of 1000, 2000, 4000 and 10000 that the picture stays below)",
+    )
     level.add_argument("--strength", type=float, default=1.0, help="0: plain SDR in HDR; 1: the model (default)")
     level.add_argument("--saturation", type=float, default=1.0, help="factor on chroma (1)")
 
@@ -93,9 +100,10 @@ def print_report(report: ConversionReport, console: Console) -> None:
         console.print(f"frame {damaged.frame} ({damaged.seconds:.3f} s) is damaged: the one before it was repeated")
     for words in report.dropped:
         console.print(f"not in the output: {words}", soft_wrap=True, markup=False)
+    display = "" if report.mastering_peak is None else f", mastering display {report.mastering_peak:g} cd/m2"
     console.print(
-        f"{report.output}: {report.frames} frames, MaxCLL {report.max_cll:.0f}, MaxFALL {report.max_fall:.0f} cd/m2, "
-        f"{report.seconds:.1f} s",
+        f"{report.output}: {report.frames} frames, MaxCLL {report.max_cll:.0f}, MaxFALL {report.max_fall:.0f} cd/m2"
+        f"{display}, {report.seconds:.1f} s",
         soft_wrap=True,
         markup=False,
     )

@@ -135,7 +135,7 @@ def in_words_of_the_command(options: argparse.Namespace, flags: Mapping[str, str
     try:
         yield
     except ValueError as error:
-        words = re.sub(rf"\b({names})=('[^']*'|[\w./]+)", flag, str(error))
+        words = re.sub(rf"\b({names})=('[^']*'|-?[\w./]+)", flag, str(error))
         if words == str(error):
             raise
         raise ValueError(words) from error

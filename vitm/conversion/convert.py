@@ -30,7 +30,7 @@ from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
 from vitm.files import digest, replace_when_whole
 from vitm.nets.interface import SpillingNetwork, context
-from vitm.video import BT2020_1000_NITS, FrameReader, StreamInfo, StreamWarning, Writer, open_writer
+from vitm.video import BT2020_1000_NITS, FrameReader, MasteringDisplay, StreamInfo, StreamWarning, Writer, open_writer
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead
 from vitm.video.read.frames import list_frames
@@ -75,6 +75,7 @@ class ConversionReport:
         resumed_after: number of frames that an interrupted conversion had finished.
         max_cll: MaxCLL in cd/m2 (CTA-861.3).
         max_fall: MaxFALL in cd/m2.
+        mastering_peak: peak of the mastering display in the HDR metadata, cd/m2; None where there is none.
         damaged: the frames that were repeated.
         dropped: what of the source did not go along, in words.
         seconds: wall time.
@@ -95,6 +96,7 @@ class ConversionReport:
     resumed_after: int
     max_cll: float
     max_fall: float
+    mastering_peak: float | None
     damaged: tuple[DamagedFrame, ...]
     dropped: tuple[str, ...]
     seconds: float
@@ -119,6 +121,7 @@ class ConversionReport:
             "frames": self.frames,
             "max_cll": round(self.max_cll, 1),
             "max_fall": round(self.max_fall, 1),
+            "mastering_peak": self.mastering_peak,
             "damaged_frames": [asdict(damaged) for damaged in self.damaged],
             "dropped": list(self.dropped),
             "seconds": round(self.seconds, 1),
@@ -140,6 +143,7 @@ def convert(
     frames_folder: str | PathLike[str] | None = None,
     diffuse_white: DiffuseWhite = "auto",
     peak_nits: float | None = None,
+    mastering_peak: float | None = None,
     strength: float = 1.0,
     saturation: float = 1.0,
     crf: float | None = None,
@@ -190,6 +194,8 @@ def convert(
         diffuse_white: cd/m2 at which diffuse white is put, by the clip's mid-tones; "keep": where the model puts it;
             "auto": where the model puts it, but within 203 to 406 cd/m2.
         peak_nits: luminance in cd/m2 below which highlights are rolled off.
+        mastering_peak: peak of the mastering display in the HDR metadata, cd/m2; highlights are rolled off below it.
+            None for `peak_nits`, or else for the lowest of 1,000, 2,000, 4,000 and 10,000 that the picture stays below.
         strength: 0 for plain SDR in HDR, 1 for the model, anything between for a blend.
         saturation: factor on chroma.
         crf: quality of hevc, hlg and av1: lower is better.
@@ -218,15 +224,21 @@ def convert(
     checkpoint = None if checkpoint is None else Path(checkpoint)
     codec = codec or ("hevc" if output.suffix else "png")
     _check_places(source, [output] if folder is None else [output, folder], overwrite)
-    control = LevelControl(peak_nits=peak_nits, strength=strength, saturation=saturation)
     role = output_role(codec)
+    mastering = _mastering(codec, mastering_peak, peak_nits)
+    control = LevelControl(peak_nits=_first(peak_nits, mastering_peak), strength=strength, saturation=saturation)
     name, network = _network(model, checkpoint, flow_weights, device)
 
     # open
     rate: dict[str, Any] = {"fps": fps} if fps is not None or not source.is_dir() else {"fps": Fraction(24)}
     reader = FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate)
-    encoder = {"crf": crf, "preset": preset, "lossless": lossless}
-    controls = {"diffuse_white": diffuse_white, "peak_nits": peak_nits, "strength": strength, "saturation": saturation}
+    encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering}
+    controls = {
+        "diffuse_white": diffuse_white,
+        "peak_nits": control.peak_nits,
+        "strength": strength,
+        "saturation": saturation,
+    }
     reading = {"assume": assume, "fps": fps, "on_error": on_error}
     work = output.with_name(f".{output.name}.vitm")
     weights = {"checkpoint": None if checkpoint is None else digest(checkpoint)}
@@ -240,7 +252,7 @@ def convert(
 
     # convert and write
     started = time.monotonic()
-    with _writers(output, folder, work, codec, reader.info, level, segment_frames, encoder) as writers, reader:
+    with _writers(output, folder, work, codec, reader.info, segment_frames, encoder) as writers, reader:
         unfinished.begin(level)
         _keep_scenes_in(work, network)
         done = min(writer.finished_frames for writer in writers)
@@ -273,6 +285,7 @@ def convert(
         resumed_after=done,
         max_cll=writer.max_cll,
         max_fall=writer.max_fall,
+        mastering_peak=None if writer.mastering is None else writer.mastering.max_nits,
         damaged=tuple(DamagedFrame(index, seconds) for index, seconds in unfinished.damaged),
         dropped=tuple(writer.dropped),
         seconds=time.monotonic() - started,
@@ -326,6 +339,29 @@ def _network(
     return model, network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def _mastering(codec: str, mastering_peak: float | None, peak_nits: float | None) -> MasteringDisplay | None:
+    """Return the mastering display that was asked for; None where the light of the picture decides."""
+    if mastering_peak is not None:
+        if not has_mastering(codec):
+            raise ValueError(
+                f"mastering_peak={mastering_peak:g}: {codec} holds no mastering display; give peak_nits=NITS"
+            )
+        if not 0 < mastering_peak <= 10_000:
+            raise ValueError(f"mastering_peak={mastering_peak:g}: expected more than 0 and at most 10000 cd/m2")
+        if peak_nits is not None and peak_nits > mastering_peak:
+            raise ValueError(
+                f"peak_nits={peak_nits:g} is brighter than the display of mastering_peak={mastering_peak:g}: "
+                "give a lower peak or a brighter display"
+            )
+    peak = _first(mastering_peak, peak_nits)
+    return replace(BT2020_1000_NITS, max_nits=peak) if peak is not None and has_mastering(codec) else None
+
+
+def _first(*values: float | None) -> float | None:
+    """Return the first value that was given."""
+    return next((value for value in values if value is not None), None)
+
+
 def _source_identity(source: Path) -> dict[str, str]:
     stats = [file.stat() for file in (list_frames(source) if source.is_dir() else [source])]
     facts = f"{source.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
@@ -348,7 +384,6 @@ def _writers(
     work: Path,
     codec: str,
     info: StreamInfo,
-    level: Level,
     segment_frames: int,
     encoder: dict[str, Any],
 ) -> Iterator[list[Writer]]:
@@ -358,8 +393,6 @@ def _writers(
     if codec not in FRAME_KINDS:
         options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
         options |= {"streams_from": info.path if info.kind == "video" else None}
-        if level.control.peak_nits is not None and has_mastering(codec):
-            options["mastering"] = replace(BT2020_1000_NITS, max_nits=level.control.peak_nits)
     width, height = (
         size + -size % block for size, block in zip((info.width, info.height), output_grid(codec), strict=True)
     )

@@ -60,11 +60,11 @@ class LevelControl:
     def __post_init__(self) -> None:
         for name in ("gain", "strength", "saturation"):
             if not (math.isfinite(value := getattr(self, name)) and value >= 0):
-                raise ValueError(f"{name} is {value}; expected 0 or more")
+                raise ValueError(f"{name}={value:g}: expected 0 or more")
         for name in ("white_nits", "peak_nits"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 10_000:
-                raise ValueError(f"{name} is {value}; expected more than 0 and at most 10000 cd/m2")
+                raise ValueError(f"{name}={value:g}: expected more than 0 and at most 10000 cd/m2")
 
     def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
         """Apply the controls.
@@ -163,7 +163,7 @@ def _samples(network: nn.Module, reader: FrameReader) -> Iterator[tuple[Tensor, 
 
 def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:
     """Codes below the peak's: the largest of R, G, B bends from the knee on, the others keep their ratio in light."""
-    peak = float(pq_inverse_eotf(torch.tensor(peak_nits)))
+    peak = float(pq_inverse_eotf(torch.tensor(float(peak_nits))))
     knee = _KNEE * peak
     largest = hdr_pq.amax(dim=-3, keepdim=True).clamp(0, 1)
     bent = knee + (peak - knee) * torch.tanh((largest - knee) / (peak - knee))

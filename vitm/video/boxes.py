@@ -41,10 +41,7 @@ def stream_header(stream: Any, codec: Codec, record: bytes, levels: Levels) -> b
 
 def hdr_boxes(display: MasteringDisplay, levels: Levels) -> bytes:
     """MasteringDisplayColourVolumeBox and ContentLightLevelBox (ISO/IEC 14496-12, 12.1.6 and 12.1.7)."""
-    *points, light = display.integers
-    return _box(b"mdcv", struct.pack(">8H2I", *(v for p in points for v in p), *light)) + _box(
-        b"clli", struct.pack(">2H", *levels)
-    )
+    return _box(b"mdcv", display.record) + _box(b"clli", struct.pack(">2H", *levels))
 
 
 def insert_in_sample_entry(data: bytes, boxes: bytes, path: tuple[bytes, ...] = _PATH) -> bytes:

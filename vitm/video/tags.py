@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -68,6 +69,12 @@ class MasteringDisplay:
         light = (round(self.max_nits * 10_000), round(self.min_nits * 10_000))
         return (*((round(x * 50_000), round(y * 50_000)) for x, y in points), light)
 
+    @property
+    def record(self) -> bytes:
+        """Return `integers` in 24 bytes, as H.265 (D.2.28) and the `mdcv` box (ISO/IEC 14496-12, 12.1.6) hold them."""
+        *points, light = self.integers
+        return struct.pack(">8H2I", *(v for point in points for v in point), *light)
+
 
 BT2020_1000_NITS = MasteringDisplay(
     red=(0.708, 0.292),
@@ -85,6 +92,23 @@ P3_D65_1000_NITS = MasteringDisplay(
     min_nits=1e-4,
     max_nits=1000.0,
 )
+
+
+def mastering_display(max_cll: float) -> MasteringDisplay:
+    """Return the display that a picture is said to be mastered on: one that can show its light.
+
+    Args:
+        max_cll: MaxCLL in cd/m2.
+
+    Returns:
+        BT.2020 primaries, with the lowest peak of 1,000, 2,000, 4,000 and 10,000 cd/m2 that is not below MaxCLL.
+
+    Example:
+        >>> mastering_display(2321).max_nits
+        4000.0
+    """
+    peak = next((peak for peak in (1000.0, 2000.0, 4000.0) if round(max_cll) <= peak), 10_000.0)
+    return dataclasses.replace(BT2020_1000_NITS, max_nits=peak)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -23,6 +24,7 @@ from vitm.video.planes import frame_planes, rgb_to_planes
 
 FRAMES = moving_blocks(6)
 OUTPUTS = [("hevc", ".mp4"), ("hlg", ".mp4"), ("hlg", ".mkv"), ("prores", ".mov"), ("av1", ".mp4"), ("av1", ".mkv")]
+HDR10 = [("hevc", ".mp4"), ("hevc", ".mkv"), ("prores", ".mov"), ("av1", ".mp4"), ("av1", ".mkv")]
 FOURCC = {"hevc": b"hvc1", "hlg": b"hvc1", "prores": b"apch", "av1": b"av01"}
 
 
@@ -143,6 +145,25 @@ def test_boxes_of_the_container(codec: str, suffix: str, tmp_path: Path) -> None
     # G, B, R, white in 0.00002; light in 0.0001 cd/m2
     expected = (8500, 39850, 6550, 2300, 35400, 14600, 15635, 16450, 10_000_000, 1)
     assert struct.unpack(">8H2I", boxes[b"mdcv"]) == expected
+
+
+@pytest.mark.parametrize(("code", "peak"), [(0.75, 1000), (0.7518271, 1000), (0.76, 2000), (0.85, 4000), (1.0, 10000)])
+@pytest.mark.parametrize(("codec", "suffix", "raw"), [(*o, {"hevc": "hevc", "av1": "ivf"}.get(o[0])) for o in HDR10])
+def test_the_mastering_display_can_show_the_picture(
+    codec: str, suffix: str, raw: str | None, code: float, peak: int, tmp_path: Path, ffmpeg_log: Callable[..., str]
+) -> None:
+    """ST 2086 and MaxCLL agree, in the container and in the stream, as FFmpeg reads them."""
+    path = tmp_path / f"a{suffix}"
+    max_cll, max_fall = write(path, codec, [np.full((64, 64, 3), code, np.float32)] * 2)
+    assert max_cll <= peak
+    files = [path]
+    if raw is not None:  # the stream alone
+        files.append(tmp_path / f"a.{raw}")
+        ffmpeg_log("-i", str(path), "-c", "copy", str(files[1]))
+    for file in files:
+        log = ffmpeg_log("-i", str(file), "-vf", "showinfo", "-f", "null", "-")
+        assert set(re.findall(r"max_luminance=([\d.]+)", log)) == {f"{peak}.000000"}
+        assert set(re.findall(r"MaxCLL=(\d+), MaxFALL=(\d+)", log)) == {(str(max_cll), str(max_fall))}
 
 
 @pytest.mark.parametrize(("codec", "suffix"), OUTPUTS)

@@ -7,22 +7,22 @@ import struct
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vitm.video.codecs.base import Codec, Levels
-from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay
+from vitm.video.codecs.base import HDR10Codec, Levels
 
 _METADATA = 5  # obu_type, AV1 specification, 6.2.2
-_CONTENT_LIGHT = 1  # metadata_type METADATA_TYPE_HDR_CLL, 6.7.1
+_CONTENT_LIGHT, _MASTERING = 1, 2  # metadata_type METADATA_TYPE_HDR_CLL and METADATA_TYPE_HDR_MDCV, 6.7.1
+_MASTERING_PEAK = 1 + 16  # bytes of an OBU before luminance_max: the type, primaries and white; 5.8.4
 
 
 @dataclass(frozen=True)
-class AV1(Codec):
+class AV1(HDR10Codec):
     """AV1, 10 bit, PQ, with ST 2086 metadata, MaxCLL and MaxFALL (metadata OBUs).
 
     Args:
         crf: SVT-AV1's constant rate factor, 1 (best) to 63.
         preset: SVT-AV1's speed preset, 0 (slow) to 13.
         lossless: keep the 10-bit codes exactly; `crf` is not used.
-        mastering: the ST 2086 metadata.
+        mastering: as for `HDR10Codec`.
 
     Raises:
         ValueError: for options out of range.
@@ -31,7 +31,6 @@ class AV1(Codec):
     crf: int = 20
     preset: int = 8
     lossless: bool = False
-    mastering: MasteringDisplay = BT2020_1000_NITS
 
     encoder: ClassVar[str] = "libsvtav1"
     fourcc: ClassVar[str] = "av01"
@@ -44,14 +43,9 @@ class AV1(Codec):
         if not 0 <= self.preset <= 13:
             raise ValueError(f"preset={self.preset}: expected 0 (slow) to 13")
 
-    @property
-    def display(self) -> MasteringDisplay:
-        """The ST 2086 metadata."""
-        return self.mastering
-
     def options(self) -> dict[str, str]:
         """The encoder's options."""
-        m = self.mastering
+        m = self.display
         points = zip(("G", "B", "R", "WP"), (m.green, m.blue, m.red, m.white), strict=True)
         display = "".join(f"{name}({x},{y})" for name, (x, y) in points) + f"L({m.max_nits},{m.min_nits:f})"
         params = {
@@ -72,7 +66,10 @@ class AV1(Codec):
         os.environ.setdefault("SVT_LOG", "0")
 
     def patch_packet(self, packet: bytes, record: bytes, levels: Levels) -> bytes:
-        """A temporal unit with these light levels in its metadata OBUs (AV1 specification, 5.3 and 5.8.3)."""
+        """Return a temporal unit with these light levels and the mastering peak in its metadata OBUs.
+
+        AV1 specification, 5.3, 5.8.3 and 5.8.4; luminance_max counts 1 / 256 cd/m2 (6.7.4).
+        """
         out, position = bytearray(packet), 0
         while position < len(packet):
             header = packet[position]
@@ -82,6 +79,8 @@ class AV1(Codec):
                 size, body = _leb128(packet, body)
             if header >> 3 & 15 == _METADATA and packet[body] == _CONTENT_LIGHT:
                 struct.pack_into(">2H", out, body + 1, *levels)
+            if header >> 3 & 15 == _METADATA and packet[body] == _MASTERING:
+                struct.pack_into(">I", out, body + _MASTERING_PEAK, round(self.display.max_nits * 256))
             position = body + size
         return bytes(out)
 

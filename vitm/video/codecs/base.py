@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from vitm.video.planes import Codes, Float, pixel_layout, rgb_to_planes
-from vitm.video.tags import MasteringDisplay
+from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay, mastering_display
 
 Levels = tuple[int, int]  # MaxCLL and MaxFALL in cd/m2
 _TRANSFERS = {"hdr10": 16, "hlg": 18}  # H.273, table 3
@@ -46,6 +46,10 @@ class Codec(ABC):
         """The ST 2086 metadata; None where the signal has none (HLG), and then no light levels either."""
         return None
 
+    def settled(self, levels: Levels) -> Self:
+        """Return the codec with the HDR metadata of a finished video, whose light levels are known now."""
+        return self
+
     @abstractmethod
     def options(self) -> dict[str, str]:
         """The encoder's options."""
@@ -74,3 +78,24 @@ class Codec(ABC):
     def quiet(self) -> None:
         """Keep the encoder from printing; called before it opens."""
         return
+
+
+@dataclass(frozen=True)
+class HDR10Codec(Codec):
+    """A codec whose videos carry ST 2086 metadata.
+
+    Args:
+        mastering: the ST 2086 metadata; None for the BT.2020 display of 1,000 cd/m2, or of 2,000, 4,000 or 10,000 where
+            the picture turns out to be brighter: MaxCLL never exceeds the mastering peak.
+    """
+
+    mastering: MasteringDisplay | None = None
+
+    @property
+    def display(self) -> MasteringDisplay:
+        """The ST 2086 metadata."""
+        return self.mastering or BT2020_1000_NITS
+
+    def settled(self, levels: Levels) -> Self:
+        """Return the codec with a mastering display that can show the picture, unless one was given."""
+        return self if self.mastering else replace(self, mastering=mastering_display(levels[0]))

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from vitm.color.hlg_conversion import pq_to_hlg
-from vitm.video.codecs.base import Codec, Levels
+from vitm.video.codecs.base import Codec, HDR10Codec, Levels
 from vitm.video.codecs.sei import nal_length_size, patch_packet, patch_record
 from vitm.video.planes import Codes, Float, rgb_to_planes
-from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
@@ -71,23 +70,16 @@ class H265(Codec):
 
 
 @dataclass(frozen=True)
-class HEVC(H265):
+class HEVC(HDR10Codec, H265):
     """HDR10: PQ with ST 2086 metadata, MaxCLL and MaxFALL.
 
     Args:
-        mastering: the ST 2086 metadata.
+        mastering: as for `HDR10Codec`.
     """
-
-    mastering: MasteringDisplay = BT2020_1000_NITS
-
-    @property
-    def display(self) -> MasteringDisplay:
-        """The ST 2086 metadata."""
-        return self.mastering
 
     def metadata_params(self) -> dict[str, str]:
         """ST 2086 metadata in x265's notation, chromaticities in 0.00002, light in 0.0001 cd/m2 (H.265, D.3.28)."""
-        green, blue, red, white, light = (f"({a},{b})" for a, b in self.mastering.integers)
+        green, blue, red, white, light = (f"({a},{b})" for a, b in self.display.integers)
         return {
             "hdr10": "1",
             "hdr10-opt": "1",
@@ -96,12 +88,12 @@ class HEVC(H265):
         }
 
     def patch_record(self, record: bytes, levels: Levels) -> bytes:
-        """The configuration record (hvcC) with these light levels."""
-        return patch_record(record, *levels)
+        """The configuration record (hvcC) with these light levels and the mastering display."""
+        return patch_record(record, *levels, self.display.record)
 
     def patch_packet(self, packet: bytes, record: bytes, levels: Levels) -> bytes:
-        """A packet with these light levels."""
-        return patch_packet(packet, nal_length_size(record), *levels)
+        """A packet with these light levels and the mastering display."""
+        return patch_packet(packet, nal_length_size(record), *levels, self.display.record)
 
 
 @dataclass(frozen=True)

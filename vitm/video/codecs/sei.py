@@ -1,7 +1,7 @@
-"""The content light level of an H.265 stream, rewritten after encoding: MaxCLL and MaxFALL are known only at its end.
+"""The HDR metadata of an H.265 stream, rewritten after encoding: light levels are known only at its end.
 
-ITU-T H.265 (V9): 7.3.1.1 NAL units, 7.3.5 SEI messages, D.2.35 content light level information;
-ISO/IEC 14496-15, 8.3.3.1 for the decoder configuration record (hvcC).
+ITU-T H.265 (V9): 7.3.1.1 NAL units, 7.3.5 SEI messages, D.2.28 mastering display colour volume, D.2.35 content light
+level information; ISO/IEC 14496-15, 8.3.3.1 for the decoder configuration record (hvcC).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 _PREFIX_SEI = 39  # nal_unit_type, table 7-1
-_CONTENT_LIGHT = 144  # payloadType
+_MASTERING, _CONTENT_LIGHT = 137, 144  # payloadType
 _RECORD_HEADER = 22  # bytes of hvcC before the number of its arrays
 
 
@@ -22,7 +22,7 @@ def nal_length_size(record: bytes) -> int:
     return (record[21] & 3) + 1
 
 
-def patch_record(record: bytes, max_cll: int, max_fall: int) -> bytes:
+def patch_record(record: bytes, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:
     """The decoder configuration record with these values in its SEI messages, if it has any."""
     out = bytearray(record[: _RECORD_HEADER + 1])
     position = _RECORD_HEADER + 1
@@ -32,31 +32,34 @@ def patch_record(record: bytes, max_cll: int, max_fall: int) -> bytes:
         position += 3
         for _ in range(count):
             (length,) = struct.unpack_from(">H", record, position)
-            unit = patch_unit(record[position + 2 : position + 2 + length], max_cll, max_fall)
+            unit = patch_unit(record[position + 2 : position + 2 + length], max_cll, max_fall, mastering)
             out += struct.pack(">H", len(unit)) + unit
             position += 2 + length
     return bytes(out + record[position:])
 
 
-def patch_packet(packet: bytes, length_size: int, max_cll: int, max_fall: int) -> bytes:
+def patch_packet(packet: bytes, length_size: int, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:
     """A packet of length-prefixed NAL units (MP4, Matroska) with these values in its SEI messages, if it has any."""
     out = bytearray()
     position = 0
     while position < len(packet):
         start = position + length_size
         length = int.from_bytes(packet[position:start], "big")
-        unit = patch_unit(packet[start : start + length], max_cll, max_fall)
+        unit = patch_unit(packet[start : start + length], max_cll, max_fall, mastering)
         out += len(unit).to_bytes(length_size, "big") + unit
         position = start + length
     return bytes(out)
 
 
-def patch_unit(unit: bytes, max_cll: int, max_fall: int) -> bytes:
-    """One NAL unit; all but prefix SEI units with a content light level message come back as they are."""
+def patch_unit(unit: bytes, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:
+    """One NAL unit; all but prefix SEI units come back as they are.
+
+    Without `mastering`, 24 bytes, the mastering display stays.
+    """
     if unit[0] >> 1 & 0x3F != _PREFIX_SEI:
         return unit
-    values = struct.pack(">HH", max_cll, max_fall)
-    body = _map_messages(_unescape(unit[2:]), lambda kind: values if kind == _CONTENT_LIGHT else None)
+    values = {_CONTENT_LIGHT: struct.pack(">HH", max_cll, max_fall), _MASTERING: mastering}
+    body = _map_messages(_unescape(unit[2:]), values.get)
     return unit[:2] + _escape(body)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from fractions import Fraction
 from os import PathLike
 from typing import Any
 
 from vitm.video.codecs import CODECS, find_codec, make_codec
+from vitm.video.codecs.base import HDR10Codec
 from vitm.video.planes import pixel_layout
 from vitm.video.tags import Role
 from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
@@ -50,7 +50,7 @@ def has_mastering(codec: str) -> bool:
     Raises:
         ValueError: for an unknown kind.
     """
-    return codec not in FRAME_KINDS and any(field.name == "mastering" for field in fields(find_codec(codec)))
+    return codec not in FRAME_KINDS and issubclass(find_codec(codec), HDR10Codec)
 
 
 def open_writer(

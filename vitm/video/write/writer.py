@@ -21,7 +21,7 @@ from vitm.video.codecs.base import Codec
 from vitm.video.codecs.h265 import HEVC, Preset
 from vitm.video.errors import StreamWarning
 from vitm.video.planes import Float
-from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay
+from vitm.video.tags import MasteringDisplay
 from vitm.video.write.companions import lost_descriptions, plan_companions
 from vitm.video.write.light import light_levels
 from vitm.video.write.mux import finish
@@ -41,6 +41,7 @@ class Writer(ABC):
         finished_frames: how many of these an earlier run finished: write the frames from this number on.
         max_cll: largest max(R, G, B) of all pixels so far, in cd/m2 (CTA-861.3).
         max_fall: largest mean of it over a frame.
+        mastering: the ST 2086 metadata of the output, where it has some; complete after `close`.
         dropped: what of another file did not go along, in words; complete after `close`.
     """
 
@@ -49,6 +50,7 @@ class Writer(ABC):
         self.width, self.height = width, height
         self.n_frames = self.finished_frames = 0
         self.max_cll = self.max_fall = 0.0
+        self.mastering: MasteringDisplay | None = None
         self.dropped: list[str] = []
         self._closed = False
 
@@ -242,7 +244,9 @@ class VideoWriter(Writer):
         final = temporary_beside(self.path)
         try:
             levels = (min(round(self.max_cll), 65535), min(round(self.max_fall), 65535))
-            finish(parts, final, self.codec, self._picture, levels, self._companions)
+            codec = self.codec.settled(levels)
+            self.mastering = codec.display
+            finish(parts, final, codec, self._picture, levels, self._companions)
             if self._companions is not None:
                 self._drop(lost_descriptions(self._companions, final))
             final.replace(self.path)
@@ -272,7 +276,8 @@ class HDR10Writer(VideoWriter):
         crf: x265's constant rate factor, 0 (best) to 51; about 50 dB in PQ codes at 10.
         preset: x265's speed preset.
         lossless: keep the 10-bit codes exactly (about 1 MB a 1080p frame); `crf` is not used.
-        mastering: the ST 2086 metadata.
+        mastering: the ST 2086 metadata; None for the BT.2020 display of 1,000, 2,000, 4,000 or 10,000 cd/m2 that can
+            show the picture.
         sample_aspect_ratio: of the pixels; None for square ones.
         streams_from: as in `VideoWriter`.
         x265_params: more of x265's own parameters, as {"keyint": "48"}.
@@ -294,7 +299,7 @@ class HDR10Writer(VideoWriter):
         crf: float = 12.0,
         preset: Preset = "superfast",
         lossless: bool = False,
-        mastering: MasteringDisplay = BT2020_1000_NITS,
+        mastering: MasteringDisplay | None = None,
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
         x265_params: Mapping[str, str] | None = None,
