@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from vitm.baselines.clip_task import DeepHDRTask, HDRUNetTask, KPNiTMTask
 from vitm.runs.entries import find_entry
@@ -67,14 +66,13 @@ def test_a_task_names_its_network_and_counts_it(kind, mfi):
 def test_rows_of_table_2_are_those_of_table_1_with_mfi(name, millions, width):
     """MFI adds five 1x1 convolutions, one of twice the width, and two linear layers."""
     plain, row = find_entry(f"kpn_mfi/table1/{name}"), find_entry(f"kpn_mfi/table2/mfi_{name}")
-    assert find_entry(f"kpn_mfi/table2/{name}").same_as == plain.name
-    assert row.same_as == row.name
-    assert row.configs[0] == plain.configs[0]
-    assert row.demo == plain.demo
-    recipe = yaml.safe_load(plain.configs[0].read_text())["model"]
-    change = yaml.safe_load(row.configs[1].read_text())["model"]
-    parameters = [
-        sum(p.numel() for p in row.load("task")(**made).network.parameters()) for made in (recipe, recipe | change)
-    ]
+    assert find_entry(f"kpn_mfi/table2/{name}").runs.name == plain.name
+    assert row.runs is row
+    assert row.base.name == plain.name
+    recipe, change = plain.recipe["model"], row.change["model"]
+    assert row.recipe == plain.recipe | {"model": recipe | change}
+    assert row.demo_recipe == plain.demo_recipe | {"model": plain.demo_recipe["model"] | change}
+    task = row.load_task()
+    parameters = [sum(p.numel() for p in task(**made).network.parameters()) for made in (recipe, recipe | change)]
     assert parameters[0] / 1e6 == pytest.approx(millions, abs=1e-3)
     assert parameters[1] - parameters[0] == 9 * width**2 + 8 * width

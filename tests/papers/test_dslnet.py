@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 import vitm.ops.tiling
@@ -195,9 +194,9 @@ def test_table_2_adds_one_part_a_row():
     """From M0 to M7 every row adds what the paper says, and the last is the whole network."""
     rows = ["single_frame", "frame_modulation", "large_kernels", "temporal_modulation"]
     rows += ["spatial_modulation", "alignment", "lkqe", "full"]
-    configs = [yaml.safe_load(find_entry(f"dslnet/table2/{r}").configs[-1].read_text()) for r in rows]
-    assert [c["entry"]["row"] for c in configs] == [f"M{i}" for i in range(8)]
-    made = [DSLNet(**c.get("model", {})) for c in configs]
+    entries = [find_entry(f"dslnet/table2/{r}") for r in rows]
+    assert [entry.row for entry in entries] == [f"M{i}" for i in range(8)]
+    made = [DSLNet(**entry.change.get("model", {})) for entry in entries]
     has = [
         [m.modulation is not None and m.modulation.cme is not None for m in made],
         ["LKRB" in type(m.blocks[0]).__name__ for m in made],

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
 
 from vitm.cli import main
 from vitm.data.fake.frames import write_fake_triplets
@@ -95,9 +94,7 @@ def first_stage(tmp_path_factory):
         name, made, arguments = "hdcfm", HDCFM, {}
         if entry.startswith("vitm_tc"):
             name, made, arguments = "vitm_tc", VITMTC, {"widths": (8, 8, 8, 8, 8), "propagation": "none"}
-            arguments |= (
-                yaml.safe_load(find_entry(entry).configs[-1].read_text()).get("model", {}) if "/table" in entry else {}
-            )
+            arguments |= find_entry(entry).change.get("model", {})
         state = {f"network.{k}": v for k, v in made(**arguments).state_dict().items()}
         path = tmp_path_factory.mktemp(name) / "best.ckpt"
         torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, path)
@@ -111,13 +108,11 @@ def tiny_of(fake_data, fake_clips, fake_panoramas, first_stage, tmp_path):
     """Entry name -> options that make it run in seconds on fake data, into a folder of the test."""
 
     def options(entry):
-        about = find_entry(entry).about
-        after = [
-            x for option, first in about.get("after", {}).items() for x in (f"--{option}", str(first_stage(first)))
-        ]
+        found = find_entry(entry)
+        after = [x for option, first in found.after.items() for x in (f"--{option}", str(first_stage(first)))]
         roots = {"vitm.data.HDR10Clips": fake_clips, "vitm.data.LongSequences": fake_panoramas}
-        root = roots.get(about["data_module"], fake_data)
-        return [*MODEL[about["task"]], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
+        root = roots.get(found.data_module, fake_data)
+        return [*MODEL[found.task], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
 
     return options
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import cache
 
 import pytest
@@ -10,29 +11,92 @@ import torch
 import yaml
 
 from tests.runs.conftest import run as main
-from vitm.runs.entries import ROOT, entry_names, find_entry
-from vitm.runs.options import changed, defaults_of, recipe
+from vitm.runs.entries import entry_names, experiments_folder, find_entry, find_table, table_names
+from vitm.runs.options import as_flags
+from vitm.runs.overrides import entry_parser, overrides, recipe_changes
 
-RUNNABLE = [name for name in entry_names() if "missing" not in find_entry(name).about]
+RUNNABLE = [name for name in entry_names() if not find_entry(name).missing]
 
 
 def base_of(name):
-    """The entry that a row changes."""
-    return find_entry(find_entry(name).configs[0].parent.relative_to(ROOT).as_posix()).name
+    """The entry that a row changes; itself, where it is no row or another network."""
+    entry = find_entry(name)
+    return entry.base.name if entry.base and entry.base.task == entry.task else name
 
 
 ROWS = [name for name in RUNNABLE if base_of(name) != name]
-CHANGED = [name for name in ROWS if find_entry(name).same_as == name]
+CHANGED = [name for name in ROWS if not find_entry(name).shared]
+
+NAMES_OF_BEFORE = {  # table -> rows
+    "": "dslnet hdcfm hdcfm/pdcg hdrtvnet_plus kpn_mfi vitm_tc/fcpm vitm_tc/icam",
+    "dslnet/table1": "ada_3dlut adaint csrnet full hdrtvnet resnet sr_itm",
+    "dslnet/table2": (
+        "alignment frame_modulation full large_kernels lkqe single_frame spatial_modulation temporal_modulation"
+    ),
+    "dslnet/table3": "full mresnet",
+    "dslnet/table4": "full no_alignment",
+    "dslnet/table5": "full no_modulation",
+    "hdcfm/table1": (
+        "ada_3dlut csrnet cyclegan deep_sr_itm full hdrnet hdrtvnet huo jsi_gan kovaleski pixel2pixel resnet"
+    ),
+    "hdcfm/table2": "full global_dyct global_only no_global no_local",
+    "kpn_mfi/table1": "deephdr full hdrtvnet hdrunet huo jsinet kpn_itm sr_itm",
+    "kpn_mfi/table2": "deephdr hdrunet kpn_itm mfi_deephdr mfi_hdrunet mfi_kpn_itm",
+    "kpn_mfi/table3": "full no_consistency no_mfi",
+    "vitm_tc/fcpm/table1": "basicvsr_pp deep_video_itm differentiable_hdr fmnet full hdrcnn single_hdr",
+    "vitm_tc/fcpm/table2": "corrected_flow full guided_deformation no_alignment pretrained_flow",
+    "vitm_tc/fcpm/table3": "backward forward full no_fcpm warp",
+    "vitm_tc/icam/table2": "corrected_flow full guided_deformation no_alignment pretrained_flow",
+}
+
+
+def test_every_name_of_before_there_was_one_file_a_table_is_an_entry():
+    """People have typed them, and their runs lie in folders of these names."""
+    names = {f"{table}/{row}".lstrip("/") for table, rows in NAMES_OF_BEFORE.items() for row in rows.split()}
+    assert len(names) == 84
+    assert names <= set(entry_names())
+
+
+def test_a_table_has_its_rows_in_the_papers_order():
+    assert [row.name.rpartition("/")[2] for row in find_table("kpn_mfi/table2").rows][:3] == [
+        *("deephdr", "mfi_deephdr", "kpn_itm"),
+    ]
+    assert find_table("kpn_mfi/table2").title == "KPN-MFI (IJCAI 2022), Table 2"
+    for table in table_names():
+        assert all(row.row for row in find_table(table).rows), table
+
+
+def test_a_row_has_its_own_size_or_none():
+    """Not that of the network which it changes, or beside which it stands; a shared run has that of its entry."""
+    assert (find_entry("kpn_mfi").parameters_m, find_entry("kpn_mfi").gmacs) == (Decimal("3.3735"), Decimal("29.0289"))
+    for name in ("kpn_mfi/table1/huo", "kpn_mfi/table3/no_mfi", "kpn_mfi/table2/mfi_deephdr", "hdcfm/table2/no_local"):
+        assert find_entry(name).parameters_m is find_entry(name).gmacs is None, name
+        assert "gmacs" not in find_entry(name).about
+    assert find_entry("kpn_mfi/table3/full").gmacs == Decimal("29.0289")
+
+
+def test_all_digits_of_the_paper_are_kept():
+    results = find_entry("kpn_mfi").results
+    assert {name: str(number) for name, number in results.items()} == {
+        "psnr": "37.7260",
+        "ssim_kpn": "0.9856",
+        "delta_e_itp": "9.1975",
+        "hdr_vdp3_kpn": "8.5516",
+        "mabd_pred": "0.0119",
+    }
+    assert str(find_entry("hdcfm/table1/kovaleski").results["delta_e_itp"]) == "28.00"
+
+
+def test_the_path_of_one_of_our_files_is_its_name():
+    folder = experiments_folder()
+    assert find_entry(str(folder / "kpn_mfi/base.yaml")).name == "kpn_mfi"
+    assert find_entry(f"{folder}/kpn_mfi/table3.yaml/no_mfi").name == "kpn_mfi/table3/no_mfi"
+    assert find_table(str(folder / "kpn_mfi/table3.yaml")).name == "kpn_mfi/table3"
 
 
 def fast(names, *, of):
     """Parameters of a test, all but those of one table slow: together they take minutes."""
     return [pytest.param(name, marks=[] if name.startswith(of) else [pytest.mark.slow]) for name in names]
-
-
-def own(name):
-    """What the row's file itself says."""
-    return yaml.safe_load(find_entry(name).configs[-1].read_text())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +116,7 @@ def resolve(known, capsys):
 
     def ask(name, *options):
         capsys.readouterr()
-        earlier = [x for option in find_entry(name).about.get("after", {}) for x in (f"--{option}", "first.ckpt")]
+        earlier = [x for option in find_entry(name).after for x in (f"--{option}", "first.ckpt")]
         with pytest.raises(SystemExit) as stop:
             main([name, "--data.root", "DATA", *earlier, *options, "--print_config"])
         out, err = capsys.readouterr()
@@ -68,15 +132,14 @@ def resolve(known, capsys):
 def test_every_file_parses_against_the_signatures(name, resolve):
     """The recipe, the row and the overlay for demo data; each key has arrived."""
     entry = find_entry(name)
-    config = resolve(name)
-    demo = resolve(name, "--config", str(entry.demo))
-    for file, got in ((entry.configs[-1], config), (entry.demo, demo)):
-        for section, options in yaml.safe_load(file.read_text()).items():
-            if section in ("model", "data", "trainer"):
-                for key, value in options.items():
-                    assert_same(got[section][key], value, f"{file}: {section}.{key}")
-    assert config["seed_everything"] == 0
-    assert not changed(config, recipe(entry, "data"), defaults_of(entry))  # what a table calls the entry's own
+    demo = resolve(name, *as_flags(entry.config(demo=True)))
+    for asked, got in ((entry.config(demo=False), resolve(name)), (entry.config(demo=True), demo)):
+        for section in ("model", "data", "trainer"):
+            for key, value in asked[section].items():
+                assert_same(got[section][key], value, f"{name}: {section}.{key}")
+    assert resolve(name)["seed_everything"] == 0
+    different = overrides(entry_parser(entry), entry.recipe, resolve(name))
+    assert not recipe_changes(different, entry)  # what a table calls the entry's own
 
 
 def assert_same(got, value, where):
@@ -94,15 +157,16 @@ def test_a_row_differs_from_its_base_in_what_it_is_about(name, resolve):
     theirs, ours = resolve(base_of(name)), resolve(name)
     assert {k: v for k, v in ours.items() if k != "model"} == {k: v for k, v in theirs.items() if k != "model"}
     different = {k for k in ours["model"] if ours["model"][k] != theirs["model"].get(k)}
-    assert different == set(own(name).get("model", {}))
-    assert own(name).keys() <= {"entry", "model"}
+    change = find_entry(name).change
+    assert different == set(change.get("model", {}))
+    assert change.keys() <= {"model"}
 
 
 def test_rows_that_share_a_base_differ_from_each_other():
     seen = {}
     for name in CHANGED:
         table = name.rpartition("/")[0]
-        changes = (table, base_of(name), str(own(name).get("model")), str(own(name)["entry"].get("after")))
+        changes = (table, base_of(name), str(find_entry(name).change.get("model")), str(find_entry(name).after))
         assert changes not in seen, f"{name} is {seen.get(changes)}"
         seen[changes] = name
 
@@ -120,10 +184,11 @@ def clip_for(task):
 
 def network_arguments(name):
     """The options of a row that are arguments of its network."""
-    return set(own(name).get("model", {})) - {"alpha"}  # which is of the loss
+    return set(find_entry(name).change.get("model", {})) - OF_NO_NETWORK
 
 
-SWITCHED = [name for name in CHANGED if network_arguments(name) or "after" in own(name)["entry"]]
+OF_NO_NETWORK = {"alpha", "every", "test_metrics"}  # options of the loss and of the measurement
+SWITCHED = [n for n in CHANGED if network_arguments(n) or find_entry(n).after != find_entry(n).base.after]
 
 
 @pytest.mark.parametrize("name", fast(SWITCHED, of="kpn_mfi/table3"))
@@ -133,7 +198,7 @@ def test_the_switches_of_a_row_change_the_network(name, tiny_of, resolve):
     def build(entry):
         torch.manual_seed(0)
         model = resolve(entry, *tiny_of(entry))["model"]
-        task = find_entry(entry).load("task")(**model)
+        task = find_entry(entry).load_task()(**model)
         return task.eval()
 
     base, row = build(base_of(name)), build(name)
@@ -209,24 +274,29 @@ def test_rows_carry_what_the_paper_prints(paper, table, shared):
     rows = {row: numbers for (t, row), numbers in printed(shared, paper).items() if t == table}
     assert len(rows) == TABLES[paper, table]
     names = [name for name in entry_names() if name.rpartition("/")[0] == f"{paper}/table{table}"]
-    entries = {str(find_entry(name).about["row"]).casefold(): name for name in names}
+    entries = {find_entry(name).row.casefold(): name for name in names}
     assert len(entries) == len(names)
     assert rows.keys() <= entries.keys()
     for row, name in entries.items():
-        about = find_entry(name).about
+        entry = find_entry(name)
         numbers = rows.get(row) or printed(shared, paper)[1, row]
-        assert about["table"] == table
-        assert about["results"] == {k: v for k, v in numbers.items() if k not in SIZES.values()}, name
+        assert entry.table == str(table)
+        assert as_floats(entry.results) == {k: v for k, v in numbers.items() if k not in SIZES.values()}, name
         for size in SIZES.values():
-            if own(name)["entry"].get(size) is not None:
-                assert own(name)["entry"][size] == pytest.approx(numbers[size]), name
+            if getattr(entry, size) is not None and not (entry.shared and size not in numbers):
+                assert float(getattr(entry, size)) == pytest.approx(numbers[size]), name
+
+
+def as_floats(numbers):
+    return {name: float(number) for name, number in numbers.items()}
 
 
 @pytest.mark.parametrize("paper", ["kpn_mfi", "hdcfm", "dslnet"])
 def test_a_base_carries_the_numbers_of_its_paper(paper, shared):
-    about = find_entry(paper).about
-    (numbers,) = (n for (t, row), n in printed(shared, paper).items() if t == 1 and row == about["row"].casefold())
-    assert about["results"] | {k: about[k] for k in SIZES.values() if k in about} == pytest.approx(numbers)
+    entry = find_entry(paper)
+    (numbers,) = (n for (t, row), n in printed(shared, paper).items() if t == 1 and row == entry.row.casefold())
+    sizes = {k: getattr(entry, k) for k in SIZES.values() if getattr(entry, k) is not None}
+    assert as_floats(entry.results | sizes) == pytest.approx(numbers)
 
 
 def test_vitm_tc_carries_what_the_paper_prints(shared):
@@ -234,13 +304,11 @@ def test_vitm_tc_carries_what_the_paper_prints(shared):
     text = (shared / "papers/vitm_tc.md").read_text(encoding="utf-8")
     cells = dict(re.findall(r"^\| ([\w+ -]+) \| (\d\.\d{3}/\d\.\d{3}) \|", text, re.MULTILINE))
     assert len(cells) == 7
-    names = [name for name in entry_names() if name.startswith("vitm_tc/fcpm/table1/")]
-    abouts = [find_entry(name).about for name in names]
-    assert {about["row"]: "{hdr_vdp3:.3f}/{hdr_vqm:.3f}".format(**about["results"]) for about in abouts} == cells
+    rows = find_table("vitm_tc/fcpm/table1").rows
+    assert {row.row: "{hdr_vdp3}/{hdr_vqm}".format(**row.results) for row in rows} == cells
 
     for table in (2, 3):
         (line,) = re.findall(rf"^Table {table} \(HDM-HDR, HDR-VQM.*$", text, re.MULTILINE)
-        names = [name for name in entry_names() if name.rpartition("/")[0] == f"vitm_tc/fcpm/table{table}"]
-        in_order = sorted((find_entry(name).about for name in names), key=lambda about: about["row"])
-        assert [about["results"]["hdr_vqm"] for about in in_order] == [float(x) for x in re.findall(r"0\.\d{3}", line)]
+        in_order = find_table(f"vitm_tc/fcpm/table{table}").rows
+        assert [str(row.results["hdr_vqm"]) for row in in_order] == re.findall(r"0\.\d{3}", line)
         assert len(in_order) == 5

@@ -7,7 +7,7 @@ import yaml
 
 from tests.runs.conftest import run as main
 from vitm.runs.entries import find_entry
-from vitm.runs.overrides import entry_parser, overrides, read_overrides, recipe_changes, recipe_of
+from vitm.runs.overrides import entry_parser, overrides, read_overrides, recipe_changes
 
 ONCE_UNSEEN = {
     "data.flips": False,
@@ -39,8 +39,8 @@ def test_a_run_writes_what_it_has_otherwise_when_it_starts(tiny, tmp_path):
 @pytest.mark.parametrize("demo", [False, True])
 def test_the_recipe_alone_is_nothing_else(name, demo):
     entry = find_entry(name)
-    parser, recipe = entry_parser(entry), recipe_of(entry, demo)
-    given = {"data.root": "DATA"} | dict.fromkeys(entry.about.get("after", {}), "first.ckpt")
+    parser, recipe = entry_parser(entry), entry.config(demo=demo)
+    given = {"data.root": "DATA"} | dict.fromkeys(entry.after, "first.ckpt")
     flags = [x for option, value in given.items() for x in (f"--{option}", value)]
     config = parser.parse_args(["--config", yaml.safe_dump(recipe), *flags])
     different = overrides(parser, recipe, config)

@@ -42,7 +42,7 @@ def weights(path):
     return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
 
 
-MISSING = [e for e in entry_names() if "missing" in find_entry(e).about]
+MISSING = [e for e in entry_names() if find_entry(e).missing]
 RUNNABLE = [e for e in entry_names() if e not in MISSING]
 FAST = ("kpn_mfi", "dslnet", "hdcfm")
 
@@ -70,25 +70,25 @@ def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
 
 @pytest.mark.parametrize("entry", MISSING)
 def test_a_row_without_an_entry_says_why(entry, tmp_path, capsys):
-    about = find_entry(entry).about
-    assert about["results"]
-    assert len(about["missing"]) > 40
+    found = find_entry(entry)
+    assert found.results
+    assert len(found.missing) > 40
     assert main([entry, "--runs", str(tmp_path / "runs")]) == 2
-    assert about["missing"][:40] in capsys.readouterr().out.replace("\n", " ")
+    assert found.missing[:40] in capsys.readouterr().out.replace("\n", " ")
     assert not (tmp_path / "runs").exists()
 
 
-ROWS = [e for e in RUNNABLE if "/table" in e and len(find_entry(e).configs) == 2]
+ROWS = [e for e in RUNNABLE if (row := find_entry(e)).base and row.task == row.base.task]
 
 
 @pytest.mark.parametrize("entry", ROWS)
 def test_rows_differ_from_their_base_in_the_model_alone(entry):
     """A row changes what it is about, and nothing of data or trainer."""
-    row = yaml.safe_load(find_entry(entry).configs[-1].read_text())
-    assert row.keys() <= {"entry", "model"}
-    assert row.get("model") or row["entry"].keys() & {"after", "base"} or Path(entry).name == "full"
-    base = yaml.safe_load(find_entry(entry).configs[0].read_text())["model"]
-    assert all(base.get(k) != v for k, v in row.get("model", {}).items())
+    row = find_entry(entry)
+    assert row.change.keys() <= {"model"}
+    assert row.change or row.after != row.base.after or row.shared
+    recipe = row.base.recipe["model"]
+    assert all(recipe.get(k) != v for k, v in row.change.get("model", {}).items())
 
 
 def test_the_command_line_wins_over_the_files(tiny, tmp_path):

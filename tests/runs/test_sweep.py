@@ -23,10 +23,10 @@ from tests.runs.conftest import TINY
 from tests.runs.conftest import run as run_main
 from vitm.cli import main
 from vitm.runs import slurm, sweep
-from vitm.runs.entries import ROOT, find_entry
-from vitm.runs.jobs import plan
-from vitm.runs.table import Row
+from vitm.runs.entries import experiments_folder, find_entry
+from vitm.runs.plans import plan
 
+ROOT = experiments_folder()
 PLAYED = """
 import json, os, pathlib, signal, sys, time
 import yaml
@@ -36,19 +36,20 @@ entry, options = find_entry(sys.argv[1]), dict(zip(sys.argv[2::2], sys.argv[3::2
 demo = "--data.root" not in options
 folder = pathlib.Path(options.get("--resume", f"{options['--runs']}/{entry.name}/{time.time_ns()}"))
 config = {"model": {}, "data": {}, "trainer": {}}
-for file in (entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]):
-    for section, content in yaml.safe_load(file.read_text()).items():
-        if section in config:
-            config[section] |= content
+different = {}
+for section in config:
+    config[section] |= entry.config(demo=demo)[section]
 for name, text in options.items():
     section, _, key = name.lstrip("-").partition(".")
     if section in config:
         config[section][key] = yaml.safe_load(text)
-config["seed_everything"] = int(options.get("--seed_everything", 0))
+        different.setdefault(section, {})[key] = config[section][key]
+config["seed_everything"] = different["seed_everything"] = int(options.get("--seed_everything", 0))
 if os.environ.get("FAIL") == entry.name:
     sys.exit("the seventh seal is broken")
 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
 if "--resume" not in options:
+    (folder / "overrides.yaml").write_text(yaml.safe_dump(different))
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 (folder / "tags").write_text("demo" if demo else "data")
 (folder / "asked").write_text(json.dumps(sys.argv[1:]))
@@ -99,7 +100,7 @@ def test_all_rows_run_with_all_seeds_and_only_once(play, tmp_path):
         assert (tmp_path / "runs" / entry / "demo-seed1.log").is_file()
     assert not folders(tmp_path, "kpn_mfi/table3/full")
     table = (tmp_path / "runs/kpn_mfi/table3/table.csv").read_text()
-    assert table.count("30.50 ± 0.71") == 3  # mean and deviation of 30 and 31
+    assert table.count("30.5000 ± 0.7071") == 3  # mean and deviation of 30 and 31
     assert "kpn_mfi, seed 1: 75 s, 2 steps, abacus" in out
 
     status, out = play("kpn_mfi/table3", "--seeds", "2")
@@ -236,7 +237,7 @@ def test_later_stages_come_after_what_they_need(play, tmp_path, monkeypatch):
     assert f"{first}, seed 1: finished before, {again}" in out
     (newer,) = set(folders(tmp_path, second)) - {fcpm}
     assert f"--model.icam {again / 'checkpoints/best.ckpt'}" in " ".join(json.loads((newer / "asked").read_text()))
-    later = plan([Row(find_entry(second), (), ())], [1], options, tmp_path / "runs")[-1]
+    later = plan([find_entry(second)], [1], options, tmp_path / "runs")[-1]
     assert later.done() == newer
     (newer / "metrics.json").unlink()
     (fcpm / "metrics.json").unlink()
@@ -466,15 +467,15 @@ def test_what_an_agent_runs_is_a_command_line_of_the_entry(file, tiny_of, tmp_pa
 def test_the_metric_of_a_range_is_logged(file):
     config = yaml.safe_load(file.read_text())
     entry = find_entry(config["command"][4])
-    task = entry.load("task")
+    task = entry.load_task()
     stage, _, metric = config["metric"]["name"].partition("/")
     if stage == "val":
         assert config["metric"]["name"] == task.monitor[0]
         assert config["metric"]["goal"] == f"{task.monitor[1]}imize"
     else:
         assert "test" in config["command"]
-        for recipe in (entry.configs[0], entry.demo):
-            assert metric in yaml.safe_load(recipe.read_text())["model"]["test_metrics"]
+        for recipe in (entry.recipe, entry.demo_recipe):
+            assert metric in recipe["model"]["test_metrics"]
 
 
 @pytest.mark.slow

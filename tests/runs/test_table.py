@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from vitm import cli
-from vitm.runs.entries import entry_names, find_entry
+from vitm.runs.entries import find_entry, find_table
 from vitm.runs.table import collect
 
 
@@ -26,10 +26,10 @@ def finish(runs, name, run, *, psnr, seed=0, tag="data", stage="test", steps=7, 
     folder.mkdir(parents=True)
     (folder / "tags").write_text(tag)
     config = {"model": {}, "data": {}, "trainer": {}, "seed_everything": seed}
-    for file in (entry.configs[0], *([entry.demo] if tag == "demo" else []), *entry.configs[1:]):
-        content = yaml.safe_load(file.read_text())
-        for section in ("model", "data", "trainer"):
-            config[section] |= content.get(section, {})
+    for section in ("model", "data", "trainer"):
+        config[section] |= entry.config(demo=tag == "demo").get(section, {})
+    config["data"]["root"] = "DATA"
+    config["model"] |= {option.partition(".")[2]: "first.ckpt" for option in entry.after}
     for option, value in options.items():
         section, _, key = option.partition("_")
         config[section][key] = value
@@ -78,14 +78,13 @@ def test_a_later_run_with_other_options_does_not_become_the_papers_row(options, 
 def test_a_later_test_with_other_options_does_not_replace_a_number(tmp_path, capsys):
     """As those of vitm_tc/sweeps/clues.yaml."""
     table = "vitm_tc/fcpm/table3"
-    name = next(n for n in entry_names() if n.startswith(f"{table}/") and find_entry(n).same_as == n)
-    row = str(find_entry(name).about["row"])
+    name, row = next((e.name, e.row) for e in find_table(table).rows if not e.shared)
     finish(tmp_path, name, "trained", psnr=30.0, age=50, model_icam="first.ckpt")
     finish(tmp_path, name, "clues", psnr=10.0, by="trained", model_max_clues=2)
     assert main([table, "--runs", str(tmp_path)]) == 0
     assert "another" not in capsys.readouterr().out
-    (run,) = next(r for r in collect(table, tmp_path, "data") if r.name == row).runs
-    assert run["values"]["psnr"] == 30.0
+    (found,) = next(r for r in collect(find_table(table), tmp_path, demo=False) if r.entry.row == row).results
+    assert found.values["psnr"] == 30.0
     (tmp_path / name / "trained/metrics.json").unlink()
     assert main([table, "--runs", str(tmp_path)]) == 0
     said = f"{row}: trained or measured with another model.max_clues than its entry"

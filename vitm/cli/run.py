@@ -59,7 +59,7 @@ def _list() -> int:
     names = entry_names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:{width}}  {find_entry(name).about['title']}")
+        print(f"{name:{width}}  {find_entry(name).title}")
     return 0
 
 

@@ -24,7 +24,7 @@ def main(arguments: list[str], console: Console) -> int:
     """Run a sweep; return the exit status: 0 if all runs are finished, 1 if not."""
     mine, passed = split(arguments)
     parser = parser_before_dashes("sweep", "TABLE", DESCRIPTION, EXAMPLES)
-    parser.add_argument("table", metavar="TABLE", help="such as kpn_mfi/table3")
+    parser.add_argument("table", metavar="TABLE", help="such as kpn_mfi/table3, or a YAML file of your own")
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument(
         "--seeds", type=positive, default=1, help="number of seeds, of weights and dropout: 0, 1, ... (1)"

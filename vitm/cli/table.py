@@ -16,19 +16,15 @@ def main(arguments: list[str], console: Console) -> int:
         "vitm table",
         description="Print a table of the newest finished run of each row and seed, and write it as files.",
     )
-    parser.add_argument("table", metavar="TABLE", help="such as dslnet/table2")
+    parser.add_argument("table", metavar="TABLE", help="such as dslnet/table2, or a YAML file of your own")
     add_runs(parser)
     parser.add_argument("--demo", action="store_true", help="show runs on the demo data (default: on your own)")
     parser.add_argument("--output", type=Path, help="folder to write to (default: the folder of the table's runs)")
     options = parser.parse_args(arguments)
 
-    from vitm.runs.table import collect, show
+    from vitm.runs.table import table
 
-    tag = "demo" if options.demo else "data"
-    rows = collect(options.table, options.runs, tag)
-    if options.output is not None and options.output.exists() and not options.output.is_dir():
-        raise ValueError(f"{options.output} is a file; give a folder")
-    if show(rows, tag, options.output or options.runs / options.table):
+    if table(options.table, options.runs, demo=options.demo, output=options.output):
         return 0
     kind = "the demo" if options.demo else "your own"
     console.print(f"No row has a finished run on {kind} data under {options.runs}.", markup=False)

@@ -24,7 +24,7 @@ def check_config(entry: Entry, config: dict[str, Any]) -> None:
     for path in given if isinstance(given, list) else [given]:
         if data.get("source") != "demo" and not Path(path).exists():  # that one is made where it is missing
             raise FileNotFoundError(f"there is no {path}: expected the data (--data.root or --data.pairs)")
-    automatic = not issubclass(entry.load("task"), AdversarialTask)
+    automatic = not issubclass(entry.load_task(), AdversarialTask)
     check_trainer(SimpleNamespace(automatic_optimization=automatic), SimpleNamespace(**config["trainer"]))
 
 

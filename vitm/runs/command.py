@@ -42,8 +42,8 @@ class Request:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if reason := self.entry.about.get("missing"):
-            raise ValueError(f"{self.entry.name} cannot be run: {reason}")
+        if self.entry.missing:
+            raise ValueError(f"{self.entry.name} cannot be run: {self.entry.missing}")
         if self.resume and not self.trains:
             raise ValueError(f"--resume continues a fit, and does not go with {self.command}")
         if self.name and (self.resume or Path(self.name).name != self.name):

@@ -14,12 +14,19 @@ from vitm.runs.entries import Entry
 
 
 def newest_run(entry: Entry, runs: Path, file: str, tag: str | None = None) -> Path:
-    """The run folder of `entry` with the newest file of a pattern, among those with a tag where one is given.
+    """The run folder of `entry`, or of the one whose runs it shares, with the newest file of a pattern.
+
+    Args:
+        entry: entry whose runs are asked for.
+        runs: folder of all runs.
+        file: pattern of the file.
+        tag: `demo` or `data`; None: either.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    found = {path.stat().st_mtime: folder for folder in (runs / entry.name).glob("*/") for path in folder.glob(file)}
+    folders = [folder for name in entry.folders for folder in (runs / name).glob("*/")]
+    found = {path.stat().st_mtime: folder for folder in folders for path in folder.glob(file)}
     if tag:
         found = {when: folder for when, folder in found.items() if tag in run_tags(folder)}
     if not found:

@@ -58,8 +58,8 @@ class EntryCLI(LightningCLI):
         for message in KNOWN:
             warnings.filterwarnings("ignore", message)
         super().__init__(
-            entry.load("task"),
-            entry.load("data_module"),
+            entry.load_task(),
+            entry.load_data_module(),
             run=False,
             args=list(arguments),
             save_config_callback=None,
@@ -67,7 +67,7 @@ class EntryCLI(LightningCLI):
             seed_everything_default=0,
             parser_kwargs={
                 "prog": f"vitm run {entry.name}",
-                "description": entry.about["title"],
+                "description": entry.title,
                 "exit_on_error": False,
                 "allow_abbrev": False,
             },

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitm.files import replace_when_whole
 from vitm.runs.entries import Entry
+from vitm.runs.options import SEED, as_flags, flags, key_of, leaves, nested, option_values
 
 NO_EFFECT = {  # options that do not affect results, only where and how fast a run works, or which values it measures
     "data.cache",
@@ -32,9 +33,7 @@ NO_EFFECT = {  # options that do not affect results, only where and how fast a r
     "trainer.strategy",
 }
 ROOT = "data.root"  # where the data are; a run on other data than the demo's always says so
-SEED = "seed_everything"
 FILE = "overrides.yaml"
-SECTIONS = ("model", "data", "trainer")
 
 
 def overrides(
@@ -53,15 +52,15 @@ def overrides(
     Raises:
         ValueError: The entry does not fit the parser.
     """
-    ours, defaults = _options(_plain(parser, config)), _options(_plain(parser, parser.get_defaults()))
-    given = _options(recipe)
+    ours, defaults = leaves(_plain(parser, config)), leaves(_plain(parser, parser.get_defaults()))
+    given = leaves(recipe)
     # What has no default, as required options, cannot be resolved alone.
     open_ = {k for k, v in ours.items() if k in defaults and defaults[k] is None and v is not None and k not in given}
     try:
-        resolved = parser.parse_args(as_flags([recipe, nested({k: ours[k] for k in open_})]))
+        resolved = parser.parse_args(as_flags(recipe, nested({k: ours[k] for k in open_})))
     except ArgumentError as error:
         raise ValueError(f"the entry cannot be resolved: {error}") from error
-    alone = _options(_plain(parser, resolved))
+    alone = leaves(_plain(parser, resolved))
     return {k: v for k, v in ours.items() if k in alone and (k in open_ or not same(v, alone[k]))}
 
 
@@ -69,7 +68,7 @@ def save_overrides(
     file: Path, parser: ArgumentParser, entry: Entry, config: Namespace, *, demo: bool
 ) -> dict[str, Any]:
     """Write what a run has otherwise than its entry, as sections that `--config` takes; return it."""
-    different = overrides(parser, recipe_of(entry, demo), config)
+    different = overrides(parser, entry.config(demo=demo), config)
     if demo:
         different.pop(ROOT, None)
     head = f"""\
@@ -92,17 +91,45 @@ def read_overrides(folder: Path, entry: Entry, *, demo: bool) -> dict[str, Any]:
     """
     file = folder / FILE
     if file.is_file():
-        return _options(_mapping(file))
-    different = overrides(entry_parser(entry), recipe_of(entry, demo), _mapping(folder / "config.yaml"))
+        return leaves(read_mapping(file))
+    config = read_mapping(folder / "config.yaml")
+    try:
+        different = overrides(entry_parser(entry), entry.config(demo=demo), config)
+    except ValueError as error:
+        raise unreadable(folder / "config.yaml", error) from error
     if demo:
         different.pop(ROOT, None)
     return different
 
 
+def asked_overrides(entry: Entry, options: Sequence[str], *, demo: bool) -> dict[str, Any]:
+    """Return what a run with options, as typed, would have otherwise than its entry, option -> value.
+
+    Options that the entry does not have are kept as they are: the run will say so.
+
+    Raises:
+        ValueError: an option's value, or a file among them, is wrong.
+    """
+    parser, recipe = entry_parser(entry), entry.config(demo=demo)
+    known = leaves(_plain(parser, parser.get_defaults())).keys()
+    typed = {True: list[str](), False: list[str]()}
+    for flag in flags(options):
+        key = key_of(flag)
+        typed[key in ("config", "model", "data", "trainer") or ".".join(key.split(".")[:2]) in known] += flag
+    later = [key for key in (*entry.after, *([ROOT] if demo else [])) if key not in option_values(typed[True])]
+    stand_ins = dict.fromkeys(later, ".")
+    try:
+        config = parser.parse_args([*as_flags(recipe, nested(stand_ins)), *typed[True]])
+    except ArgumentError as error:
+        raise ValueError(f"{entry.address}: {error}") from error
+    different = overrides(parser, recipe, config) | option_values(typed[False])
+    return {key: value for key, value in different.items() if key not in stand_ins}
+
+
 def recipe_changes(different: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     """Return the overrides that make a run another one than the entry's: all but those that `overrides.yaml` names."""
-    apart = {*NO_EFFECT, *entry.about.get("after", {}), ROOT, SEED}
-    return {k: v for k, v in different.items() if k not in apart}
+    apart = {*NO_EFFECT, *entry.after, ROOT, SEED}
+    return {key: value for key, value in different.items() if key not in apart}
 
 
 @cache
@@ -121,48 +148,14 @@ def _parser_of(task: type, data_module: type) -> ArgumentParser:
 
 
 def entry_parser(entry: Entry) -> ArgumentParser:
-    """Return a parser of the options that a run of an entry has, as `experiments.run` builds it."""
-    return _parser_of(entry.load("task"), entry.load("data_module"))
+    """Return a parser of the options that a run of an entry has, as `vitm run` builds it."""
+    return _parser_of(entry.load_task(), entry.load_data_module())
 
 
-def recipe_of(entry: Entry, demo: bool) -> dict[str, Any]:
-    """Return the sections of an entry's files, later ones over earlier ones."""
-    sections: dict[str, Any] = {}
-    for file in (entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:]):
-        for name, content in (yaml.safe_load(file.read_text()) or {}).items():
-            if name in SECTIONS:
-                sections[name] = sections.get(name, {}) | content
-            elif name != "entry":
-                sections[name] = content
-    return sections
-
-
-def as_flags(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return configurations as flags of the command line: `--config` with YAML text."""
-    return [x for config in configs if config for x in ("--config", yaml.safe_dump(dict(config), sort_keys=False))]
-
-
-def nested(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `model.lr` -> value as sections of a configuration."""
-    sections: dict[str, Any] = {}
-    for key, value in options.items():
-        section, _, option = key.partition(".")
-        if option:
-            sections.setdefault(section, {})[option] = value
-        else:
-            sections[key] = value
-    return sections
-
-
-def _options(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sections of a configuration as `model.lr` -> value."""
-    flat: dict[str, Any] = {}
-    for name, content in sections.items():
-        if name in SECTIONS:
-            flat |= {f"{name}.{option}": value for option, value in (content or {}).items()}
-        elif name == SEED:
-            flat[name] = content
-    return flat
+def option_names(entry: Entry, section: str) -> set[str]:
+    """Return the options of a section of an entry: `model.lr` and so on."""
+    parser = entry_parser(entry)
+    return {name for name in leaves(_plain(parser, parser.get_defaults())) if name.startswith(f"{section}.")}
 
 
 def _plain(parser: ArgumentParser, config: Namespace | Mapping[str, Any]) -> dict[str, Any]:
@@ -174,21 +167,31 @@ def _plain(parser: ArgumentParser, config: Namespace | Mapping[str, Any]) -> dic
     return plain
 
 
-def _mapping(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path) -> dict[str, Any]:
+    """Return what a YAML file of a run folder holds.
+
+    Raises:
+        ValueError: the file is missing, or damaged; the message names it.
+    """
     try:
         content = yaml.safe_load(file.read_text())
-        if content is not None and not isinstance(content, dict):
+        if not isinstance(content, dict):
             raise ValueError("it holds no mapping")
     except (OSError, ValueError, yaml.YAMLError) as error:
-        why = "it is missing" if isinstance(error, FileNotFoundError) else error
-        raise ValueError(f"{file} cannot be read ({why}): put it right, or take its run out of the folder") from error
-    return content or {}
+        raise unreadable(file, error) from error
+    return content
+
+
+def unreadable(file: Path, error: Exception) -> ValueError:
+    """Return the error to raise for a file of a run folder that cannot be read."""
+    why = "it is missing" if isinstance(error, FileNotFoundError) else error
+    return ValueError(f"{file} cannot be read ({why}): put it right, or take its run out of the folder")
 
 
 def same(a: Any, b: Any) -> bool:
     """Return whether two values mean the same to a configuration: numbers may be text."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     if a == b or a is None or b is None:

@@ -41,7 +41,7 @@ def predict(
         source = HDR10Triplets.demo_root() / "test_clip" / "sdr"
     output = output or checkpoint.resolve().parents[1] / "predictions"
     video, frames = output / f"{source.stem}_hdr.mp4", output / f"{source.stem}_hdr"
-    network = entry.load("task").name
+    network = entry.load_task().name
     output.mkdir(parents=True, exist_ok=True)
     try:
         return convert(source, video, network, checkpoint=checkpoint, frames_folder=frames, overwrite=True, **options)

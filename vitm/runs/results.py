@@ -1,13 +1,15 @@
-"""What a run found: `metrics.json`, and a table with the paper's numbers beside ours."""
+"""What a run measured: `metrics.json`, and a table with the paper's numbers beside ours."""
 
 from __future__ import annotations
 
 import json
 import platform
 from collections import ChainMap
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from importlib.metadata import version
+from decimal import Decimal
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from vitm.files import replace_when_whole
-from vitm.metrics import PAPER, compatible, value_protocols
+from vitm.metrics import PAPER, compatible, value_info, value_order, value_protocols
 from vitm.nets.complexity import count_parameters
 from vitm.runs.entries import Entry
-from vitm.training.callbacks import AnalyticBaselines
+from vitm.runs.overrides import unreadable
 
-COLUMNS = {
-    "psnr": "PSNR dB",
-    "ssim": "SSIM",
-    "ssim_kpn": "SSIM (KPN)",
-    "sr_sim": "SR-SIM",
-    "delta_e_itp": "dE_ITP",
-    "hdr_vdp3": "VDP3 JOD",
-    "hdr_vdp3_kpn": "VDP3 Q (KPN)",
-    "hdr_vdp3_hdrtvnet": "VDP3 Q (HDRTVNet)",
-    "hdr_vqm": "HDR-VQM",
-    "pu21_psnr": "PU21-PSNR dB",
-    "warping_error": "warping error",
-    "over_exposed": "L1 over-exposed",
-    "mabd_pred": "MABD",
-    "mabd_gt": "MABD (GT)",
-}
-PACKAGES = ("torch", "lightning", "torchmetrics", "kornia", "opencv-python-headless", "av")
+PACKAGES = ("torch", "lightning", "torchmetrics", "kornia", "opencv-python", "opencv-python-headless", "av")
 
 
 def describe(console: Console, entry: Entry, task: Any, data: Any, folder: Path) -> None:
     """Say in three lines what will run, on what, and where it goes."""
-    console.print(f"[bold]{entry.name}[/]: {entry.about['title']}")
+    console.print(f"[bold]{entry.name}[/]: {entry.title}")
     console.print(f"network: {count_parameters(task.network) / 1e6:.4f} M parameters; data: {data.root}")
     console.print(f"run folder: {folder}", soft_wrap=True)
 
@@ -65,6 +51,9 @@ class Results:
         steps: optimiser steps of the weights that were measured or trained.
         checkpoint: the file that was measured; None: the weights as training left them.
         device: what it was measured on.
+        fit_seconds: time of the training, before and after interruptions.
+        wall_seconds: the same with what came after it.
+        finished: date and time of the end.
     """
 
     entry: str
@@ -80,16 +69,21 @@ class Results:
     steps: int
     checkpoint: str | None
     device: str
+    fit_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    finished: str = ""
 
     @classmethod
     def collect(cls, entry: Entry, trainer: Any, task: Any, demo: bool, checkpoint: Any) -> Results:
-        """Read the results off a trainer that is done."""
+        """Return the results of a trainer that is done."""
+        from vitm.training.callbacks import AnalyticBaselines
+
         logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
         stage = next((s for s in ("test", "val") if any(k.startswith(f"{s}/") for k in logged)), "fit")
         analytic = [c.results for c in trainer.callbacks if isinstance(c, AnalyticBaselines)]
         cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
         protocols = value_protocols(task.test_metrics)
-        theirs = PAPER.get(entry.name.split("/")[0], {})
+        of_paper = PAPER.get(entry.name.split("/")[0], {})
         measured = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint else None
         return cls(
             entry=entry.name,
@@ -100,9 +94,9 @@ class Results:
             baselines=dict(ChainMap(task.baselines(), *analytic)),
             protocol={name: ", ".join(filter(None, (str(p), task.light))) for name, p in protocols.items()},
             unlike_paper={
-                name: str(theirs[name])
+                name: str(of_paper[name])
                 for name, protocol in protocols.items()
-                if name in theirs and not compatible(protocol, theirs[name])
+                if name in of_paper and not compatible(protocol, of_paper[name])
             },
             parameters=count_parameters(task.network),
             macs=task.macs_per_frame(),
@@ -111,56 +105,107 @@ class Results:
             device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
         )
 
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Return the results in a `metrics.json`; what an older one lacks is empty.
+
+        Raises:
+            ValueError: the file is missing, or damaged; the message names it.
+        """
+        empty: dict[str, Any] = {
+            "entry": "",
+            "about": {},
+            "demo": False,
+            "baselines": {},
+            "protocol": {},
+            "unlike_paper": {},
+        }
+        empty |= {"parameters": 0, "macs": None, "steps": 0, "checkpoint": None, "device": ""}
+        try:
+            content = json.loads(path.read_text())
+            return cls(**empty | {field.name: content[field.name] for field in fields(cls) if field.name in content})
+        except (OSError, ValueError, TypeError) as error:
+            raise unreadable(path, error if isinstance(error, OSError) else ValueError("it is damaged")) from error
+
     def save(self, path: Path, fit_seconds: float, wall_seconds: float) -> None:
         """Write `metrics.json`: the results, times, versions and hardware.
 
         Args:
-            path: the file.
-            fit_seconds: of the training, before and after it was interrupted.
-            wall_seconds: of that and of what came after it.
+            path: file to write.
+            fit_seconds: time of the training, before and after it was interrupted.
+            wall_seconds: the same with what came after it.
         """
-        content = asdict(self) | {
-            "fit_seconds": round(fit_seconds, 1),
-            "wall_seconds": round(wall_seconds, 1),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in PACKAGES},
-        }
+        self.fit_seconds, self.wall_seconds = round(fit_seconds, 1), round(wall_seconds, 1)
+        self.finished = datetime.now(UTC).isoformat(timespec="seconds")
+        content = asdict(self) | {"python": platform.python_version(), "versions": _versions()}
         with replace_when_whole(path) as part:
             part.write_text(json.dumps(content, indent=2))
 
-    def print(self, console: Console) -> None:
-        """Print the table: ours, the analytic operators, the paper."""
+    def print(self, console: Console, entry: Entry) -> None:
+        """Print every value of a run of an entry: ours, the paper's, and those of what needs no training."""
         if not self.values:
             console.print("Trained, not measured (test measures).")
             return
-        columns = {k: title for k, title in COLUMNS.items() if k in self.values}
+        # A number that was measured otherwise does not stand beside ours.
+        paper = {name: number for name, number in entry.results.items() if name not in self.unlike_paper}
         table = Table(title=f"{self.entry}, {self.stage}", title_justify="left")
-        table.add_column("", no_wrap=True)
-        for title in columns.values():
-            table.add_column(title, justify="right")
-
-        def row(name: str, values: dict[str, float], style: str = "") -> None:
-            cells = [f"{values[k]:.4f}" if k in values else "" for k in columns]
-            table.add_row(name, *cells, style=style)
-
-        row(f"ours, {self.steps} steps", self.values, "bold")
-        for name, values in self.baselines.items():
-            row(name, values)
-        table.add_section()
-        # A number that was measured otherwise does not stand in the same column.
-        paper = {k: v for k, v in self.about.get("results", {}).items() if k not in self.unlike_paper}
+        table.add_column("")
+        table.add_column(f"ours, {self.steps} steps", justify="right", style="bold")
         if paper:
-            row(f"paper, Table {self.about['table']}, {self.about['row']}", paper)
+            table.add_column(f"paper, Table {entry.table}, {entry.row}", justify="right")
         if paper and not self.demo:
-            row("ours - paper", {k: self.values[k] - v for k, v in paper.items() if k in self.values})
+            table.add_column("ours - paper", justify="right")
+        for name in self.baselines:
+            table.add_column(name, justify="right")
+        for name in value_order(self.values):
+            ours, printed = self.values[name], paper.get(name)
+            cells = [in_digits(ours)]
+            if paper:
+                cells.append("" if printed is None else str(printed))
+            if paper and not self.demo:
+                cells.append("" if printed is None else f"{ours - float(printed):+.4f}")
+            cells += [in_digits(values[name]) if name in values else "" for values in self.baselines.values()]
+            table.add_row(value_info(name).heading, *cells)
         console.print(table)
         for name, protocol in self.unlike_paper.items():
-            value = self.about.get("results", {}).get(name)
-            console.print(f"{name} of the paper, {value}, is not in the table: it was measured otherwise ({protocol})")
+            if name in entry.results:
+                console.print(
+                    f"{name} of the paper, {entry.results[name]}, is not in the table: it was measured otherwise "
+                    f"({protocol})"
+                )
         for name, protocol in self.protocol.items():
             console.print(f"{name}: {protocol}", style="dim")
         macs = "" if self.macs is None else f", {self.macs / 1e9:.4f} GMAC a frame at 256 x 256"
         console.print(f"{self.parameters / 1e6:.4f} M parameters{macs}.")
         if self.demo:
             console.print("Demo data: these numbers do not compare with the paper's.")
+
+
+def in_digits(value: float, digits: int = 4, sign: str = "") -> str:
+    """Return a number with digits behind the point, or with three digits in all where it is smaller than they show.
+
+    Example:
+        >>> in_digits(37.726), in_digits(3.2e-6), in_digits(0.5, 2, "+")
+        ('37.7260', '3.20e-06', '+0.50')
+    """
+    return f"{value:{sign}.2e}" if 0 < abs(value) < 10.0 ** (1 - digits) else f"{value:{sign}.{digits}f}"
+
+
+def printed_digits(numbers: Iterable[Decimal]) -> int:
+    """Return how many digits behind the point the longest of a paper's numbers has.
+
+    Example:
+        >>> printed_digits([Decimal("37.7260"), Decimal("9")])
+        4
+    """
+    return max((len(str(number).partition(".")[2]) for number in numbers), default=0)
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue  # one of the two builds of OpenCV
+    return versions

@@ -95,7 +95,7 @@ def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
         wall = time.monotonic() - started
         results.save(setup.folder / "metrics.json", fit_seconds=earlier + fitted, wall_seconds=earlier + wall)
         out = console()
-        results.print(out)
+        results.print(out, request.entry)
         out.print(f"Written to {setup.folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ from vitm.console import console
 from vitm.runs.command import Request
 from vitm.runs.entries import find_entry
 from vitm.runs.folders import best_checkpoint, first_process, newest_run, run_folder, run_tags
+from vitm.runs.options import as_flags
 
 DEMO = "No data is configured (--data.root): this run uses the [bold]demo data[/] and demo.yaml."
 
@@ -58,20 +59,16 @@ def set_up(request: Request) -> Setup:
     folder, resumed = run_folder(request)
     if resumed:
         demo = "demo" in run_tags(folder)
-        arguments = _configs(folder / "config.yaml")
+        arguments = ["--config", str(folder / "config.yaml")]
     else:
-        demo = not request.gives("data.root")
-        arguments = _configs(entry.configs[0], *([entry.demo] if demo else []), *entry.configs[1:])
+        demo = entry.takes_demo_data({"data.root"} if request.gives("data.root") else ())
+        arguments = as_flags({"entry": entry.about}, entry.config(demo=demo))
         if demo:
             if first_process():
                 console().print(DEMO, soft_wrap=True)
-            arguments += ["--data.root", str(entry.load("data_module").demo_root())]
+            arguments += ["--data.root", str(entry.load_data_module().demo_root())]
         arguments += _network(checkpoint) if checkpoint else _earlier_stages(request, demo)
     return Setup(request, folder, resumed, demo, checkpoint, (*arguments, *request.options))
-
-
-def _configs(*files: Path) -> list[str]:
-    return [x for file in files for x in ("--config", str(file))]
 
 
 def _measured_checkpoint(request: Request) -> Path:
@@ -90,7 +87,7 @@ def _network(checkpoint: Path) -> list[str]:
 def _earlier_stages(request: Request, demo: bool) -> list[str]:
     """Return options that name checkpoints of earlier stages: the best of the newest runs on the same kind of data."""
     options: list[str] = []
-    for option, stage in request.entry.about.get("after", {}).items():
+    for option, stage in request.entry.after.items():
         if request.gives(option):
             continue
         try:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from vitm.runs.command import parse
-from vitm.runs.entries import Entry, entry_names, find_entry
+from vitm.runs.entries import find_entries
 from vitm.runs.run import check as check_run
 
 
@@ -268,28 +268,18 @@ def _commands(name: str, seeds: int | None, passed: Sequence[str]) -> list[list[
     given = {option.partition("=")[0] for option in passed}
     if mine := given & {"predict", "--runs", "--name"}:
         raise ValueError(f"{min(mine)} does not go behind --; it takes fit, validate or test, and their options")
-    if "--resume" in given and (seeds or passed[-1] == "--resume" or name not in entry_names()):
+    entries = find_entries(name)
+    if "--resume" in given and (seeds or passed[-1] == "--resume" or entries[0].address != name):
         raise ValueError("--resume on a cluster takes one entry and the folder of its run")
     if seeds is not None and (seeds < 1 or "--seed_everything" in given):
         raise ValueError(f"expected 1 or more seeds, or --seed_everything SEED behind --; got {seeds} seeds")
-    entries = [find_entry(name)] if name in entry_names() else _rows(name)
-    if all("missing" in entry.about for entry in entries):
-        raise ValueError(f"{name} cannot be run: {entries[0].about['missing']}")
+    if all(entry.missing for entry in entries):
+        raise ValueError(f"{name} cannot be run: {entries[0].missing}")
     return [
         [entry, *passed, *(() if seed is None else ("--seed_everything", str(seed)))]
-        for entry in dict.fromkeys(entry.same_as for entry in entries if "missing" not in entry.about)
+        for entry in dict.fromkeys(entry.runs.address for entry in entries if not entry.missing)
         for seed in (range(seeds) if seeds else (None,))
     ]
-
-
-def _rows(table: str) -> list[Entry]:
-    rows = [find_entry(name) for name in entry_names() if "/table" in table and name.rpartition("/")[0] == table]
-    if not rows:
-        tables = sorted({name.rpartition("/")[0] for name in entry_names() if "/table" in name})
-        raise ValueError(
-            f"no entry or table {table!r}; the tables are {', '.join(tables)}; vitm run --list has the entries"
-        )
-    return rows
 
 
 def refuse(commands: Sequence[Sequence[str]], runs: Path) -> None:

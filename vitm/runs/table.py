@@ -1,244 +1,232 @@
-"""A table of a paper with our numbers beside its own: `vitm table`."""
+"""A table of a paper with our numbers beside its own: `vitm table TABLE [options]`."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import statistics
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import yaml
-from rich.console import Console
-from rich.table import Table
+import rich.table
 
+from vitm.console import console as new_console
 from vitm.files import replace_when_whole
-from vitm.runs.entries import Entry, entry_names, find_entry
-from vitm.runs.options import changed, defaults_of, leaves, recipe, same
-from vitm.runs.results import COLUMNS
+from vitm.metrics import value_info, value_order
+from vitm.runs.entries import Entry, PaperTable, find_table
+from vitm.runs.finished import FinishedRun, one_of_each_seed
+from vitm.runs.results import Results, in_digits, printed_digits
 
-console = Console(width=None if sys.stdout.isatty() else 160)
+console = new_console()
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row: the paper's numbers and the runs that measured ours.
 
     Attributes:
-        entry: the row's entry.
-        runs: contents of `metrics.json`, one for each seed; none if nothing is finished.
-        seeds: their seeds.
+        entry: entry of the row.
+        runs: finished runs by seed; empty where none is finished.
     """
 
     entry: Entry
-    runs: tuple[dict[str, Any], ...]
-    seeds: tuple[int, ...]
+    runs: Mapping[int, FinishedRun]
 
     @property
-    def name(self) -> str:
-        """As the paper calls it."""
-        return str(self.entry.about["row"])
+    def results(self) -> list[Results]:
+        """What its runs measured, a seed each."""
+        return [self.runs[seed].results for seed in sorted(self.runs)]
 
-    def paper(self, metric: str) -> float | None:
-        """The paper's number; None where it prints none, or measured it otherwise."""
-        if any(metric in run["unlike_paper"] for run in self.runs):
-            return None
-        number: float | None = self.entry.about["results"].get(metric)
-        return number
+    def paper(self, value: str) -> Decimal | None:
+        """Return the paper's number; None where it prints none, or measured it otherwise."""
+        unlike = any(value in results.unlike_paper for results in self.results)
+        return None if unlike else self.entry.results.get(value)
 
-    def ours(self, metric: str) -> tuple[float, float] | None:
-        """Mean and standard deviation over the seeds; the latter is NaN for a single one."""
-        values = [run["values"][metric] for run in self.runs if metric in run["values"]]
-        if not values:
-            return None
-        return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+    def ours(self, value: str) -> list[float]:
+        """Return our numbers, a seed each."""
+        return [results.values[value] for results in self.results if value in results.values]
+
+    @property
+    def measured(self) -> set[str]:
+        """Names of the values that its runs measured."""
+        return {name for results in self.results for name in results.values}
+
+    def size(self, what: Literal["parameters", "macs"], unit: float) -> str:
+        """Return the size of our network in a unit; empty where no run counted it."""
+        counts = [count for results in self.results if (count := getattr(results, what))]
+        return f"{counts[0] / unit:.4f}" if counts else ""
+
+
+def table(name: str, runs: Path = Path("runs"), *, demo: bool = False, output: Path | None = None) -> bool:
+    """Print a table and write it as Markdown, CSV and LaTeX; return whether a row has a finished run.
+
+    Args:
+        name: name of a table, such as `dslnet/table2`, or path of a YAML file.
+        runs: folder of all runs.
+        demo: whether runs on the demo data are meant.
+        output: folder to write to; default: the table's own among the runs.
+
+    Raises:
+        ValueError: there is no such table, or a run cannot be read.
+    """
+    if output is not None and output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; give a folder")
+    found = find_table(name)
+    return show(found, collect(found, runs, demo=demo), output or runs / found.name, demo=demo)
 
 
 def collect(
-    table: str, runs: Path, tag: str, fits: Callable[[Entry, Mapping[str, Any]], bool] | None = None
-) -> list[Row]:
-    """The rows of a table, in the paper's order, with a finished run of each seed.
-
-    A row that changes nothing is a run of its base, and takes those too.
+    table: PaperTable, runs: Path, *, demo: bool, fits: Callable[[Entry, FinishedRun], bool] = lambda entry, run: True
+) -> list[TableRow]:
+    """Return the rows of a table, each with a finished run of each seed.
 
     Args:
-        table: such as `dslnet/table2`.
-        runs: where runs are kept.
-        tag: `demo` or `data`.
-        fits: which runs of an entry count; default: any, before others those with no other options than the entry's.
-
-    Raises:
-        ValueError: no entry is a row of `table`, or a run cannot be read.
-    """
-    names = [name for name in entry_names() if name.rpartition("/")[0] == table]
-    if not names or "/table" not in table:
-        known = sorted({name.rpartition("/")[0] for name in entry_names() if "/table" in name})
-        raise ValueError(f"no table {table!r}; there are {', '.join(known)}")
-    rows = []
-    for entry in sorted(map(find_entry, names), key=lambda e: (e.about.get("order", 0), _natural(str(e.about["row"])))):
-        chosen = finished(entry, runs, tag, None if fits is None else partial(fits, entry))
-        rows.append(Row(entry, tuple(chosen[seed] for seed in sorted(chosen)), tuple(sorted(chosen))))
-    return rows
-
-
-def finished(
-    entry: Entry, runs: Path, tag: str, fits: Callable[[Mapping[str, Any]], bool] | None = None
-) -> dict[int, dict[str, Any]]:
-    """Seed -> the newest finished run of an entry with the options of its files, or if there is none, with others.
-
-    A row that changes nothing is a run of its base, and takes those too.
-
-    Args:
-        entry: of which.
-        runs: where runs are kept.
-        tag: `demo` or `data`.
-        fits: which runs count; default: any.
-
-    Returns:
-        Contents of `metrics.json`, `config` and `folder` of the training, `otherwise`: options of the measurement that
-        are neither the entry's nor the training's, and `changed`: these, and those of the training that are not the
-        entry's.
+        table: the table.
+        runs: folder of all runs.
+        demo: whether runs on the demo data are meant.
+        fits: which runs of an entry count; among them, those with the entry's own recipe come first.
 
     Raises:
         ValueError: a run cannot be read; the message names the file.
     """
-    found: list[tuple[bool, float, int, dict[str, Any]]] = []
-    files = [file for name in {entry.name, entry.same_as} for file in (runs / name).glob("*/metrics.json")]
-    for file in files:
-        run = read(file)
-        if run["stage"] != "test" or tag not in read(file.parent / "tags").split():
-            continue
-        folder = _trained_in(run.get("checkpoint"), file.parent)
-        config = read(folder / "config.yaml")
-        measured = config if folder == file.parent else read(file.parent / "config.yaml")
-        expected, defaults = recipe(entry, tag), defaults_of(entry)
-        trained, there = leaves(config), leaves(measured)
-        own = changed(measured, expected, defaults) | ({"data.root", "data.pairs"} if tag == "data" else set())
-        run |= {"config": config, "folder": folder}
-        run["otherwise"] = {k for k in own if not same(trained.get(k), there.get(k))}
-        run["changed"] = sorted(run["otherwise"] | changed(config, expected, defaults))
-        if fits is None or fits(run):
-            found.append((not run["changed"], file.stat().st_mtime, int(config.get("seed_everything") or 0), run))
-    return {seed: run for _, _, seed, run in sorted(found, key=lambda one: one[:2])}
+    able = [row for row in table.rows if not row.missing]
+    chosen = {row: one_of_each_seed(row, runs, demo=demo, fits=partial(fits, row)) for row in able}
+    return [TableRow(row, chosen.get(row, {})) for row in table.rows]
 
 
-def read(file: Path) -> Any:
-    """What a file of a run folder holds: JSON, YAML or text.
+def newest(rows: Sequence[TableRow]) -> Results | None:
+    """Return what the run of a table measured that was finished last; None: there is none."""
+    return max((results for row in rows for results in row.results), key=lambda r: r.finished, default=None)
 
-    Raises:
-        ValueError: it is not there, or not whole; the message names it.
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a printed table: its title, and the cells of the rows and of the yardsticks below them."""
+
+    title: str
+    cells: Sequence[str]
+
+
+def columns(rows: Sequence[TableRow], *, demo: bool) -> list[Column]:
+    """Return the columns of a table: names, every value, sizes, seeds.
+
+    A value is there if the paper prints it or a run measured it: the paper's, ours and, but for the demo data, the
+    difference. Below the rows there is one for each yardstick, such as an analytic operator, of the newest run.
     """
-    try:
-        text = file.read_text()
-        content = {".json": json.loads, ".yaml": yaml.safe_load}.get(file.suffix, str)(text)
-        if file.suffix in (".json", ".yaml") and not isinstance(content, dict):
-            raise ValueError("it holds no mapping")
-        if file.suffix == ".json" and not {"stage", "values"} <= content.keys():
-            raise ValueError("it is not what experiments.run writes")
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why = "it is missing" if isinstance(error, FileNotFoundError) else error
-        raise ValueError(f"{file} cannot be read ({why}): put it right, or take its run out of the folder") from error
-    return content
+    last = newest(rows)
+    yardsticks = last.baselines if last else {}
+    below = [""] * len(yardsticks)
+    made = [Column("row", [*(row.entry.row or row.entry.name for row in rows), *yardsticks])]
+    for name in value_order({name for row in rows for name in (*row.entry.results, *row.measured)}):
+        made += _columns_of_value(name, rows, yardsticks, demo=demo)
+    for title, printed, ours in (
+        ("M params", [row.entry.parameters_m for row in rows], [row.size("parameters", 1e6) for row in rows]),
+        ("GMAC", [row.entry.gmacs for row in rows], [row.size("macs", 1e9) for row in rows]),
+    ):
+        if any(printed):
+            made.append(Column(f"{title} paper", [*("" if n is None else str(n) for n in printed), *below]))
+        if any(ours):
+            made.append(Column(f"{title} ours", [*ours, *below]))
+    states = [str(len(row.runs)) if row.runs else "no entry" if row.entry.missing else "not run" for row in rows]
+    return [*made, Column("seeds", states + below)]
 
 
-def _trained_in(checkpoint: str | None, run: Path) -> Path:
-    """The folder of the run that trained what was measured, or else of the one that measured it."""
-    trained = Path(checkpoint).parent.parent if checkpoint else run
-    return trained if (trained / "config.yaml").is_file() else run
+def _columns_of_value(
+    name: str, rows: Sequence[TableRow], yardsticks: Mapping[str, Mapping[str, float]], *, demo: bool
+) -> Iterator[Column]:
+    heading, below = value_info(name).heading, [""] * len(yardsticks)
+    printed = [row.entry.results[name] for row in rows if name in row.entry.results]
+    paper, ours = [row.paper(name) for row in rows], [row.ours(name) for row in rows]
+    if printed:
+        yield Column(f"{heading} paper", [*("" if number is None else str(number) for number in paper), *below])
+
+    def text(values: Sequence[float], minus: Decimal | None = None) -> str:
+        if not values:
+            return ""
+        mean = statistics.mean(values)
+        digits = max(printed_digits(printed), 4 if abs(mean) < 2 else 2)
+        if minus is not None:
+            return f"{mean - float(minus):+.{digits}f}"
+        spread = f" ± {in_digits(statistics.stdev(values), digits)}" if len(values) > 1 else ""
+        return in_digits(mean, digits) + spread
+
+    measured = [[values[name]] if name in values else [] for values in yardsticks.values()]
+    yield Column(f"{heading} ours", [*map(text, ours), *map(text, measured)])
+    if printed and not demo:
+        gaps = ["" if number is None else text(values, number) for number, values in zip(paper, ours, strict=True)]
+        yield Column(f"{heading} diff", [*gaps, *below])
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Sorts M2 before M10, and M0 before M0+M1."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
-
-
-def newest(rows: Sequence[Row]) -> dict[str, Any]:
-    """The run of a table that was finished last, which measured the yardsticks; empty if there is none."""
-    return max((run for row in rows for run in row.runs), key=lambda run: str(run.get("finished")), default={})
-
-
-def cells(rows: Sequence[Row], tag: str) -> tuple[list[str], list[list[str]]]:
-    """Titles, and the cells of each row: paper, ours and, but for demo data, the difference; parameters, seeds.
-
-    Below the rows there is one for each yardstick, such as an analytic operator, of the newest run.
-    """
-    kinds = ("paper", "ours") if tag == "demo" else ("paper", "ours", "diff")
-    measured = {metric for row in rows for run in row.runs for metric in run["values"]}
-    printed = {metric for row in rows for metric in row.entry.about["results"]}
-    metrics = [m for m in COLUMNS if m in printed or (m in measured and not printed)]
-    titles = [
-        "row",
-        *(f"{COLUMNS[m]} {what}" for m in metrics for what in kinds),
-        "M params",
-        "seeds",
-    ]
-    lines = []
+def notes(rows: Sequence[TableRow], *, demo: bool) -> list[str]:
+    """Return what a reader must know before comparing."""
+    measured = [results for row in rows for results in row.results]
+    said = []
+    if demo and measured:
+        said.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
+    if not demo and measured:
+        said.append("The difference means something only where data and schedule are the paper's.")
+    if len(steps := sorted({results.steps for results in measured})) > 1:
+        said.append(f"The rows were trained for different numbers of steps: {steps}.")
+    alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        line = [row.name]
-        for metric in metrics:
-            paper, ours = row.paper(metric), row.ours(metric)
-            digits = _digits(paper or (ours or (0.0,))[0])
-            line.append("" if paper is None else f"{paper:.{digits}f}")
-            spread = "" if ours is None or ours[1] != ours[1] else f" ± {ours[1]:.{digits}f}"
-            line.append("" if ours is None else f"{ours[0]:.{digits}f}{spread}")
-            if "diff" in kinds:
-                line.append("" if paper is None or ours is None else f"{ours[0] - paper:+.{digits}f}")
-        line.append(f"{row.runs[0]['parameters'] / 1e6:.4f}" if row.runs else "")
-        line.append(str(len(row.runs)) if row.runs else "no entry" if "missing" in row.entry.about else "not run")
-        lines.append(line)
-    for name, values in newest(rows).get("baselines", {}).items():
-        texts = {m: f"{values[m]:.{_digits(values[m])}f}" for m in metrics if m in values}
-        lines.append([name, *(texts.get(m, "") if what == "ours" else "" for m in metrics for what in kinds), "", ""])
-    return titles, lines
-
-
-def _digits(value: float) -> int:
-    return 4 if value < 2 else 2
-
-
-def notes(rows: Sequence[Row], tag: str) -> list[str]:
-    """What a reader must know before comparing."""
-    runs = [run for row in rows for run in row.runs]
-    found = []
-    if tag == "demo" and runs:
-        found.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
-    if tag != "demo" and runs:
-        found.append("The difference means something only where data and schedule are the paper's.")
-    if len({run["steps"] for run in runs}) > 1:
-        found.append(f"The rows were trained for different numbers of steps: {sorted({r['steps'] for r in runs})}.")
-    otherwise: dict[tuple[str, ...], list[str]] = {}
-    for row in rows:
-        if options := tuple(sorted({k for run in row.runs for k in run["changed"]})):
-            otherwise.setdefault(options, []).append(row.name)
-    for options, names in otherwise.items():
+        if options := tuple(sorted({option for run in row.runs.values() for option in run.changed})):
+            alike.setdefault(options, []).append(row.entry.row)
+    for options, names in alike.items():
         whose = "its entry" if len(names) == 1 else "their entries"
-        found.append(f"{', '.join(names)}: trained or measured with another {', '.join(options)} than {whose}.")
-    if newest(rows).get("baselines"):
-        found.append(f"Below the paper's rows: what needs no training, on the test frames of {newest(rows)['entry']}.")
-    for row in rows:
-        if "missing" in row.entry.about:
-            found.append(f"{row.name}, no entry: {row.entry.about['missing']}")
-    for name in sorted({name for run in runs for name in run["unlike_paper"]}):
-        found.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
-    for name, how in sorted({(n, p) for run in runs for n, p in run["protocol"].items() if n in COLUMNS}):
-        found.append(f"{name}: {how}")
-    return found
+        said.append(f"{', '.join(names)}: trained or measured with another {', '.join(options)} than {whose}.")
+    if (last := newest(rows)) and last.baselines:
+        said.append(f"Below the paper's rows: what needs no training, on the test frames of {last.entry}.")
+    said += [f"{row.entry.row}, no entry: {row.entry.missing}" for row in rows if row.entry.missing]
+    for name in sorted({name for results in measured for name in results.unlike_paper}):
+        said.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
+    protocols = {(name, how) for results in measured for name, how in results.protocol.items()}
+    return said + [f"{name}: {how}" for name, how in sorted(protocols)]
+
+
+def show(table: PaperTable, rows: Sequence[TableRow], folder: Path, *, demo: bool) -> bool:
+    """Print rows and write them to a folder; return whether one has a run, without which nothing is written."""
+    made, said = columns(rows, demo=demo), notes(rows, demo=demo)
+    titles, lines = [column.title for column in made], list(zip(*(column.cells for column in made), strict=True))
+    printed = rich.table.Table(title=table.title, title_justify="left")
+    for title in titles:
+        printed.add_column(title, justify="left" if title == "row" else "right", overflow="fold")
+    for line in lines:
+        printed.add_row(*line)
+    console.print(printed)
+    for note in said:
+        console.print(note, style="dim", highlight=False, markup=False)
+    if not any(row.runs for row in rows):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in said)
+    for name, content in (("md", text), ("csv", as_csv(titles, lines)), ("tex", latex(titles, lines))):
+        with replace_when_whole(folder / f"table.{name}") as part:
+            part.write_text(content)
+    console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
+    return True
 
 
 def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table.
+
+    Example:
+        >>> print(markdown(["row", "PSNR dB"], [["#1", "34.9014"]]))
+        | row | PSNR dB |
+        | --- | ---: |
+        | #1 | 34.9014 |
+        <BLANKLINE>
+    """
     rule = ["---", *["---:"] * (len(titles) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (titles, rule, *lines)) + "\n"
 
 
 def latex(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A LaTeX tabular with booktabs rules."""
+    """Return a LaTeX tabular with booktabs rules."""
 
     def line(texts: Sequence[str]) -> str:
         return " & ".join(re.sub(r"([#%&_])", r"\\\1", t).replace("±", "$\\pm$") for t in texts) + r" \\"
@@ -248,30 +236,13 @@ def latex(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _csv(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def as_csv(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return comma-separated values.
+
+    Example:
+        >>> as_csv(["row", "PSNR dB"], [["#1", "34.9014"]]).splitlines()
+        ['row,PSNR dB', '#1,34.9014']
+    """
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([titles, *lines])
     return file.getvalue()
-
-
-def show(rows: Sequence[Row], tag: str, folder: Path) -> bool:
-    """Print a table and write it to a folder; whether a row has a run, without which nothing is written."""
-    titles, lines = cells(rows, tag)
-    table = Table(title=f"{rows[0].entry.about['paper']}, Table {rows[0].entry.about['table']}", title_justify="left")
-    for title in titles:
-        table.add_column(title, justify="left" if title == "row" else "right", overflow="fold")
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
-    said = notes(rows, tag)
-    for note in said:
-        console.print(note, style="dim", highlight=False, markup=False)
-    if not any(row.runs for row in rows):
-        return False
-    folder.mkdir(parents=True, exist_ok=True)
-    text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in said)
-    for name, content in (("md", text), ("csv", _csv(titles, lines)), ("tex", latex(titles, lines))):
-        with replace_when_whole(folder / f"table.{name}") as part:
-            part.write_text(content)
-    console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
-    return True
