@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from vitm.metrics import ColorVideoVDP
 from vitm.metrics.functional import quantize_16bit
 from vitm.metrics.functional.color_video_vdp import color_video_vdp, color_video_vdp_stream, viewing
-from vitm.metrics.temporal import ColorVideoVDP
 
 
 @pytest.fixture(scope="module")

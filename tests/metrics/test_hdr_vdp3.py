@@ -18,13 +18,13 @@ from torch import Tensor
 
 from benchmarks.hdr_vdp3 import plain
 from vitm.color import pq_eotf, pq_inverse_eotf
+from vitm.metrics import HDRVDP3
 from vitm.metrics.functional import psnr, quantize_16bit
 from vitm.metrics.functional.filters import box3, correlate, gaussian, glare, reflected
 from vitm.metrics.functional.hdr_vdp3 import HDR_VDP3_CONFIGS, HDRVDP3Config, hdr_vdp3
 from vitm.metrics.functional.hdr_vdp3_observer import NATIVE_TO_LMSR, mtf, response_table
 from vitm.metrics.functional.steerable import BFILT, HI0FILT, LO0FILT, LOFILT, decompose
 from vitm.metrics.protocol import FRAMES, PAPER, compatible
-from vitm.metrics.vdp import HDRVDP3
 
 PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 GOLDEN_CONFIGS: dict[str, str | HDRVDP3Config] = {

@@ -14,10 +14,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from vitm.color import pq_inverse_eotf
-from vitm.metrics import PSNR, compatible
-from vitm.metrics.functional import quantize_16bit
-from vitm.metrics.functional.pu21 import pu21_encode, pu21_psnr, pu21_ssim
-from vitm.metrics.similarity import PU21PSNR, PU21SSIM
+from vitm.metrics import PSNR, PU21PSNR, PU21SSIM, compatible
+from vitm.metrics.functional import pu21_encode, pu21_psnr, pu21_ssim, quantize_16bit
 
 PAIRS = ["g01", "g02", "g03", "g05", "g06", "g11"]
 

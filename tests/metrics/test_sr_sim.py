@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitm.metrics import compatible
+from vitm.metrics import SRSIM, compatible
 from vitm.metrics.functional import quantize_16bit
 from vitm.metrics.functional.sr_sim import sr_sim
-from vitm.metrics.similarity import SRSIM
 
 PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 

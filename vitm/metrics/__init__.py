@@ -1,41 +1,59 @@
-"""Metrics as `torchmetrics.Metric` classes, each with its protocol; `vitm.metrics.functional` has the functions."""
+"""Metrics that describe themselves, as `torchmetrics.Metric` classes; `vitm.metrics.functional` has the functions.
 
-from vitm.metrics.clip import MABD, ClipMetric
-from vitm.metrics.frame import PSNR, SSIM, DeltaEITP, FrameMetric
+The names here load torch when they are used: `from vitm.metrics import METRICS, PSNR` imports it for PSNR alone.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from vitm.metrics.protocol import PAPER, Protocol, compatible
-from vitm.metrics.registry import METRICS, TABLES, build_metric, frame_metrics, value_protocols
-from vitm.metrics.similarity import PU21PSNR, PU21SSIM, SRSIM, HDRVolume
-from vitm.metrics.temporal import HDRVQM, TOF, ColorVideoVDP, Flicker, HighlightStability, WarpingError
-from vitm.metrics.values import MetricValue, value_info, value_order
-from vitm.metrics.vdp import HDRVDP3
+from vitm.metrics.registry import (
+    METRICS,
+    TABLES,
+    build_metric,
+    frame_metrics,
+    value_info,
+    value_order,
+    value_protocols,
+)
+from vitm.metrics.values import MetricValue
+
+if TYPE_CHECKING:
+    from vitm.metrics import functional
+    from vitm.metrics.base import ClipMetric, FrameMetric, StreamMetric, VideoMetric
 
 __all__ = [
-    "HDRVDP3",
-    "HDRVQM",
-    "MABD",
     "METRICS",
     "PAPER",
-    "PSNR",
-    "PU21PSNR",
-    "PU21SSIM",
-    "SRSIM",
-    "SSIM",
     "TABLES",
-    "TOF",
     "ClipMetric",
-    "ColorVideoVDP",
-    "DeltaEITP",
-    "Flicker",
     "FrameMetric",
-    "HDRVolume",
-    "HighlightStability",
     "MetricValue",
     "Protocol",
-    "WarpingError",
+    "StreamMetric",
+    "VideoMetric",
     "build_metric",
     "compatible",
     "frame_metrics",
+    "functional",
     "value_info",
     "value_order",
     "value_protocols",
 ]
+
+_BASES = ("ClipMetric", "FrameMetric", "StreamMetric", "VideoMetric")
+_CLASSES = {line.path.rpartition(".")[2]: line.path.rpartition(".")[0] for line in METRICS.values()}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a base class, a metric's class of `METRICS`, or the functions."""
+    if name == "functional":
+        return import_module("vitm.metrics.functional")
+    module = "vitm.metrics.base" if name in _BASES else _CLASSES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_CLASSES})

@@ -1,4 +1,4 @@
-"""How a number was measured. Printed with each number, because the papers' numbers differ in it."""
+"""How a number is measured. It is printed with each number, because the papers' numbers differ in it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Protocol:
-    """What must agree before two values of a metric may be compared.
+    """The conditions that must agree before two values of a metric may be compared.
 
     Args:
-        domain: signal and primaries, as "PQ BT.2020".
-        peak_nits: the light of code 1 in cd/m2.
-        rounding: what happens to the prediction first: "16-bit" or "unrounded".
-        crop: which part of the frame counts, as "full frame".
-        reduction: how frames or clips become one number, as "mean of frames".
-        variant: the metric's own definition where there are several, as "gauss11".
-        ppd: pixels a degree of visual angle, for metrics that ask.
-        display: the assumed display, for metrics that ask.
+        domain: signal and primaries, such as "PQ BT.2020".
+        peak_nits: light of code 1 in cd/m2; None where light is relative.
+        rounding: rounding of prediction and target before they are measured: "16-bit" or "unrounded".
+        crop: part of the frame that counts, such as "full frame".
+        reduction: way from frames or clips to one number, such as "mean of frames".
+        variant: the metric's own definition where there are several, such as "gauss11".
+        ppd: pixels a degree of visual angle, for metrics that depend on it.
+        display: assumed display, for metrics that depend on it.
+
+    Example:
+        >>> str(replace(FRAMES, variant="gauss11"))
+        'gauss11, PQ BT.2020, 16-bit, full frame, mean of frames'
     """
 
     domain: str
-    peak_nits: float
+    peak_nits: float | None
     rounding: str
     crop: str
     reduction: str
@@ -39,7 +43,12 @@ class Protocol:
 
 
 def compatible(a: Protocol, b: Protocol) -> bool:
-    """Whether two values measured so may stand side by side: all fields agree, `ppd` to 0.1 %."""
+    """Return whether two values with these protocols may stand side by side: all fields agree, `ppd` to 0.1 %.
+
+    Example:
+        >>> compatible(FRAMES, CLIPS)
+        False
+    """
     same_ppd = a.ppd == b.ppd or (a.ppd is not None and b.ppd is not None and math.isclose(a.ppd, b.ppd, rel_tol=1e-3))
     return same_ppd and replace(a, ppd=None) == replace(b, ppd=None)
 
@@ -47,7 +56,7 @@ def compatible(a: Protocol, b: Protocol) -> bool:
 FRAMES = Protocol("PQ BT.2020", 10_000.0, "16-bit", "full frame", "mean of frames")
 CLIPS = replace(FRAMES, reduction="mean of clips")
 
-# What the papers' tables hold, by paper and metric name.
+# The protocols of the papers' tables, by paper and name of the value.
 PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
     {
         "kpn_mfi": MappingProxyType(
@@ -77,7 +86,7 @@ PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
                 "delta_e_itp": FRAMES,
             }
         ),
-        # How its relative light became absolute is not stated; here the truth's 99.9th percentile is at 1000 cd/m2.
+        # The scale from relative to absolute light is not stated; here the truth's 99.9th percentile is at 1000 cd/m2.
         "vitm_tc": MappingProxyType(
             {
                 "hdr_vdp3": replace(FRAMES, variant="Q_JOD", ppd=60.0, display="oled"),

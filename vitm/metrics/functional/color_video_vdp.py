@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vitm.metrics.functional.code import as_codes, code_pair
+from vitm.metrics.functional.code import as_codes, check_clips, code_pair
 
 
 class Viewing(NamedTuple):
-    """What ColorVideoVDP assumes.
+    """The conditions of viewing that ColorVideoVDP assumes.
 
     Attributes:
-        version: of the metric, as "0.5.7"; values move with it.
+        version: version of the metric, such as "0.5.7"; values move with it.
         ppd: pixels a degree of visual angle.
         peak_nits: the display's peak luminance in cd/m2.
     """
@@ -40,7 +40,7 @@ def _package() -> ModuleType:
 
 
 def _metric(display: str, fps: float, device: torch.device) -> Any:
-    """The package's metric for a PQ display, after checking the options."""
+    """Return the package's metric for a PQ display, after a check of the options."""
     package = _package()
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be positive, got {fps}")
@@ -48,21 +48,21 @@ def _metric(display: str, fps: float, device: torch.device) -> Any:
         photometry = package.vvdp_display_photometry.load(display, [])
     except package.vq_exception as error:
         raise ValueError(
-            f"unknown display {display!r}: expected one of cvvdp's, as 'standard_hdr_pq' or '65inch_hdr_pq_1Knit'"
+            f"unknown display {display!r}: expected one of cvvdp's, such as 'standard_hdr_pq' or '65inch_hdr_pq_1Knit'"
         ) from error
     if photometry.EOTF != "PQ":
         raise ValueError(
-            f"the display {display!r} takes {photometry.EOTF} codes, but ours are PQ: take a PQ display, as "
+            f"the display {display!r} takes {photometry.EOTF} codes, but ours are PQ: take a PQ display, such as "
             "'standard_hdr_pq'"
         )
     return package.cvvdp(display_name=display, quiet=True, device=device)
 
 
 def viewing(display: str = "standard_hdr_pq") -> Viewing:
-    """What ColorVideoVDP assumes of a display.
+    """Return the conditions that ColorVideoVDP assumes for a display.
 
     Args:
-        display: the name of one of cvvdp's PQ displays.
+        display: name of one of cvvdp's PQ displays.
 
     Raises:
         ImportError: if cvvdp is not installed; says how to install it.
@@ -73,7 +73,7 @@ def viewing(display: str = "standard_hdr_pq") -> Viewing:
 
 
 def _frames(video: Iterable[Tensor], count: int, name: str) -> Iterator[Tensor]:
-    """The frames as (1, 3, 1, H, W) in fp32, if there are `count` of one size."""
+    """Yield the frames as (1, 3, 1, H, W) in fp32, if there are `count` of one size."""
     size: torch.Size | None = None
     index = 0
     for frame in video:
@@ -93,7 +93,7 @@ def _frames(video: Iterable[Tensor], count: int, name: str) -> Iterator[Tensor]:
 
 @dataclass
 class _Source:
-    """Two videos as the package reads them: its `video_source` interface. It asks for each frame once, in order."""
+    """Two videos behind the package's `video_source` interface, which asks for each frame once, in order."""
 
     size: tuple[int, int, int]
     fps: float
@@ -102,7 +102,7 @@ class _Source:
     references: Iterator[Tensor]
 
     def get_video_size(self) -> tuple[int, int, int]:
-        """Height, width, frames."""
+        """Return height, width and number of frames."""
         return self.size
 
     def get_frames_per_second(self) -> float:
@@ -121,17 +121,17 @@ class _Source:
 def color_video_vdp_stream(
     pred: Iterable[Tensor], target: Iterable[Tensor], frames: int, fps: float, display: str = "standard_hdr_pq"
 ) -> Tensor:
-    """`color_video_vdp` of one clip that need not fit into memory: each frame is taken once, in order.
+    """Return `color_video_vdp` of one clip that need not fit into memory: each frame is taken once, in order.
 
     On the CPU only the quarter of a second of frames that the temporal filters see is kept; on a GPU the package takes
     as many frames at a time as fit.
 
     Args:
-        pred: yields frames (3, H, W), BT.2020 PQ codes, clamped to [0, 1], fp32 or fp64, on any one device.
-        target: the same, as many.
-        frames: how many they yield, at least 2; the metric asks before it reads.
+        pred: frames (3, H, W), BT.2020 PQ codes, clamped to [0, 1], fp32 or fp64, on any one device.
+        target: as many frames of the same shape.
+        frames: number of frames, at least 2; the metric asks before it reads.
         fps: frames a second.
-        display: the name of one of cvvdp's PQ displays.
+        display: name of one of cvvdp's PQ displays.
 
     Returns:
         A scalar in fp32, on the frames' device.
@@ -160,7 +160,7 @@ def color_video_vdp_stream(
 
 
 def color_video_vdp(pred: Tensor, target: Tensor, fps: float, display: str = "standard_hdr_pq") -> Tensor:
-    """ColorVideoVDP (Mantiuk et al. 2024) of each clip: its quality in JOD, by the package `cvvdp` (0.5.7, MIT).
+    """Return ColorVideoVDP (Mantiuk et al. 2024) of each clip: its quality in JOD, by the package `cvvdp` (MIT).
 
     Convention: the value depends on the frame rate, on the display, and on the package's version; name all three. It is
     blind to a uniform gain of the light, so report it beside PSNR or Delta E ITP. A difference of 1 JOD means that 75 %
@@ -170,7 +170,7 @@ def color_video_vdp(pred: Tensor, target: Tensor, fps: float, display: str = "st
         pred: (B, T, 3, H, W), BT.2020 PQ codes, clamped to [0, 1], fp32 or fp64 (computed in fp32), T >= 2.
         target: the same shape.
         fps: frames a second.
-        display: the name of one of cvvdp's PQ displays: "standard_hdr_pq" (1500 cd/m2, 75 pixels a degree),
+        display: name of one of cvvdp's PQ displays: "standard_hdr_pq" (1500 cd/m2, 75 pixels a degree),
             "65inch_hdr_pq_1Knit" (1000 cd/m2), ...
 
     Returns:
@@ -183,7 +183,6 @@ def color_video_vdp(pred: Tensor, target: Tensor, fps: float, display: str = "st
             display or one that does not take PQ codes, and if `fps` is not positive.
     """
     pred, target = code_pair(pred, target, keep_dtype=True)
-    if pred.ndim != 5 or pred.shape[1] < 2:
-        raise ValueError(f"ColorVideoVDP needs clips (B, T, 3, H, W) of at least 2 frames, got {tuple(pred.shape)}")
+    check_clips(pred, "ColorVideoVDP")
     clips = zip(pred, target, strict=True)
     return torch.stack([color_video_vdp_stream(x, y, len(x), fps, display) for x, y in clips])

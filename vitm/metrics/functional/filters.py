@@ -1,4 +1,4 @@
-"""The linear filters that HDR-VDP-3 asks for, on planes (N, H, W): glare, Gaussian, and any small kernel."""
+"""The linear filters of HDR-VDP-3, on planes (N, H, W): glare, Gaussian, and any small kernel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TAILS = 8  # standard deviations after which a Gaussian is 0 in fp64
 
 @contextmanager
 def _exact_convolutions(device: torch.device) -> Iterator[None]:
-    """Convolutions in the precision of their input, whatever autocast, TF32 or bf16 the caller allows."""
+    """Compute convolutions in the precision of their input, whatever autocast, TF32 or bf16 the caller allows."""
     backends = torch.backends.cudnn.conv, torch.backends.mkldnn.conv  # type: ignore[attr-defined]
     saved = [backend.fp32_precision for backend in backends]
     try:
@@ -37,7 +37,7 @@ def _exact_convolutions(device: torch.device) -> Iterator[None]:
 
 
 def correlate(x: Tensor, kernel: Array, stride: int = 1, block: int = 16) -> Tensor:
-    """Correlation with one kernel where it fits.
+    """Correlate planes with one kernel, wherever all of it fits.
 
     `block` neighbouring pixels of a row are read as channels, which costs no copy and gives the convolution library a
     shape that it is good at: 3 to 5 times more products than the plain form, in a tenth of its time.
@@ -45,8 +45,8 @@ def correlate(x: Tensor, kernel: Array, stride: int = 1, block: int = 16) -> Ten
     Args:
         x: (N, H, W), fp32 or fp64.
         kernel: (h, w), no larger than (H, W).
-        stride: which samples are kept, along both axes; it divides `block`.
-        block: pixels read as channels.
+        stride: step between the samples that are kept, along both axes; it divides `block`.
+        block: number of pixels that are read as channels.
 
     Returns:
         (N, (H - h) // stride + 1, (W - w) // stride + 1).
@@ -67,19 +67,19 @@ def correlate(x: Tensor, kernel: Array, stride: int = 1, block: int = 16) -> Ten
 
 
 def reflected(x: Tensor, kernel: Array, stride: int = 1) -> Tensor:
-    """Correlation with an odd square kernel over borders that mirror about the edge samples."""
+    """Correlate planes with an odd square kernel; borders mirror about the edge samples."""
     return correlate(F.pad(x, [len(kernel) // 2] * 4, mode="reflect"), kernel, stride)
 
 
 def box3(x: Tensor) -> Tensor:
-    """The mean over 3x3 pixels, with zeros beyond the borders."""
+    """Return the mean over 3x3 pixels, with zeros beyond the borders."""
     x = F.pad(x, (1, 1, 1, 1))
     rows = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
     return (rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]) / 9
 
 
 def _smooth_rows(x: Tensor, sigma: float) -> Tensor:
-    """(N, H, W) filtered along W, returned as (N, W, H)."""
+    """Filter (N, H, W) along W, and return it transposed, (N, W, H)."""
     size = x.shape[-1]
     fourier = sigma >= _FOURIER_SIGMA
     # In Fourier form the rows are continued by their last sample to twice their length, and then are periodic.
@@ -92,7 +92,7 @@ def _smooth_rows(x: Tensor, sigma: float) -> Tensor:
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian of standard deviation `sigma` pixels, with the borders of HDR-VDP-3."""
+    """Apply a Gaussian of standard deviation `sigma` pixels, with the borders of HDR-VDP-3."""
     return _smooth_rows(_smooth_rows(x, sigma), sigma)
 
 
@@ -100,7 +100,7 @@ def gaussian(x: Tensor, sigma: float) -> Tensor:
 def _glare_tables(
     size: tuple[int, int], ppd: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """For `glare`: the order of rows, the twists of both axes, and the transfer for a spectrum and its mirror image."""
+    """Return what `glare` needs: the order of rows, both twists, the transfers for a spectrum and its mirror image."""
     with torch.inference_mode(False):  # what is cached must serve graphs later
         H, W = size
         y, x = (torch.arange(n, dtype=torch.float64) for n in (H, W // 2 + 1))
@@ -120,7 +120,7 @@ def _glare_tables(
 
 
 def glare(x: Tensor, ppd: float) -> Tensor:
-    """The eye's optics (MTF) on images that go on beyond their borders as in a mirror.
+    """Apply the eye's optics (MTF) to images that go on beyond their borders as in a mirror.
 
     Filtering a mirrored image of 2H x 2W multiplies its cosine transform (DCT-II) of H x W. That transform and its
     inverse come from one real Fourier transform of the reordered image (Makhoul 1980), and with V its twisted spectrum

@@ -42,11 +42,11 @@ _SLAB = 2**17  # pixels that a CPU works on at a time where each stands alone: t
 
 @dataclass(frozen=True)
 class HDRVDP3Config:
-    """Who looks at what: two values of HDR-VDP-3 may be compared only if these agree.
+    """The conditions of viewing: two values of HDR-VDP-3 may be compared only if these agree.
 
     Args:
         ppd: pixels a degree of visual angle, more than 4.
-        display: the display whose spectra are assumed; "d65-luminance" is blind to colour and takes the luminance.
+        display: display whose spectra are assumed; "d65-luminance" is blind to colour and takes the luminance.
         mtf: whether the eye scatters light (its optical transfer function).
 
     Raises:
@@ -75,7 +75,7 @@ HDR_VDP3_CONFIGS: Mapping[str, HDRVDP3Config] = MappingProxyType(
 
 
 def hdr_vdp3_config(config: str | HDRVDP3Config) -> HDRVDP3Config:
-    """A configuration by its name of `HDR_VDP3_CONFIGS`, or as given.
+    """Return a configuration by its name of `HDR_VDP3_CONFIGS`, or the one that is given.
 
     Raises:
         ValueError: for an unknown name.
@@ -88,7 +88,7 @@ def hdr_vdp3_config(config: str | HDRVDP3Config) -> HDRVDP3Config:
 
 
 def _mix(planes: Tensor, matrix: Matrix) -> Tensor:
-    """A matrix on the planes of (C, H, W), as sums: autocast and TF32 would round a product."""
+    """Apply a matrix to the planes of (C, H, W), as sums: autocast and TF32 would round a product."""
     mixed = []
     for first, *others in matrix:
         row = planes[0] * first
@@ -99,14 +99,14 @@ def _mix(planes: Tensor, matrix: Matrix) -> Tensor:
 
 
 def _by_rows(function: Callable[..., Tensor], *planes: Tensor) -> list[Tensor]:
-    """`function` of the planes (..., H, W), a few rows at a time."""
+    """Apply `function` to the planes (..., H, W), a few rows at a time."""
     height, width = planes[0].shape[-2:]
     rows = max(1, _SLAB // width) if planes[0].device.type == "cpu" else height
     return [function(*(p[..., y : y + rows, :] for p in planes)) for y in range(0, height, rows)]
 
 
 def _interpolate(table: Tensor, position: Tensor) -> Tensor:
-    """`table` (n,) at fractional positions, linearly, with the end values beyond its ends."""
+    """Read `table` (n,) at fractional positions, linearly, with the end values beyond its ends."""
     position = position.clamp(0, len(table) - 1)
     index = position.detach().int().clamp_(0, len(table) - 2)  # 0 also for nan, which then comes from `position`
     flat = index.flatten()
@@ -115,19 +115,19 @@ def _interpolate(table: Tensor, position: Tensor) -> Tensor:
 
 
 def _pupil_mm(age: int, scene: Tensor) -> Tensor:
-    """Diameter for a scene of so many cd/m2 times square degrees."""
+    """Return the diameter of the pupil for a scene in cd/m2 times square degrees."""
     s = (scene / 846) ** 0.41
     d = 7.75 - 5.75 * s / (s + 2)
     return d + (age - 28.58) * (0.02132 - 0.009562 * d)
 
 
 def _see(native: Tensor, config: HDRVDP3Config) -> tuple[Tensor, Tensor]:
-    """The eye up to its receptors: native light (C, H, W) -> response (H, W) in thresholds, log of adapting light."""
+    """Return the response (H, W) of the receptors in thresholds, and the log of adapting light, from native light."""
     H, W = native.shape[-2:]
     receptors = tuple(tuple(row[i] for row in NATIVE_TO_LMSR[config.display]) for i in (0, 1, 3))  # L, M, rods
 
     def receive(native: Tensor) -> Tensor:
-        """Logarithms: of L + M to base e, and of L, M and the rods to base 10."""
+        """Return logarithms: of L + M to base e, and of L, M and the rods to base 10."""
         received = _mix(native.clamp(1e-5, 1e10) if config.mtf else native, receptors).clamp_(1e-8, 1e10)
         luminance = (received[:1] + received[1:2]).clamp_(min=1e-6)
         return torch.cat((luminance.log(), received.log10()))
@@ -148,14 +148,14 @@ def _see(native: Tensor, config: HDRVDP3Config) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def _csf_table(rho: float, with_mtf: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Contrast sensitivity over log10 luminance, (CSF_NODES,)."""
+    """Return the contrast sensitivity over log10 luminance, (CSF_NODES,)."""
     with torch.inference_mode(False):  # what is cached must serve graphs later
         nodes = torch.linspace(-LOG_LIGHT, LOG_LIGHT, CSF_NODES, dtype=torch.float64)
         return csf(torch.tensor(rho, dtype=torch.float64), nodes, with_mtf).to(device, dtype)
 
 
 def _strongest_frequency(x: Tensor, ppd: float) -> Tensor:
-    """Cycles a degree of the largest Fourier coefficient of (H, W), the mean left out; 0 if there is none."""
+    """Return the cycles a degree of the largest Fourier coefficient of (H, W), without the mean; 0 if there is none."""
     amplitude = torch.fft.rfft2(x.detach()).abs()
     amplitude[0, 0] = 0
     fy = torch.fft.fftfreq(x.shape[0], dtype=torch.float64, device=x.device)
@@ -168,7 +168,7 @@ def _resize(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _visible(band: Tensor, sensitivity: Tensor, changed: Tensor, mask: Tensor, *neighbours: Tensor) -> Tensor:
-    """The sum of |D|^0.8, D = |difference|^p / sqrt(S^-2p + N^2): written so that S = 0 and no difference give 0."""
+    """Return the sum of |D|^0.8, D = |difference|^p / sqrt(S^-2p + N^2), so that S = 0 and no difference give 0."""
     neighbour = torch.stack(neighbours).clamp(min=0).sum(dim=0)
     noise = _MASKING_SELF * mask**_MASKING_Q + _MASKING_NEIGHBOUR * neighbour**_MASKING_Q
     seen = ((band[0] - band[1]).abs() * sensitivity) ** (_POOLING * _MASKING_P)
@@ -177,10 +177,10 @@ def _visible(band: Tensor, sensitivity: Tensor, changed: Tensor, mask: Tensor, *
 
 
 def _pool(bands: list[Tensor], log_light: Tensor, changed: Tensor, config: HDRVDP3Config) -> Tensor:
-    """The visible difference over all bands, a scalar in fp64.
+    """Return the visible difference over all bands, a scalar in fp64.
 
     Args:
-        bands: of the two responses, (2, h, w) each.
+        bands: bands of the two responses, (2, h, w) each.
         log_light: (H, W), log10 of the light that the eyes adapt to.
         changed: (H, W), 1 where the images differ, 0 elsewhere.
         config: display and viewing distance.
@@ -203,7 +203,7 @@ def _pool(bands: list[Tensor], log_light: Tensor, changed: Tensor, config: HDRVD
 
 
 def _visible_difference(pred: Tensor, target: Tensor, config: HDRVDP3Config) -> Tensor:
-    """The pooled error of one pair (3, H, W), a scalar in fp64."""
+    """Return the pooled error of one pair (3, H, W), a scalar in fp64."""
 
     def display(code: Tensor) -> Tensor:
         return _mix(pq_eotf(code), BT2020_TO_NATIVE[config.display]).clamp_(min=1e-6)
@@ -230,7 +230,7 @@ def hdr_vdp3(
     config: str | HDRVDP3Config = "default",
     quantity: HDRVDP3Quantity = "q_jod",
 ) -> Tensor:
-    """HDR-VDP-3 of each frame (Mantiuk, Hammou, Hanji 2023, arXiv:2304.13625), release 3.0.7, an observer of age 24.
+    """Return HDR-VDP-3 of each frame (Mantiuk, Hammou, Hanji 2023, arXiv:2304.13625), release 3.0.7, observer aged 24.
 
     Tasks "quality" and "side-by-side" of the release are the same number. It is blind to colour and to a gain of the
     whole frame: report it beside PSNR or Delta E ITP, never alone.
@@ -239,8 +239,8 @@ def hdr_vdp3(
         pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64, at least 13x13. fp32 is
             computed in fp32, which moves the result by less than 1e-4.
         target: the same shape.
-        config: display and viewing distance, by a name of `HDR_VDP3_CONFIGS` or given.
-        quantity: "q_jod": in just objectionable differences. "q": the release's Q, which HDRTVNet and KPN-MFI report.
+        config: display and viewing distance, or a name of `HDR_VDP3_CONFIGS`.
+        quantity: "q_jod" for just objectionable differences, "q" for the release's Q (HDRTVNet's and KPN-MFI's).
 
     Returns:
         (B,) or (B, T) in fp64; higher is better, 10 for identical frames. Differentiable, but for where frames differ
@@ -250,6 +250,12 @@ def hdr_vdp3(
         TypeError: for integers and half precision.
         ValueError: for an unknown configuration or quantity, for shapes that differ or are not of that form, and for
             frames smaller than 13x13.
+
+    Example:
+        >>> import torch
+        >>> frame = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> hdr_vdp3(frame, frame).item()
+        10.0
     """
     config = hdr_vdp3_config(config)
     if quantity not in get_args(HDRVDP3Quantity):

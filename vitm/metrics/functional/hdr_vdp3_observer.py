@@ -98,12 +98,12 @@ _CSF = (
 
 
 def mtf(rho: Tensor) -> Tensor:
-    """The eye's optical transfer at `rho` cycles a degree."""
+    """Return the eye's optical transfer at `rho` cycles a degree."""
     return torch.stack([a * torch.exp(-b * rho) for a, b in _MTF]).sum(dim=0)
 
 
 def csf(rho: Tensor, log_light: Tensor, with_mtf: bool) -> Tensor:
-    """Contrast sensitivity at `rho` cycles a degree over log10 luminance; without the optics if `mtf` models them."""
+    """Return the contrast sensitivity at `rho` cycles a degree over log10 luminance; `with_mtf`: without the optics."""
     nodes, columns = (torch.tensor(x, dtype=rho.dtype, device=rho.device) for x in (_CSF_NODES, _CSF))
     nodes = nodes.log10()
     log_light = log_light.clamp(nodes[0], nodes[-1])
@@ -119,7 +119,7 @@ def csf(rho: Tensor, log_light: Tensor, with_mtf: bool) -> Tensor:
 
 @lru_cache(maxsize=4)
 def response_table(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The responses of a cone class and of the rods over log10 light, (2, RESPONSE_NODES), in thresholds."""
+    """Return the responses of a cone class and of the rods over log10 light, (2, RESPONSE_NODES), in thresholds."""
     log_light = np.linspace(-LOG_LIGHT, LOG_LIGHT, RESPONSE_NODES)
     light = 10**log_light
     s_all = 315.98 * ((6.7977 / light) ** 1.6008 + 1) ** -0.25534

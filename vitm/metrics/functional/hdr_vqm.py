@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vitm.color import luminance, pq_eotf
-from vitm.metrics.functional.code import code_pair
+from vitm.metrics.functional.code import check_clips, code_pair
 from vitm.metrics.functional.pu08 import pu08
 from vitm.ops.resize import resize_bicubic
 
@@ -24,7 +24,7 @@ _KEPT = 0.3
 
 @lru_cache(maxsize=4)
 def _gabor_bank(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(5, 4, 512, 896): the log-Gabor filters on the grid of `torch.fft.fft2`, real."""
+    """Return the log-Gabor filters on the grid of `torch.fft.fft2`, (5, 4, 512, 896), real."""
     with torch.inference_mode(False):  # the cached tensor must serve graphs later
         y, x = (2 * torch.fft.fftfreq(size, dtype=torch.float64) for size in _SIZE)  # 1 = Nyquist
         radius = torch.hypot(y[:, None], x)
@@ -41,7 +41,7 @@ def _gabor_bank(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _spectrum(frame: Tensor) -> Tensor:
-    """PQ codes (3, H, W) -> the spectrum (512, 896) of what the display shows, in PU code."""
+    """Return the spectrum (512, 896) of what the display shows, in PU code, from PQ codes (3, H, W)."""
     shown = luminance(pq_eotf(frame)).clamp(*_LUMINANCE)
     encoded = resize_bicubic(pu08(shown), size=_SIZE).view(_SIZE)
     # No filter passes the mean; without it fp32 keeps the digits of the rest.
@@ -50,7 +50,7 @@ def _spectrum(frame: Tensor) -> Tensor:
 
 
 def _error_map(pred: Tensor, target: Tensor) -> Tensor:
-    """Two frames (3, H, W) -> (512, 896): 20 minus the similarity summed over the 20 bands."""
+    """Return 20 minus the similarity summed over the 20 bands, (512, 896), of two frames (3, H, W)."""
     # Each by itself: in one batch, equal frames would differ by the rounding of vector instructions.
     spectra = _spectrum(pred), _spectrum(target)
     error = torch.zeros(_SIZE, dtype=pred.dtype, device=pred.device)
@@ -62,22 +62,22 @@ def _error_map(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def _lowest(values: Tensor, share: float) -> Tensor:
-    """Mean of the lowest 1 + round(share * (K - 1)) values of dimension 0; nan where one is nan."""
+    """Return the mean of the lowest 1 + round(share * (K - 1)) values of dimension 0; nan where one is nan."""
     count = 1 + math.floor(share * (len(values) - 1) + 0.5)
     lowest = values.sort(dim=0).values[:count].mean(dim=0)
     return lowest.masked_fill(values.isnan().any(dim=0), math.nan)  # sorting puts nan last
 
 
 def frame_statistics(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What HDR-VQM needs to know of each frame, the first half of `hdr_vqm`.
+    """Return the statistics that HDR-VQM takes of each frame, the first half of `hdr_vqm`.
 
     Args:
         pred: (T, 3, H, W), BT.2020 PQ codes, fp32 or fp64.
         target: the same shape.
 
     Returns:
-        (T, 2, 112): mean and centred sum of squares of the error map over each of its 64x64 blocks; and (T,) the
-        similarity of the frames, see `hdr_vqm_image`. Both fp64.
+        Mean and centred sum of squares of the error map over each of its 64x64 blocks, (T, 2, 112), and the similarity
+        of the frames, (T,), see `hdr_vqm_image`. Both in fp64.
     """
     blocks, images = [], []
     for error in map(_error_map, pred, target):  # one frame at a time: a scale of bands takes 30 MB
@@ -90,10 +90,10 @@ def frame_statistics(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pool_runs(statistics: Tensor, frames: int) -> Tensor:
-    """A clip's HDR-VQM from the statistics of its frames, the second half of `hdr_vqm`.
+    """Return a clip's HDR-VQM from the statistics of its frames, the second half of `hdr_vqm`.
 
     Args:
-        statistics: (T, 2, 112) of `frame_statistics`.
+        statistics: statistics that `frame_statistics` returns, (T, 2, 112).
         frames: length of a run.
 
     Returns:
@@ -114,7 +114,7 @@ def pool_runs(statistics: Tensor, frames: int) -> Tensor:
 
 
 def run_length(fps: float, frames: int | None) -> int:
-    """Frames of a run: `frames`, or as many as last 0.6 s.
+    """Return the number of frames of a run: `frames`, or as many as last 0.6 s.
 
     Raises:
         ValueError: if the rate or the length is not positive.
@@ -129,7 +129,7 @@ def run_length(fps: float, frames: int | None) -> int:
 
 
 def hdr_vqm(pred: Tensor, target: Tensor, fps: float = 25.0, frames: int | None = None) -> Tensor:
-    """HDR-VQM (Narwaria, Perreira Da Silva & Le Callet 2015) of each clip, as released (version 2, MIT licence).
+    """Return the HDR-VQM of each clip (Narwaria, Perreira Da Silva & Le Callet 2015; release 2, MIT licence).
 
     Luminance as shown, in [0.03, 4500] cd/m2; PU code; 512x896 pixels; log-Gabor bands of 5 scales and 4 orientations;
     similarity of their magnitudes, summed; standard deviation over tubes of 64x64 pixels and a run of frames; mean of
@@ -154,17 +154,22 @@ def hdr_vqm(pred: Tensor, target: Tensor, fps: float = 25.0, frames: int | None 
     Raises:
         TypeError: for integers and half precision.
         ValueError: for shapes that differ or are not of that form, and if `fps` or `frames` is not positive.
+
+    Example:
+        >>> import torch
+        >>> clip = torch.rand(1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> hdr_vqm(clip, clip).item()
+        0.0
     """
     run = run_length(fps, frames)
     pred, target = code_pair(pred, target, keep_dtype=True)
-    if pred.ndim != 5 or pred.shape[1] < 1:
-        raise ValueError(f"HDR-VQM needs clips (B, T, 3, H, W) of at least one frame, got {tuple(pred.shape)}")
+    check_clips(pred, "HDR-VQM", least=1)
     clips = zip(pred, target, strict=True)
     return torch.stack([pool_runs(frame_statistics(x, y)[0], run) for x, y in clips])
 
 
 def hdr_vqm_image(pred: Tensor, target: Tensor) -> Tensor:
-    """HDR-VQM's similarity of single frames: the map pooled over rows, then columns, as the release does for images.
+    """Return HDR-VQM's similarity of single frames: its map pooled over rows, then columns, as the release does.
 
     Args:
         pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 (computed in fp32) or fp64.
@@ -176,6 +181,12 @@ def hdr_vqm_image(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         TypeError: for integers and half precision.
         ValueError: for shapes that differ or are not of that form.
+
+    Example:
+        >>> import torch
+        >>> frame = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> hdr_vqm_image(frame, frame).item()
+        20.0
     """
     pred, target = code_pair(pred, target, keep_dtype=True)
     return frame_statistics(pred.flatten(0, -4), target.flatten(0, -4))[1].view(pred.shape[:-3])

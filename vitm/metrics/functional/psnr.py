@@ -9,7 +9,7 @@ from vitm.metrics.functional.code import code_pair
 
 
 def psnr(pred: Tensor, target: Tensor) -> Tensor:
-    """PSNR of each frame: 10 log10(1 / MSE), the MSE over all pixels and the three PQ channels.
+    """Return the PSNR of each frame: 10 log10(1 / MSE), the MSE over all pixels and the three PQ channels.
 
     Args:
         pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64.
@@ -21,6 +21,12 @@ def psnr(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         TypeError: for integers and half precision.
         ValueError: for shapes that differ or are not of that form.
+
+    Example:
+        >>> import torch
+        >>> frame = torch.full((1, 3, 16, 16), 0.5)
+        >>> round(psnr(frame, frame + 0.1).item(), 3)
+        20.0
     """
     pred, target = code_pair(pred, target)
     mse = torch.linalg.vector_norm(pred - target, dim=(-3, -2, -1)).square() / pred.shape[-3:].numel()

@@ -28,7 +28,7 @@ _PU = (
 
 @lru_cache(maxsize=8)
 def _cubics(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(4, N - 1): the cubics between the nodes in t = 0..1, highest power first, of the not-a-knot spline."""
+    """Return the cubics of the not-a-knot spline between the nodes, (4, N - 1), in t = 0..1, highest power first."""
     with torch.inference_mode(False):  # the cached tensor must serve graphs later
         y = torch.tensor(_PU, dtype=torch.float64)
         n = len(y)
@@ -45,16 +45,21 @@ def _cubics(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def pu08(nits: Tensor) -> Tensor:
-    """Perceptually uniform code of luminance (Aydin, Mantiuk & Seidel 2008).
+    """Return the perceptually uniform code of luminance (Aydin, Mantiuk & Seidel 2008).
 
     Convention: a cubic spline through 96 samples of the table that HDR-VQM version 2 ships (mperreir/HDR-VQM, MIT
     licence); within 0.002 of the table, whose own steps are linear in the logarithms.
 
     Args:
-        nits: luminance in cd/m2, any shape, clamped to [0.018, 10000], fp32 or fp64.
+        nits: luminance in cd/m2 of any shape, clamped to [0.018, 10000], fp32 or fp64.
 
     Returns:
         Codes in [0.49, 515], same shape and dtype. Differentiable.
+
+    Example:
+        >>> import torch
+        >>> [round(code) for code in pu08(torch.tensor([0.1, 100.0, 10000.0])).tolist()]
+        [12, 224, 515]
     """
     cubics = _cubics(nits.dtype, nits.device)
     steps = cubics.shape[1]

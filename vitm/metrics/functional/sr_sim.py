@@ -21,7 +21,7 @@ _TINY = 1e-30
 
 
 def _luma(code: Tensor, scale: float) -> Tensor:
-    """(N, 3, H, W) -> (N, h, w) on 0..scale, box filtered and decimated to a shorter side of about 256."""
+    """Return luma (N, h, w) on 0..scale of (N, 3, H, W), box filtered and decimated to a shorter side of about 256."""
     r, g, b = code.unbind(dim=-3)
     y = scale * (0.299 * r + 0.587 * g + 0.114 * b)
     factor = max(1, math.floor(min(y.shape[-2:]) / 256 + 0.5))  # MATLAB's round: halves go up
@@ -30,7 +30,7 @@ def _luma(code: Tensor, scale: float) -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian 10x10, sigma 3.8, zero padded, offsets -4..5; tap by tap, as autocast would round a convolution."""
+    """Apply a Gaussian 10x10, sigma 3.8, zero padded, offsets -4..5; by taps, as autocast would round a convolution."""
     taps = [math.exp(-((i - 4.5) ** 2) / (2 * 3.8**2)) for i in range(10)]
     for dim, pad in ((-1, (4, 5, 0, 0)), (-2, (0, 0, 4, 5))):
         size = x.shape[dim]
@@ -40,7 +40,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _saliency(y: Tensor) -> Tensor:
-    """(N, h, w) -> (N, h, w) in [0, 1]: the spectral residual of a quarter-size copy (Hou & Zhang, CVPR 2007)."""
+    """Return the saliency in [0, 1], same shape: spectral residual of a quarter-size copy (Hou & Zhang, CVPR 2007)."""
     spectrum = torch.fft.fft2(resize_bicubic(y, scale=0.25))
     amplitude = spectrum.abs()
     silence = _SILENCE * amplitude.amax(dim=(-2, -1), keepdim=True) + _TINY
@@ -54,7 +54,7 @@ def _saliency(y: Tensor) -> Tensor:
 
 
 def _gradient(y: Tensor) -> Tensor:
-    """Magnitude of Scharr's derivatives, (3, 10, 3) / 16, zero padded; its slope where it is 0 is 0."""
+    """Return the magnitude of Scharr's derivatives, (3, 10, 3) / 16, zero padded; where it is 0, so is its slope."""
     padded = F.pad(y, (1, 1, 1, 1))
 
     def derivative(x: Tensor, along: int, across: int) -> Tensor:
@@ -68,16 +68,16 @@ def _gradient(y: Tensor) -> Tensor:
 
 
 def sr_sim(pred: Tensor, target: Tensor, scale: SRSIMScale = 255) -> Tensor:
-    """SR-SIM of each frame (Zhang & Li, ICIP 2012): gradients compared, weighted by spectral saliency, on PQ luma.
+    """Return the SR-SIM of each frame (Zhang & Li, ICIP 2012): likeness of gradients, weighted by spectral saliency.
 
-    Convention: luma by the BT.601 weights; frames are box filtered and decimated by round(shorter side / 256), halves
-    up, as MATLAB rounds. The saliency is scaled to [0, 1] frame by frame. From the decimated luma on all is in fp64.
+    Convention: PQ luma by the BT.601 weights. Frames are box filtered and decimated by round(shorter side / 256),
+    halves up, as MATLAB rounds; from there on all is in fp64. The saliency is scaled to [0, 1] frame by frame.
 
     Args:
         pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64, at least 16x16.
         target: the same shape.
-        scale: what code 1 becomes first. 255: what the constants are meant for. 1: as the code of KPN-MFI evaluates;
-            gradients then hardly count and everything reads 0.999, so compare it with that paper only.
+        scale: number that stands for code 1. 255 is what the constants are made for; 1 is what the code of KPN-MFI
+            takes: gradients then hardly count and everything reads 0.999, so compare it with that paper only.
 
     Returns:
         (B,) or (B, T) in fp64; higher is better, 1 where the frames are identical. Flat frames, for which the published
@@ -86,6 +86,12 @@ def sr_sim(pred: Tensor, target: Tensor, scale: SRSIMScale = 255) -> Tensor:
     Raises:
         TypeError: for integers and half precision.
         ValueError: for another scale, shapes that differ or are not of that form, or frames that are too small.
+
+    Example:
+        >>> import torch
+        >>> frame = torch.linspace(0, 1, 3072, dtype=torch.float64).view(1, 3, 32, 32)
+        >>> sr_sim(frame, frame).item()
+        1.0
     """
     if scale not in (255, 1):
         raise ValueError(f"unknown SR-SIM scale {scale!r}: expected 255 or 1")

@@ -17,7 +17,7 @@ _BAND = 2**14  # pixels a band: its maps stay in the CPU's cache, which makes a 
 
 
 def _gaussian_mean(x: Tensor) -> Tensor:
-    """Separable, as sums of shifted views: 3.4 times faster than conv2d, which has no fast fp64 path on the CPU."""
+    """Return the means over Gaussian windows, as sums of shifted views: conv2d takes 3.4 times as long in fp64."""
     taps = [math.exp(-(offset**2) / (2 * 1.5**2)) for offset in range(-5, 6)]
     for dim in (-2, -1):
         size = x.shape[dim] - 10
@@ -29,7 +29,7 @@ def _gaussian_mean(x: Tensor) -> Tensor:
 
 
 def _uniform_mean(x: Tensor) -> Tensor:
-    """Separable; seven samples as three pairs and one."""
+    """Return the means over 7x7 windows, row by row and column by column; seven samples are three pairs and one."""
     for dim in (-2, -1):
         size = x.shape[dim] - 6
         pair = x.narrow(dim, 0, size + 5) + x.narrow(dim, 1, size + 5)
@@ -53,13 +53,13 @@ _VARIANTS = {
 
 
 def mean_ssim(pred: Tensor, target: Tensor, variant: SSIMVariant, peak: float = 1.0) -> Tensor:
-    """SSIM of each frame, mean over its positions and channels, whatever the channels hold.
+    """Return the SSIM of each frame: the mean over its positions and channels, whatever the channels hold.
 
     Args:
         pred: (..., C, H, W), fp64.
         target: the same shape.
-        variant: as in `ssim`.
-        peak: the signal range for which the variant's R stands.
+        variant: window, moments and range, see `ssim`.
+        peak: signal range that R = 1 stands for.
 
     Returns:
         (...) in fp64.
@@ -94,7 +94,7 @@ def mean_ssim(pred: Tensor, target: Tensor, variant: SSIMVariant, peak: float = 
 
 
 def ssim(pred: Tensor, target: Tensor, variant: SSIMVariant = "gauss11") -> Tensor:
-    """SSIM of each frame (Wang et al. 2004, eq. 13), each PQ channel by itself, mean over positions and channels.
+    """Return the SSIM of each frame (Wang et al. 2004, eq. 13): the mean over the positions of the three PQ channels.
 
     Convention: windows lie inside the frame (no padding), C1 = (0.01 R)^2, C2 = (0.03 R)^2.
 
@@ -105,7 +105,7 @@ def ssim(pred: Tensor, target: Tensor, variant: SSIMVariant = "gauss11") -> Tens
     Args:
         pred: (B, 3, H, W) or (B, T, 3, H, W), BT.2020 PQ codes in [0, 1], fp32 or fp64.
         target: the same shape.
-        variant: which window, moments and range.
+        variant: window, moments and range.
 
     Returns:
         (B,) or (B, T) in fp64, 1 where the frames are identical.
@@ -113,5 +113,11 @@ def ssim(pred: Tensor, target: Tensor, variant: SSIMVariant = "gauss11") -> Tens
     Raises:
         TypeError: for integers and half precision.
         ValueError: for an unknown variant, wrong shapes, or frames smaller than the window.
+
+    Example:
+        >>> import torch
+        >>> frame = torch.linspace(0, 1, 768, dtype=torch.float64).view(1, 3, 16, 16)
+        >>> round(ssim(frame, 0.9 * frame).item(), 4)
+        0.9908
     """
     return mean_ssim(*code_pair(pred, target), variant)

@@ -9,7 +9,7 @@ from vitm.metrics.functional.filters import Array, reflected
 
 
 def _octant(*rows: tuple[float, ...]) -> Array:
-    """A filter of eightfold symmetry from its top-left octant: rows from the diagonal to the middle column."""
+    """Return a filter of eightfold symmetry from its top-left octant: rows from the diagonal to the middle column."""
     n = len(rows)
     quarter = np.zeros((n, n))
     for i, row in enumerate(rows):
@@ -50,13 +50,13 @@ LOFILT = _octant(
 
 
 def decompose(x: Tensor, height: int) -> list[Tensor]:
-    """The bands of images, from fine to coarse.
+    """Return the bands of images, from fine to coarse.
 
     Source: Simoncelli and Freeman, ICIP 1995; the filters' numbers are those of matlabPyrTools and pyrtools (MIT).
 
     Args:
         x: (N, H, W), fp32 or fp64, at least 7 pixels along each axis at every level.
-        height: how many times the size is halved (odd sizes upward).
+        height: number of times that the size is halved (odd sizes upward).
 
     Returns:
         `height` + 2 bands (N, h, w): the high-pass residual and the first band in full size, one band for each smaller

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, recorded
 from vitm.data.batch import SequenceBatch
 from vitm.data.filming.motion import exact_flow
 from vitm.data.sequences.long_clip import LongClip
-from vitm.metrics import frame_metrics
-from vitm.metrics.clip import ClipMetric
+from vitm.metrics import build_metric, frame_metrics
+from vitm.metrics.base import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
@@ -47,9 +47,9 @@ class SequenceTask(InverseToneMappingTask):
 
     def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
         super().__init__(compile, test_metrics)
-        self.over_exposed = MeanMetric()
-        self.unreconstructed = frame_metrics([str(name) for name in self.test_metrics])  # the input, linearised
-        self.unreconstructed_over_exposed = MeanMetric()
+        self.over_exposed = build_metric("over_exposed")
+        self.unreconstructed = self.test_metrics.clone()  # the input, linearised
+        self.unreconstructed_over_exposed = build_metric("over_exposed")
         self._baselines: dict[str, dict[str, float]] = {}
 
     def forward(self, ldr: Tensor) -> Tensor:
@@ -84,16 +84,15 @@ class SequenceTask(InverseToneMappingTask):
         pairs = [tuple(frame.cpu() for frame in clip.frame(t)) for t in times]
         ldr, target = (torch.stack(frames) for frames in zip(*pairs, strict=True))
         white = measuring_white(target)
-        clipped = (over_exposure(ldr) > 0).expand_as(target)
+        clipped = over_exposure(ldr) > 0
 
-        def measure(linear: Tensor, chosen: MetricCollection, over_exposed: MeanMetric) -> None:
+        def measure(linear: Tensor, chosen: MetricCollection, over_exposed: Metric) -> None:
             for metric in chosen.values():
                 step = len(linear) if isinstance(metric, ClipMetric) else CHUNK
                 for i in range(0, len(linear), step):
                     x, y = (to_hdr_pq(light[i : i + step].to(self.device), white)[None] for light in (linear, target))
                     metric.update(x, y)
-            error = (mu_law(linear) - mu_law(target)).abs()[clipped]
-            over_exposed.update(error.sum() / max(1, error.numel()), error.numel())
+            over_exposed.update(mu_law(linear), mu_law(target), clipped)
 
         measure(predicted, metrics, self.over_exposed)
         if metrics is self.test_metrics:
@@ -103,12 +102,11 @@ class SequenceTask(InverseToneMappingTask):
 
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         super()._log_metrics(stage, metrics)
-        # 0 where nothing is over-exposed
-        self.log(f"{stage}/over_exposed", self.over_exposed.compute().nan_to_num())
+        self.log(f"{stage}/over_exposed", self.over_exposed.compute().float())
         self.over_exposed.reset()
         if stage == "test":  # here, where all processes are
             values = {name: float(value) for name, value in self.unreconstructed.compute().items()}
-            error = float(self.unreconstructed_over_exposed.compute().nan_to_num())
+            error = float(self.unreconstructed_over_exposed.compute())
             self._baselines = {"linearised input": values | {"over_exposed": error}}
             self.unreconstructed.reset()
             self.unreconstructed_over_exposed.reset()

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vitm.color import pq_inverse_eotf
-from vitm.metrics.functional.volume import ehl, fhlp
-from vitm.metrics.similarity import HDRVolume
+from vitm.metrics import HDRVolume
+from vitm.metrics.functional.hdr_volume import ehl, fhlp
 
 
 def code(nits: list[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""HDR-VDP-3 as a frame metric."""
+"""HDR-VDP-3 as a metric of frames."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vitm.metrics.frame import FrameMetric
+from vitm.metrics.base import FrameMetric
 from vitm.metrics.functional.hdr_vdp3 import HDRVDP3Config, HDRVDP3Quantity, hdr_vdp3, hdr_vdp3_config
 from vitm.metrics.protocol import FRAMES
+from vitm.metrics.values import MetricValue
 
 
 class HDRVDP3(FrameMetric):
@@ -25,7 +26,7 @@ class HDRVDP3(FrameMetric):
         ValueError: for an unknown configuration or quantity.
     """
 
-    higher_is_better = True
+    values = (MetricValue("hdr_vdp3", "VDP3", "JOD", "higher"),)
 
     def __init__(
         self,
@@ -43,6 +44,6 @@ class HDRVDP3(FrameMetric):
         self.config = config
         self.quantity: HDRVDP3Quantity = quantity
 
-    def values(self, pred: Tensor, target: Tensor) -> Tensor:
-        """HDR-VDP-3 of each frame."""
+    def frame_values(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the HDR-VDP-3 of each frame."""
         return hdr_vdp3(pred.float(), target.float(), self.config, self.quantity)

@@ -1,12 +1,12 @@
-"""The torchmetrics classes: means over frames, identical frames, collections, processes."""
+"""What all metrics have in common: means over frames and clips, rounding, copies, processes."""
 
 from __future__ import annotations
 
 import copy
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,23 +14,37 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from vitm.metrics import MABD, PAPER, PSNR, SSIM, DeltaEITP, Protocol, compatible, frame_metrics, functional
+from tests.metrics.videos import noisy_clips, pan
+from vitm.metrics import (
+    MABD,
+    PAPER,
+    PSNR,
+    SSIM,
+    TOF,
+    ClipMetric,
+    DeltaEITP,
+    Flicker,
+    HighlightStability,
+    WarpingError,
+    compatible,
+    frame_metrics,
+    functional,
+)
+from vitm.metrics.functional import flicker, highlight_stability, tof, warping_error
 
 ALL = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
 SHARED = (*ALL, "sr_sim", "hdr_vdp3", "pu21_psnr", "hdr_volume", "hdr_vqm", "flicker", "highlight_stability")
 KEYS = {"psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd_pred", "mabd_gt", "mse_mabd"}
-
-
-def clips(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """`count` clips of two frames, each with noise of its own strength."""
-    rng = torch.Generator().manual_seed(seed)
-    target = torch.rand(count, 2, 3, 16, 16, generator=rng)
-    strength = torch.linspace(0.01, 0.3, count).view(-1, 1, 1, 1, 1)
-    return target + strength * torch.randn(target.shape, generator=rng), target
+TIME: list[tuple[type[ClipMetric], Any]] = [
+    (WarpingError, lambda p, t: torch.stack((warping_error(p, t), warping_error(t, t)))),
+    (TOF, lambda p, t: tof(p, t)[None]),
+    (HighlightStability, lambda p, t: torch.stack((highlight_stability(p), highlight_stability(t)))),
+    (Flicker, lambda p, t: flicker(p, t)[None]),
+]
 
 
 def test_mean_is_over_frames_not_over_batches_or_pooled_error() -> None:
-    pred, target = clips(5)
+    pred, target = noisy_clips(5)
     metrics = frame_metrics(ALL)
     for part in (slice(0, 1), slice(1, 5)):
         metrics.update(pred[part], target[part])
@@ -63,46 +77,14 @@ def test_predictions_are_clipped_and_rounded() -> None:
         unrounded.update(functional.quantize_16bit(pred), stored)
         assert metric.compute() == unrounded.compute()
         assert unrounded.protocol.rounding == "unrounded"
-    nearly = PSNR()
-    nearly.update((stored + 0.4 / 65535).float(), stored.float())
-    assert nearly.compute() == torch.inf
-
-
-def test_identical_frames_are_left_out_of_psnr_and_counted() -> None:
-    pred, target = clips(3)
-    pred[1] = target[1]
-    metric = PSNR()
-    metric.update(pred, target)
-    alone = PSNR()
-    alone.update(pred[[0, 2]], target[[0, 2]])
-    assert metric.compute() == pytest.approx(alone.compute().item())
-    assert (metric.n_identical, metric.count) == (2, 4)
-    perfect = PSNR()
-    perfect.update(target, target)
-    assert perfect.compute() == torch.inf
-    metric.reset()
-    assert metric.n_identical == 0
 
 
 def test_nan_is_not_hidden() -> None:
-    pred, target = clips(1)
+    pred, target = noisy_clips(1)
     pred[0, 0, 0, 0, 0] = torch.nan
     for metric in (PSNR(), SSIM(), DeltaEITP()):
         metric.update(pred, target)
         assert metric.compute().isnan()
-
-
-def test_metrics_do_not_merge_after_a_perfect_batch() -> None:
-    """On identical frames the states of SSIM and SSIM (kpn) agree: a collection that groups them loses one."""
-    pred, target = clips(2)
-    metrics = frame_metrics(("ssim", "ssim_kpn"))
-    metrics.update(target, target)
-    metrics.update(pred, target)
-    result = metrics.compute()
-    for name, metric in (("ssim", SSIM()), ("ssim_kpn", SSIM("kpn"))):
-        metric.update(target, target)
-        metric.update(pred, target)
-        assert result[name] == metric.compute()
 
 
 def test_classes_say_what_they_measure() -> None:
@@ -117,25 +99,39 @@ def test_classes_say_what_they_measure() -> None:
     assert str(PAPER["kpn_mfi"]["hdr_vdp3_kpn"]).endswith("16.9238 ppd, led-lcd-wcg")
 
 
-def test_compatible_looks_at_every_field() -> None:
-    base = Protocol("PQ BT.2020", 10_000.0, "16-bit", "full frame", "mean of frames", ppd=16.9238)
-    assert compatible(base, replace(base, ppd=16.92))
-    others = {"domain": "PU21", "peak_nits": 1000.0, "rounding": "8-bit", "crop": "border 4", "reduction": "pooled"}
-    others |= {"variant": "Q", "display": "oled"}
-    for field, value in others.items():
-        assert not compatible(base, replace(base, **{field: value})), field  # type: ignore[arg-type]
-    for ppd in (60.0, None):
-        assert not compatible(base, replace(base, ppd=ppd))
-        assert not compatible(replace(base, ppd=ppd), base)
+@pytest.mark.parametrize(("cls", "function"), TIME, ids=lambda x: getattr(x, "__name__", ""))
+def test_classes_stream_and_average_over_clips(
+    cls: type[ClipMetric], function: Any, noisy_pan: tuple[Tensor, Tensor]
+) -> None:
+    pred, target = (x.double() for x in noisy_pan)
+    metric = cls(round_16bit=False)
+    metric.update(pred, target)
+    expected = function(pred, target)
+    assert list(metric.compute()) == list(metric.names)
+    for value, function_value in zip(metric.compute().values(), expected, strict=True):
+        assert value.item() == pytest.approx(function_value.mean().item(), rel=1e-12)
+    chunks = ((0, 2), (2, 3), (3, 4))
+    parts = [
+        metric.measure(pred[1, max(0, a - metric.context) : b], target[1, max(0, a - metric.context) : b])
+        for a, b in chunks
+    ]
+    measured = torch.cat(parts)
+    assert measured.shape == (4 - metric.context, len(metric.columns))
+    assert measured.dtype == torch.float64
+    for value, alone in zip(metric.reduce(measured).values(), function(pred[1:], target[1:]), strict=True):
+        assert value.item() == pytest.approx(alone.item(), rel=1e-12)
+    assert function(pred[1:], target[1:])[0] == expected[0, 1]
 
 
-def test_unknown_metric() -> None:
-    with pytest.raises(ValueError, match="lpips"):
-        frame_metrics(("psnr", "lpips"))
+def test_clip_metrics_need_enough_frames() -> None:
+    clip = pan(3)
+    for cls, _ in TIME:
+        with pytest.raises(ValueError, match="at least 2 frames"):
+            cls().update(clip[:, :1], clip[:, :1])
 
 
 def test_state_survives_copy_and_pickle() -> None:
-    pred, target = clips(2)
+    pred, target = noisy_clips(2)
     metrics = frame_metrics(ALL)
     metrics.update(pred, target)
     assert copy.deepcopy(metrics).compute() == metrics.compute()
@@ -149,7 +145,7 @@ def test_vitm_does_not_import_metrics() -> None:
 def _worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    pred, target = clips(5)
+    pred, target = noisy_clips(5)
     pred[4] = target[4]
     metrics = frame_metrics(SHARED)
     share = slice(0, 1) if rank == 0 else slice(1, 5)
@@ -161,7 +157,7 @@ def _worker(rank: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_processes_with_unequal_shares_equal_one(tmp_path: Path) -> None:
     mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
-    pred, target = clips(5)
+    pred, target = noisy_clips(5)
     pred[4] = target[4]
     metrics = frame_metrics(SHARED)
     metrics.update(pred, target)
