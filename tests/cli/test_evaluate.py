@@ -107,8 +107,9 @@ def test_interrupted_runs_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*args, "--output", str(tmp_path / "undisturbed")]) == 0
 
     # It saves after every frame, so that the test sees it has begun, and takes long enough to be interrupted.
-    saving = "import time; from vitm.cli import evaluate, main; evaluate._SAVE_SECONDS = 0.0; save = evaluate._save; "
-    saving += "evaluate._save = lambda *args: (save(*args), time.sleep(0.03))"
+    saving = "import time; from vitm.cli import main; from vitm.evaluation import resume; resume._SAVE_SECONDS = 0.0; "
+    saving += "unfinished = resume.UnfinishedEvaluation; save = unfinished._save; "
+    saving += "unfinished._save = lambda self: (save(self), time.sleep(0.03))"
     command = [sys.executable, "-c", f"{saving}; raise SystemExit(main({args!r}))"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "99"}

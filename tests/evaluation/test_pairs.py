@@ -12,7 +12,7 @@ import tifffile
 import torch
 
 from vitm.color import bt2020_to_bt709, pq_eotf
-from vitm.evaluation import MismatchError, open_pair, read_pairs
+from vitm.evaluation.pairs import MismatchError, list_pairs, open_pair, read_pair_list
 from vitm.video import HDR10Writer, VideoTagError, write_exr, write_png16
 
 
@@ -79,7 +79,7 @@ def test_linear_frames_need_their_unit(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         light = pq_eotf(torch.from_numpy(codes[0])).numpy() / 100
         write_exr(tmp_path / name / "0.exr", light)
-    with pytest.raises(MismatchError, match="--unit-nits"):
+    with pytest.raises(MismatchError, match="such as unit_nits=100"):
         open_pair("clip", tmp_path / "a", tmp_path / "b")
     pair = open_pair("clip", tmp_path / "a", tmp_path / "b", unit_nits=100.0)
     pred, _ = next(pair.frames(0))
@@ -112,7 +112,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 def test_lists(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("pred,target,name\nx/a.mp4,y/a.mp4,one\nx/b.mp4,y/b.mp4,\n")
-    assert read_pairs(path) == [
+    assert read_pair_list(path) == [
         ("one", tmp_path / "x/a.mp4", tmp_path / "y/a.mp4"),
         ("b", tmp_path / "x/b.mp4", tmp_path / "y/b.mp4"),
     ]
@@ -131,4 +131,4 @@ def test_wrong_lists(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_pairs(path)
+        list_pairs(path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +17,9 @@ from vitm.color import bt709_to_bt2020, pq_inverse_eotf
 from vitm.video import FrameReader, StreamInfo, VideoTagError, probe
 from vitm.video.images import SUFFIXES
 from vitm.video.tags import Assume, fill_missing
+
+AnyPath = str | PathLike[str]
+Pairs = AnyPath | tuple[AnyPath, AnyPath] | Sequence[tuple[AnyPath, AnyPath]] | Mapping[str, tuple[AnyPath, AnyPath]]
 
 
 class MismatchError(ValueError):
@@ -26,11 +31,11 @@ class Pair:
     """Two readers of the same role, size and length.
 
     Attributes:
-        name: of the clip in tables.
-        pred: the prediction.
-        target: the truth.
-        fps: frame rate.
-        unit_nits: what 1.0 of linear frames is in cd/m2; None for PQ codes.
+        name: name of the clip in tables.
+        pred: reader of the prediction.
+        target: reader of the truth.
+        fps: frames a second.
+        unit_nits: light of 1.0 in linear frames, in cd/m2; None for PQ codes.
     """
 
     name: str
@@ -43,7 +48,7 @@ class Pair:
         return len(self.target)
 
     def frames(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Both sides of each frame from number `first` on, (3, H, W) in PQ codes."""
+        """Yield both sides of each frame from number `first` on, (3, H, W) in PQ codes."""
         rest = range(first, len(self))
         for pred, target in zip(self.pred.read(rest), self.target.read(rest), strict=True):
             yield self._codes(pred.rgb, self.pred.info), self._codes(target.rgb, self.target.info)
@@ -56,8 +61,45 @@ class Pair:
         return pq_inverse_eotf(bt709_to_bt2020(nits) if info.primaries == "bt709" else nits)
 
 
-def read_pairs(path: Path) -> list[tuple[str, Path, Path]]:
-    """The rows of a list of pairs: a CSV file with the columns pred and target, and name if you like.
+def list_pairs(pairs: Pairs) -> dict[str, tuple[Path, Path]]:
+    """Return prediction and target of each clip by the clip's name, which is the prediction's unless another is given.
+
+    Args:
+        pairs: `(pred, target)`; a list of such pairs; a dictionary from names to pairs; or the path of a CSV file.
+
+    Raises:
+        FileNotFoundError: there is no such CSV file.
+        ValueError: there is no pair, a pair is not two paths, or names are not unique.
+
+    Example:
+        >>> list_pairs([("out/a.mp4", "true/a.mp4"), ("out/b", "true/b")])["a"]
+        (PosixPath('out/a.mp4'), PosixPath('true/a.mp4'))
+    """
+    if isinstance(pairs, str | PathLike):
+        path = Path(pairs)
+        if path.suffix.lower() != ".csv":
+            raise ValueError(f"what is {path} to be compared with? Give a prediction and its target, or a CSV file")
+        named = read_pair_list(path)
+        advice = "add a column name"
+    elif isinstance(pairs, Mapping):
+        named = [(name, *_two_paths(sides)) for name, sides in pairs.items()]
+        advice = ""
+    else:
+        one = len(pairs) == 2 and all(isinstance(side, str | PathLike) for side in pairs)
+        listed = [_two_paths(sides) for sides in ([pairs] if one else pairs)]
+        named = [(clip_name(pred), pred, target) for pred, target in listed]
+        advice = "give a dictionary from names to pairs"
+    if not named:
+        raise ValueError("there is no pair to measure")
+    names = [name for name, _, _ in named]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"clips must have different names, but {', '.join(twice)} is there twice; {advice}")
+    return {name: (pred, target) for name, pred, target in named}
+
+
+def read_pair_list(path: Path) -> list[tuple[str, Path, Path]]:
+    """Return the rows of a list of pairs: a CSV file with the columns pred and target, and name if you like.
 
     Paths are relative to the list.
 
@@ -66,7 +108,7 @@ def read_pairs(path: Path) -> list[tuple[str, Path, Path]]:
 
     Raises:
         FileNotFoundError: there is no such list.
-        ValueError: a column is missing, the list is empty, or names are not unique.
+        ValueError: a column is missing, or the list is empty.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
@@ -81,13 +123,20 @@ def read_pairs(path: Path) -> list[tuple[str, Path, Path]]:
             raise ValueError(f"{path}, line {number}: pred or target is missing")
         pred = path.parent / row["pred"]
         pairs.append((row.get("name") or pred.stem, pred, path.parent / row["target"]))
-    names = [name for name, _, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(
-            f"{path}: clips must have different names, but {', '.join(twice)} is there twice; add a column name"
-        )
     return pairs
+
+
+def clip_name(pred: Path) -> str:
+    """Return the name of a clip: of a file without its suffix, of a folder all of it."""
+    pred = pred.resolve()
+    return pred.name if pred.is_dir() else pred.stem
+
+
+def _two_paths(sides: Any) -> tuple[Path, Path]:
+    if isinstance(sides, str | PathLike) or len(sides) != 2:
+        raise ValueError(f"expected a pair of paths, a prediction and its target, got {sides!r}")
+    pred, target = sides
+    return Path(pred), Path(target)
 
 
 def open_pair(
@@ -103,12 +152,12 @@ def open_pair(
     """Open a prediction and its target, and check that they are a pair.
 
     Args:
-        name: of the clip.
+        name: name of the clip.
         pred: HDR10 video, or folder of 16-bit PNG or TIFF frames with PQ BT.2020 codes, or of linear EXR frames.
         target: the same kind of thing.
-        assume: what a video's missing tags are, as in `FrameReader`.
+        assume: colour tags that videos without tags have, see `FrameReader`.
         fps: frame rate of folders (24 where neither this nor a video says it).
-        unit_nits: what 1.0 is in cd/m2, for linear frames, which are then measured as PQ codes.
+        unit_nits: light of 1.0 in cd/m2, for linear frames, which are then measured as PQ codes.
         mixed_depths: whether samples of different depth may meet (a 10-bit video and a 16-bit master).
 
     Raises:
@@ -123,9 +172,9 @@ def open_pair(
         raise MismatchError(f"{both} differ in transfer: {kinds[0]} against {kinds[1]}")
     linear = kinds[0] == "linear"
     if linear and unit_nits is None:
-        raise MismatchError(f"{both} hold linear light: say what 1.0 is in cd/m2 (--unit-nits)")
+        raise MismatchError(f"{both} hold linear light: say what 1.0 is in cd/m2, such as unit_nits=100")
     if not linear and unit_nits is not None:
-        raise MismatchError(f"--unit-nits is for linear frames, but {both} hold {kinds[0]} codes")
+        raise MismatchError(f"unit_nits={unit_nits:g} is for linear frames, but {both} hold {kinds[0]} codes")
     pred_reader, target_reader = (
         FrameReader(
             path,
@@ -147,13 +196,13 @@ def open_pair(
         raise MismatchError(f"{both} differ in frame rate: {float(a.fps):.3f} against {float(b.fps):.3f}")
     if a.bit_depth != b.bit_depth and not mixed_depths:
         raise MismatchError(
-            f"{both} differ in bit depth: {a.bit_depth} against {b.bit_depth}; --mixed-depths compares them anyway"
+            f"{both} differ in bit depth: {a.bit_depth} against {b.bit_depth}; mixed_depths=True compares them anyway"
         )
     return Pair(name, pred_reader, target_reader, b.fps or a.fps or Fraction(24), unit_nits)
 
 
 def _transfer(path: Path, assume: Assume | None) -> str:
-    """What a file says, or what frames of its kind hold here: PNG and TIFF HDR10, EXR and Radiance linear light."""
+    """Return the transfer of a file, or of its kind of frames: HDR10 for PNG and TIFF, linear for EXR and Radiance."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.is_dir():
@@ -163,5 +212,5 @@ def _transfer(path: Path, assume: Assume | None) -> str:
         raise VideoTagError(f"{path}: a single image: put it into a folder by itself")
     info: StreamInfo = fill_missing(probe(path), assume)
     if info.transfer is None:
-        raise VideoTagError(f"{path}: no transfer tag; if you know what it holds, say --assume bt2020-pq")
+        raise VideoTagError(f"{path}: no transfer tag; if you know what it holds, say assume='bt2020-pq'")
     return info.transfer

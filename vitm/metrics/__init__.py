@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitm.metrics.protocol import PAPER, Protocol, compatible
 from vitm.metrics.registry import (
+    DEFAULT_METRICS,
     METRICS,
     TABLES,
     build_metric,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vitm.metrics.base import ClipMetric, FrameMetric, StreamMetric, VideoMetric
 
 __all__ = [
+    "DEFAULT_METRICS",
     "METRICS",
     "PAPER",
     "TABLES",

@@ -66,6 +66,11 @@ class VideoMetric(Metric, ABC):
         """The names of the values."""
         return tuple(value.name for value in self.values)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the numbers that are kept of each frame; those that begin with "_" are for `reduce` alone."""
+        return ()
+
     def stored(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return both as 16-bit files would hold them, unless the metric measures unrounded codes."""
         return (quantize_16bit(pred), quantize_16bit(target)) if self.round_16bit else (pred, target)
@@ -111,7 +116,7 @@ class FrameMetric(VideoMetric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of what `measure` gives for each frame."""
+        """The names of what `measure` gives: those of the values."""
         return self.names
 
     def measure(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ class ClipMetric(VideoMetric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of what `measure` gives for each frame; those that begin with "_" are for `reduce` alone."""
+        """The names of what `measure` gives for each frame: those of the values, unless a subclass sets its own."""
         return self.names
 
     @abstractmethod

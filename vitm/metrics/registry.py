@@ -82,6 +82,8 @@ METRICS: dict[str, MetricLine] = {
     "hdr_volume": MetricLine("vitm.metrics.hdr_volume.HDRVolume"),
 }
 
+DEFAULT_METRICS = ("psnr", "ssim", "delta_e_itp", "sr_sim", "hdr_vdp3", "mabd", "flicker")
+
 # The metrics of the papers' tables.
 TABLES: dict[str, tuple[str, ...]] = {
     "kpn_mfi": ("psnr", "ssim_kpn", "delta_e_itp", "hdr_vdp3_kpn", "mabd"),

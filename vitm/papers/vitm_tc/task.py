@@ -13,7 +13,7 @@ from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, re
 from vitm.data.batch import SequenceBatch
 from vitm.data.filming.motion import exact_flow
 from vitm.data.sequences.long_clip import LongClip
-from vitm.metrics import build_metric, frame_metrics
+from vitm.metrics import build_metric
 from vitm.metrics.base import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq

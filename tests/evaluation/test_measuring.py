@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitm.evaluation import ClipState, clip_values, measure, measure_clip, open_pair
-from vitm.evaluation.pairs import Pair
+from vitm.evaluation import measuring
+from vitm.evaluation.measuring import ClipState, clip_values, measure_clip
+from vitm.evaluation.pairs import Pair, open_pair
 from vitm.metrics import build_metric, frame_metrics, functional
 from vitm.video import write_png16
 
@@ -51,14 +52,14 @@ def test_a_stream_gives_what_the_whole_clip_gives(pair: Pair, monkeypatch: pytes
     metrics.update(*whole(pair))
     expected = {name: float(value) for name, value in metrics.compute().items()}
     for pixels in (1, 24 * 40 * 4, 2**20):
-        monkeypatch.setattr(measure, "_PIXELS_AT_ONCE", pixels)
+        monkeypatch.setattr(measuring, "_PIXELS_AT_ONCE", pixels)
         assert clip_values(run(pair, ClipState()), METRICS) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5])
 def test_going_on_gives_the_same_numbers(pair: Pair, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     undisturbed = run(pair, ClipState())
-    monkeypatch.setattr(measure, "_PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr(measuring, "_PIXELS_AT_ONCE", 1)
     state = run(pair, ClipState(), stop)
     assert state.done == stop
     run(pair, state)
