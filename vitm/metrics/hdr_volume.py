@@ -37,7 +37,11 @@ class HDRVolume(ClipMetric):
     )
 
     def __init__(
-        self, white_nits: float = DIFFUSE_WHITE_NITS, peak_nits: float = PQ_PEAK_NITS, round_16bit: bool = True, **kwargs: Any
+        self,
+        white_nits: float = DIFFUSE_WHITE_NITS,
+        peak_nits: float = PQ_PEAK_NITS,
+        round_16bit: bool = True,
+        **kwargs: Any,
     ) -> None:
         protocol = replace(CLIPS, variant=f"white {white_nits:g} of {peak_nits:g}")
         super().__init__(round_16bit, protocol, **kwargs)
