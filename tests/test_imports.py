@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
+
+import vitm
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [  # a room imports from its own and those before it; rooms of one line do not import each other
@@ -28,6 +34,8 @@ ROOMS = [  # a room imports from its own and those before it; rooms of one line 
 ]
 RANKS = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 LIGHTNING = ("vitm/training/", "vitm/data/", "vitm/runs/")
+LATER = {"evaluate"}  # comes with its room
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 TASKS = ("vitm/papers/*/task.py", "vitm/baselines/*task.py")
 
 
@@ -70,6 +78,41 @@ def test_import_is_light():
     assert not heavy & loaded_by("import vitm")
     assert not heavy & loaded_by("import vitm.color")
     assert not (heavy - {"torchvision", "kornia"}) & loaded_by("from vitm.papers.kpn_mfi import KPNMFI")
+
+
+def test_the_face_is_there_and_costs_nothing():
+    """All names of it, for programs and for editors."""
+    assert "torch" not in loaded_by("import vitm; assert {*vitm.__all__} <= {*dir(vitm)}")
+    for name in {*vitm.__all__} - LATER:
+        assert getattr(vitm, name) is not None
+    with pytest.raises(AttributeError, match="'vitm' has no attribute 'covnert'"):
+        vitm.covnert  # noqa: B018
+    tree = ast.parse(Path(vitm.__file__).read_text())
+    shown = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {*vitm.__all__} - {"__version__"} - LATER <= shown
+
+
+def first_imports(body):
+    """Dotted names that are imported with a file: not inside its functions, nor for type checkers alone."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from first_imports(ast.iter_child_nodes(node))
+
+
+@pytest.mark.parametrize("extra", [name for name in EXTRAS if name not in ("dev", "docs", "notebooks")])
+def test_what_an_extra_brings_is_imported_where_it_is_used(extra):
+    """So that all else works without it."""
+    names = {re.split(r"[\[>=<]", requirement)[0] for requirement in EXTRAS[extra]}
+    names = {{"scikit-image": "skimage"}.get(name, name) for name in names}
+    for path in modules():
+        first = {module.partition(".")[0] for module in first_imports(ast.parse(path.read_text()).body)}
+        assert not names & first, path
 
 
 def test_lightning_stays_in_its_rooms():
