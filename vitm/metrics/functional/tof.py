@@ -1,4 +1,4 @@
-"""tOF: how differently a prediction and its target move."""
+"""The tOF of clips: how differently a prediction and its target move."""
 
 from __future__ import annotations
 
