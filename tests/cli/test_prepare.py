@@ -61,7 +61,8 @@ def manifest(root: Path) -> dict[str, Any]:
 def test_layouts_and_manifest(tmp_path: Path, kind: str, frames: int, capsys: pytest.CaptureFixture[str]) -> None:
     rows = film(tmp_path, "a") + ",train", film(tmp_path, "b", seed=5, hdr_frames=range(4, 28)) + ",test"
     pairs, out = table(tmp_path, *rows, columns="sdr,hdr,split"), tmp_path / "out"
-    how = ["--crop", 32, "--stride", 16] + (["--interval", 0.5] if kind != "clips" else [])
+    interval = ["--interval", 0.5] if kind != "clips" else []
+    how = ["--tile-size", 32, "--tile-stride", 16, *interval]
     assert run("prepare", kind, pairs, out, *how) == 0
     windows = {split: find_windows(out, split, frames) for split in ("train", "test")}  # type: ignore[arg-type]
     assert {(w.height, w.width) for w in windows["train"]} == {(32, 32)}
@@ -75,13 +76,23 @@ def test_layouts_and_manifest(tmp_path: Path, kind: str, frames: int, capsys: py
     assert made["sources"]["b"]["offset_frames"] == 4
     assert made["sources"]["b"]["sdr"]["sha256"] == hashlib.sha256((tmp_path / "b.mp4").read_bytes()).hexdigest()
     assert made["sources"]["a"]["sdr_file"] == "a.mp4"
-    assert made["command"].startswith(f"vitm prepare {kind} {pairs} {out} --crop=32 --stride=16")
+    assert made["command"].startswith(f"vitm prepare {kind} {pairs} {out} --tile-size=32 --tile-stride=16")
     assert "SDR frame t + offset_frames shows what HDR frame t shows" in made["offset_convention"]
     assert f"{made['splits']['test']['samples']} test" in said(capsys)
 
     before = (out / "manifest.json").stat().st_mtime_ns
     assert run("prepare", kind, pairs, out, *how) == 0  # nothing is left to do
     assert (out / "manifest.json").stat().st_mtime_ns == before
+    # the names of earlier versions, in options and in manifests
+    old = (out / "manifest.json").read_text()
+    for new_name, old_name in (("tile_size", "grid_crop"), ("tile_stride", "grid_stride"), ("tiles", "crops")):
+        assert f'"{new_name}":' in old
+        old = old.replace(f'"{new_name}":', f'"{old_name}":')
+    (out / "manifest.json").write_text(old)
+    capsys.readouterr()
+    assert run("prepare", kind, pairs, out, "--crop", 32, "--stride", 16, *interval) == 0
+    assert (out / "manifest.json").read_text() == old
+    assert "x 15 tiles" in said(capsys)
 
 
 @pytest.mark.slow
@@ -171,7 +182,14 @@ def test_wrong_inputs_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     with (tmp_path / "a.mp4").open("ab") as file:
         file.write(b"\0" * 100)
     fails("the source a has changed since", "frames", pairs, out, "--interval", 1)
-    for args in (["--crop", "-1"], ["--test-share", "1"], ["--workers", "0"], ["--stride", "x"]):
+    for args in (
+        ["--tile-size", "-1"],
+        ["--crop", "-1"],
+        ["--test-share", "1"],
+        ["--workers", "0"],
+        ["--tile-stride", "x"],
+        ["--stride", "x"],
+    ):
         with pytest.raises(SystemExit) as stopped:
             run("prepare", "clips", pairs, out, *args)
         assert stopped.value.code == 2

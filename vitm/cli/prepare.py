@@ -8,6 +8,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,21 @@ _WORKERS = max(1, min(4, (os.cpu_count() or 1) // 2))
 
 _USUAL_DEGREES = 57  # the mean field of view of the virtual cameras
 
-_KINDS = {  # frames of a sample, crops and their stride (KPN-MFI 1024: 5x3 of a 4K frame; DSLNet: HDRTVNet's)
-    "triplets": (3, 1024, 704, "three frames every two seconds (KPN-MFI): NAME_1.png, NAME_2.png, NAME_3.png"),
-    "clips": (10, 480, 240, "ten frames of each scene (DSLNet): CLIP/000000.png to CLIP/000009.png"),
-    "frames": (1, 0, 0, "single frames every two seconds (HDRTV1K, HDCFM): NAME.png"),
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a sample is: its frames, and the tiles of training frames, 0 for whole frames."""
+
+    frames: int
+    tile_size: int
+    tile_stride: int
+    about: str
+
+
+_KINDS = {  # KPN-MFI: 5x3 tiles of a 4K frame; DSLNet: HDRTVNet's tiles
+    "triplets": _Kind(3, 1024, 704, "three frames every two seconds (KPN-MFI): NAME_1.png, NAME_2.png, NAME_3.png"),
+    "clips": _Kind(10, 480, 240, "ten frames of each scene (DSLNet): CLIP/000000.png to CLIP/000009.png"),
+    "frames": _Kind(1, 0, 0, "single frames every two seconds (HDRTV1K, HDCFM): NAME.png"),
 }
 _PAIRS = """\
 PAIRS.csv has a row for each pair of videos, with the columns
@@ -45,41 +57,36 @@ def add_parser(commands: Any) -> None:
     about = "make data sets from SDR and HDR10 videos, or from HDR panoramas"
     parser = commands.add_parser("prepare", help=about, description=f"M{about[1:]}.")
     kinds = parser.add_subparsers(title="data sets", required=True, metavar="KIND")
-    for kind, (_, crop, stride, what) in _KINDS.items():
-        command = _parser(kinds, kind, what, _PAIRS)
+    for name, kind in _KINDS.items():
+        command = _parser(kinds, name, kind.about, _PAIRS)
         command.add_argument("pairs", metavar="PAIRS.csv", type=Path, help="table of the videos, see below")
         command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
-        if kind != "clips":
+        if name != "clips":
             command.add_argument(
                 "--interval",
                 metavar="S",
                 type=_number(0.01, float),
                 default=2.0,
-                help="seconds from one to the next (2)",
+                help="seconds from one sample to the next (2)",
             )
-        usual = f"{crop} where pictures are larger, every {stride}" if crop else "whole frames"
-        command.add_argument(
-            "--crop",
-            metavar="PX",
-            type=_number(0, int),
-            help=f"side of the squares that training frames are cut into, 0 for whole frames (default: {usual})",
-        )
-        command.add_argument(
-            "--stride", metavar="PX", type=_number(1, int), help="from one square to the next (default: half of --crop)"
-        )
+        _add_tiles(command, kind)
         command.add_argument(
             "--resample",
             action="store_true",
             help="match videos of different frame rates by time, at the slower one's rate, instead of refusing them",
         )
         _add_shared(command, "videos")
-        command.set_defaults(run=_videos, kind=kind)
+        command.set_defaults(run=_videos, kind=name)
     command = _parser(kinds, "panorama", "clips filmed in HDR panoramas (.exr, .hdr) by a virtual camera", _PANORAMA)
-    command.add_argument("panoramas", metavar="PANORAMA", type=Path, nargs="+", help="equirectangular, linear BT.709")
+    command.add_argument(
+        "panoramas", metavar="PANORAMA", type=Path, nargs="+", help="equirectangular picture, linear BT.709"
+    )
     command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
-    command.add_argument("--clips", metavar="N", type=_number(1, int), default=8, help="of each panorama (8)")
-    command.add_argument("--frames", metavar="N", type=_number(1, int), default=10, help="of a clip (10), 24 a second")
-    command.add_argument("--size", metavar="WxH", type=_size, default=(960, 540), help="of a frame (960x540)")
+    command.add_argument("--clips", metavar="N", type=_number(1, int), default=8, help="clips of each panorama (8)")
+    command.add_argument(
+        "--frames", metavar="N", type=_number(1, int), default=10, help="frames of a clip (10), 24 a second"
+    )
+    command.add_argument("--size", metavar="WxH", type=_size, default=(960, 540), help="size of a frame (960x540)")
     command.add_argument(
         "--grey-nits", type=_number(0.01, float), default=30.0, help="log-average luminance at the horizon, cd/m2 (30)"
     )
@@ -89,7 +96,7 @@ def add_parser(commands: Any) -> None:
         default=2000.0,
         help="mastering peak, 1000 to 10000 cd/m2 (2000)",
     )
-    command.add_argument("--seed", type=_number(0, int), default=0, help="of the camera's ways (0)")
+    command.add_argument("--seed", type=_number(0, int), default=0, help="seed of the camera's ways (0)")
     _add_shared(command, "panoramas")
     command.set_defaults(run=_panoramas)
 
@@ -103,6 +110,19 @@ def _parser(kinds: Any, kind: str, what: str, epilog: str) -> argparse.ArgumentP
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
+
+
+def _add_tiles(parser: argparse.ArgumentParser, kind: _Kind) -> None:
+    usual = (
+        f"{kind.tile_size} where pictures are larger, every {kind.tile_stride}" if kind.tile_size else "whole frames"
+    )
+    for flag, least, about in (
+        ("size", 0, f"side of the tiles that training frames are cut into, 0 for whole frames (default: {usual})"),
+        ("stride", 1, "pixels from one tile to the next (default: half of --tile-size)"),
+    ):
+        parser.add_argument(f"--tile-{flag}", metavar="PX", type=_number(least, int), help=about)
+    for old, new in (("--crop", "tile_size"), ("--stride", "tile_stride")):  # their names in earlier versions
+        parser.add_argument(old, dest=new, type=_number(0, int), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _add_shared(parser: argparse.ArgumentParser, what: str) -> None:
@@ -146,19 +166,22 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _videos(options: argparse.Namespace, console: Console) -> int:
+    from vitm.data.paired.tiles import half
     from vitm.data.prepare.samples import Cutting
     from vitm.data.prepare.videos import prepare_videos
 
-    frames, crop, stride, _ = _KINDS[options.kind]
-    if options.crop is not None:
-        crop, stride = options.crop, -(-options.crop // 2)
-    if options.stride and not crop:
-        raise ValueError(f"--stride {options.stride} is for crops; give --crop too")
+    kind = _KINDS[options.kind]
+    size, stride = kind.tile_size, kind.tile_stride
+    if options.tile_size is not None:
+        size, stride = options.tile_size, half(options.tile_size)
+    if options.tile_stride and not size:
+        raise ValueError(f"--tile-stride {options.tile_stride} is for tiles; give --tile-size too")
     interval = getattr(options, "interval", 2.0)
     cutting = Cutting(
-        interval, crop or None, (options.stride or stride) if crop else None, frames, options.kind == "clips"
+        interval, size or None, (options.tile_stride or stride) if size else None, kind.frames, options.kind == "clips"
     )
-    given = [f"--{name}={value}" for name in ("crop", "stride") if (value := getattr(options, name)) is not None]
+    tiles = {"tile-size": options.tile_size, "tile-stride": options.tile_stride}
+    given = [f"--{name}={value}" for name, value in tiles.items() if value is not None]
     given += [] if options.kind == "clips" else [f"--interval={interval:g}"]
     given += ["--resample"] if options.resample else []
     records = prepare_videos(
@@ -166,7 +189,7 @@ def _videos(options: argparse.Namespace, console: Console) -> int:
         options.pairs,
         options.out,
         cutting,
-        whole_if_small=options.crop is None,
+        whole_if_small=options.tile_size is None,
         resample=options.resample,
         test_share=options.test_share,
         workers=options.workers,
@@ -208,12 +231,12 @@ def _panoramas(options: argparse.Namespace, console: Console) -> int:
 
 
 def _command(kind: str, paths: list[Path], given: list[str]) -> str:
-    """The command line, with all that the result depends on."""
+    """Return the command line, with all that the result depends on."""
     return shlex.join(["vitm", "prepare", kind, *map(str, paths), *given])
 
 
 def _print(console: Console, out: Path, records: Mapping[str, dict[str, Any]]) -> int:
-    """A row a source; returns the exit status."""
+    """Print a row for each source; return the exit status."""
     rows = [_row(name, record) for name, record in records.items()]
     used = [title for title in rows[0] if any(row[title] for row in rows)]
     table = Table()
@@ -226,9 +249,9 @@ def _print(console: Console, out: Path, records: Mapping[str, dict[str, Any]]) -
     splits = Counter({record["split"]: 0 for record in good})
     for record in good:
         splits[record["split"]] += len(record["samples"])
-    made = ", ".join(f"{n} {split}" for split, n in splits.items()) or "nothing could be prepared"
+    counts = ", ".join(f"{n} {split}" for split, n in splits.items()) or "nothing could be prepared"
     console.print(
-        f"{out}: {made}; {len(records) - len(good)} of {len(records)} sources rejected; see {out / 'manifest.json'}",
+        f"{out}: {counts}; {len(records) - len(good)} of {len(records)} sources rejected; see {out / 'manifest.json'}",
         soft_wrap=True,
         markup=False,
         highlight=False,
@@ -238,14 +261,14 @@ def _print(console: Console, out: Path, records: Mapping[str, dict[str, Any]]) -
 
 def _row(name: str, record: dict[str, Any]) -> dict[str, str]:
     left_out = Counter(sample["reason"].partition(":")[0] for sample in record.get("rejected", ()))
-    crops, picture, offset = record.get("crops"), record.get("picture"), record.get("offset_frames")
+    tiles, picture, offset = record.get("tiles"), record.get("picture"), record.get("offset_frames")
     rejected = record.get("rejected_because")
     return {
         "source": escape(name),
         "split": record["split"],
         "offset": "" if offset is None else f"{offset:g}",
         "picture": f"{picture['width']}x{picture['height']}" if picture else "",
-        "samples": str(len(record.get("samples", ()))) + (f" x {len(crops)} crops" if crops else ""),
+        "samples": str(len(record.get("samples", ()))) + (f" x {len(tiles)} tiles" if tiles else ""),
         "left out": (
             f"[yellow]all: {escape(rejected)}[/]"
             if rejected

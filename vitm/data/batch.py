@@ -1,4 +1,4 @@
-"""What a batch holds: keys, shapes, value ranges and colour domains, written once."""
+"""The contents of a batch: keys, shapes, value ranges and colour domains, written once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FrameSample(TypedDict):
     Keys:
         sdr: (3, H, W) = (RGB, height, width), float32, BT.709 primaries, gamma code in [0, 1] (8-bit / 255).
         hdr_pq: (3, H, W), float32, BT.2020 primaries, PQ code in [0, 1] (16-bit code / 65535; 1 is 10,000 cd/m2).
-        name: the sample's name, unique within its split.
+        name: Name of the sample, unique within its split.
     """
 
     sdr: Tensor
@@ -35,7 +35,7 @@ class TripletSample(TypedDict):
     Keys:
         sdr: (3, 3, H, W) = (time, RGB, height, width), float32, BT.709 primaries, gamma code in [0, 1] (8-bit / 255).
         hdr_pq: (3, 3, H, W), float32, BT.2020 primaries, PQ code in [0, 1] (16-bit code / 65535; 1 is 10,000 cd/m2).
-        name: the sample's name, unique within its split.
+        name: Name of the sample, unique within its split.
     """
 
     sdr: Tensor
@@ -56,9 +56,9 @@ class ClipSample(TypedDict):
 
     Keys:
         sdr: (N, 3, H, W) = (time, RGB, height, width), float32, BT.709 primaries, gamma code in [0, 1] (8-bit / 255).
-        hdr_pq: of the middle frame, (3, H, W); in evaluation of all frames, (N, 3, H, W). Float32, BT.2020 primaries,
-            PQ code in [0, 1] (16-bit code / 65535; 1 is 10,000 cd/m2).
-        name: the clip's name, unique within its split.
+        hdr_pq: the middle frame, (3, H, W), or in evaluation all frames, (N, 3, H, W); float32, BT.2020 primaries, PQ
+            code in [0, 1] (16-bit code / 65535; 1 is 10,000 cd/m2).
+        name: Name of the clip, unique within its split.
     """
 
     sdr: Tensor
@@ -89,13 +89,13 @@ class SequenceSample(TypedDict):
         ev: (N,), float32, exposure in stops; light at a common exposure is linear / 2 ** ev.
         time: (N,), int64, frame numbers in the clip.
         homography: (N, 3, 3), float32, pixel positions (x, y, 1) on a plane that all frames share -> pixel positions in
-            the frame, as resized, cropped and turned; NaN where the motion is not known. See `exact_flow`.
+            the frame, as resized, cropped and turned; NaN where the motion is not known. See `homography_flow`.
         window: (W,), int64, indices of the consecutive frames, in temporal order.
         keys: (K,), int64, indices of the key frames, nearest to the window's centre first.
         key_mask: (K,), bool, false where the clip has no such key.
         references: (K, R), int64, indices of the references of each key, in the order in which they are folded in.
         reference_mask: (K, R), bool, false where a key has fewer.
-        name: the clip's name.
+        name: Name of the clip.
     """
 
     ldr: Tensor

@@ -26,10 +26,10 @@ class TrainStream(DistributedSampler[Any]):
     Args:
         size: Number of samples n.
         batch_size: Samples in a batch of one process.
-        seed: Of the permutations.
-        rank: Of this process.
+        seed: Seed of the permutations.
+        rank: Number of this process.
         world: Number of processes.
-        start: Returns the number of batches already trained on; None starts at 0.
+        start: Function that returns the number of batches already trained on; None starts at 0.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TrainStream(DistributedSampler[Any]):
             place += self.num_replicas
 
     def __len__(self) -> int:
-        """Samples of this process in one epoch: whole batches, at least one."""
+        """Return the samples of this process in one epoch: whole batches, at least one."""
         return max(1, self.size // (self.batch_size * self.num_replicas)) * self.batch_size
 
 
@@ -95,14 +95,14 @@ class StreamLoader(DataLoader[Any]):
         return self._count(self._stream)
 
     def state_dict(self) -> dict[str, int]:
-        """What a place in the stream depends on; the place itself is in Lightning's own counters."""
+        """Return what a place in the stream depends on; the place itself is in Lightning's own counters."""
         if not isinstance(self.sampler, TrainStream):
             return {}
         s = self.sampler
         return {"samples": s.size, "global_batch": s.batch_size * s.num_replicas, "seed": s.seed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Warns if the resumed run's stream is another one, so that its place is not exact."""
+        """Warn if the resumed run's stream is another one, so that its place is not exact."""
         if changed := [
             f"{k} was {v}, is {self.state_dict()[k]}" for k, v in state.items() if self.state_dict().get(k, v) != v
         ]:

@@ -20,10 +20,10 @@ def check_config(entry: Entry, config: dict[str, Any]) -> None:
         ValueError: see `check_trainer`.
     """
     data = config["data"]
-    given = data.get("pairs") or data["root"]
-    for path in given if isinstance(given, list) else [given]:
-        if data.get("source") != "demo" and not Path(path).exists():  # that one is made where it is missing
-            raise FileNotFoundError(f"there is no {path}: expected the data (--data.root or --data.pairs)")
+    roots = data["root"]
+    for root in roots if isinstance(roots, list) else [roots]:
+        if not Path(root).exists():
+            raise FileNotFoundError(f"there is no {root}: expected the data (--data.root)")
     automatic = not issubclass(entry.load_task(), AdversarialTask)
     check_trainer(SimpleNamespace(automatic_optimization=automatic), SimpleNamespace(**config["trainer"]))
 

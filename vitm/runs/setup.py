@@ -11,6 +11,7 @@ from vitm.console import console
 from vitm.runs.command import Request
 from vitm.runs.entries import find_entry
 from vitm.runs.folders import best_checkpoint, first_process, newest_run, run_folder, run_tags
+from vitm.runs.old_options import read_config
 from vitm.runs.options import as_flags
 
 DEMO = "No data is configured (--data.root): this run uses the [bold]demo data[/] and demo.yaml."
@@ -59,7 +60,7 @@ def set_up(request: Request) -> Setup:
     folder, resumed = run_folder(request)
     if resumed:
         demo = "demo" in run_tags(folder)
-        arguments = ["--config", str(folder / "config.yaml")]
+        arguments = as_flags(read_config(folder))
     else:
         demo = entry.takes_demo_data({"data.root"} if request.gives("data.root") else ())
         arguments = as_flags({"entry": entry.about}, entry.config(demo=demo))

@@ -16,11 +16,11 @@ from vitm.color import pq_inverse_eotf
 from vitm.color.tone import tone_map
 from vitm.data.demo.lighting import LightMaps
 from vitm.data.demo.photographs import PHOTOGRAPHS, Texture, photograph
-from vitm.data.demo.render import render
-from vitm.data.demo.room import Ball, Block, Panel, Room, Spot
-from vitm.data.filming.camera import CameraPath, Pose, exact_flow, film
+from vitm.data.demo.render import render_room
+from vitm.data.demo.room import Ball, Box, Panel, Room, Spot
+from vitm.data.filming.camera import CameraPath, Pose, film, pose_flow
 from vitm.data.filming.develop import auto_exposure, develop, film_curve
-from vitm.data.filming.panorama import Panorama, exposed, glare, mended, soft_knee
+from vitm.data.filming.panorama import Panorama, add_glare, exposed, mended, soft_knee
 
 SIZE = (54, 96)
 
@@ -79,7 +79,7 @@ def test_the_angles_mean_what_they_say() -> None:
 def test_exact_flow_is_the_projection_of_rays() -> None:
     here, there = Pose(10, 4, 1, 55), Pose(12, 3, 2, 57)
     h, w = SIZE
-    flow = exact_flow(here, there, SIZE).double().numpy()
+    flow = pose_flow(here, there, SIZE).double().numpy()
 
     def matrix(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
         f = w / 2 / np.tan(np.radians(pose.field_of_view) / 2)
@@ -170,7 +170,7 @@ def test_the_soft_knee_keeps_hue_and_everything_below_half_the_peak() -> None:
 def test_glare_keeps_the_light_and_spreads_it_over_the_seam() -> None:
     light = np.zeros((180, 360, 3), np.float32)
     light[90, 359] = 1000
-    soft = glare(light)
+    soft = add_glare(light)
     assert soft.sum() == pytest.approx(light.sum(), rel=0.02)
     assert soft[90, 0, 0] > 0
     assert soft[90, 0, 0] == pytest.approx(soft[90, 358, 0], rel=0.05)
@@ -217,7 +217,7 @@ def test_a_path_is_smooth_and_seeded() -> None:
     yaw = np.array([p.yaw for p in poses])
     assert np.abs(np.diff(yaw)).max() < 1.5  # degrees a frame
     assert np.abs(np.diff(yaw, 2)).max() < 0.05  # no jerk
-    largest = max(float(exact_flow(a, b, (216, 384)).abs().max()) for a, b in pairwise(poses[:60]))
+    largest = max(float(pose_flow(a, b, (216, 384)).abs().max()) for a, b in pairwise(poses[:60]))
     assert 0.3 < largest < 12
 
 
@@ -277,7 +277,7 @@ def test_every_photograph_is_in_the_wheel_and_linear() -> None:
 def test_a_dull_room_in_even_light_is_even() -> None:
     """Ambient light E/pi = 1 on a reflectance of 0.4 is a radiance of 0.4 wherever one looks."""
     room = plain_room(0.4, ambient=(1.0, 1.0, 1.0))
-    np.testing.assert_allclose(render(room, 36), 0.4, rtol=1e-4)
+    np.testing.assert_allclose(render_room(room, 36), 0.4, rtol=1e-4)
 
 
 def test_light_falls_with_the_square_of_the_distance() -> None:
@@ -294,7 +294,7 @@ def test_bodies_throw_shadows() -> None:
     below = np.array([[0.0, -1.5, 0.0], [1.5, -1.5, 1.5]], np.float32)
     for parts in (
         {"balls": (Ball((0.0, 0.5, 0.0), 0.3, grey),)},
-        {"blocks": (Block((-0.3, 0, -0.3), (0.3, 0.4, 0.3), grey),)},
+        {"blocks": (Box((-0.3, 0, -0.3), (0.3, 0.4, 0.3), grey),)},
     ):
         light = LightMaps(plain_room(0.0, spots=(lamp,), **parts)).on_face(2, below)
         assert light[0].max() < 1e-3 * light[1].max()
@@ -324,7 +324,7 @@ def test_pictures_are_not_mirrored(face: int, yaw: float) -> None:
     image[:, 4:] = (0, 0, 1)
     image[4:] *= 0.5  # brighter above
     room = plain_room(0.0, panels=(Panel(face, (0.0, 0.0), (2.0, 2.0), Texture(image), nits=100.0),))
-    seen = Panorama(render(room, 90) * 1.0).look(Pose(yaw, 0, 0, 30).rays((9, 9)))
+    seen = Panorama(render_room(room, 90) * 1.0).look(Pose(yaw, 0, 0, 30).rays((9, 9)))
     assert seen[4, 1].argmax() == 0
     assert seen[4, 7].argmax() == 2
     assert seen[1, 1, 0] > seen[7, 1, 0]
@@ -334,5 +334,5 @@ def test_a_mirror_ball_shows_the_lamp_behind_the_camera() -> None:
     lamp = Panel(5, (0.0, 0.0), (2.0, 2.0), Texture(np.ones((8, 8, 3), np.float32)), nits=1000.0)
     black = Texture(np.zeros((8, 8, 3), np.float32))
     ball = Ball((0.0, 0.0, -1.5), 0.3, black, mirror=0.5)
-    seen = render(plain_room(0.0, panels=(lamp,), balls=(ball,)), 180)[90, 180]
+    seen = render_room(plain_room(0.0, panels=(lamp,), balls=(ball,)), 180)[90, 180]
     np.testing.assert_allclose(seen, 500, rtol=0.02)

@@ -11,7 +11,7 @@ import torch
 
 from vitm.data.fake.sequences import write_fake_panoramas
 from vitm.data.filming import camera
-from vitm.data.filming.motion import PerspectivePath, Placement, exact_flow, film_still
+from vitm.data.filming.motion import PerspectivePath, Placement, film_still, homography_flow
 from vitm.data.sequences.panoramas import PanoramaFile
 from vitm.ops.warp import warp
 from vitm.video import write_exr
@@ -88,7 +88,7 @@ def test_exact_flow_lays_one_frame_of_a_still_onto_another(times: tuple[int, int
     placement = Placement(64, 48, 9, 4, False, True, 1)
     matrices = torch.from_numpy(np.stack([placement.matrix @ path(t) for t in times])).float()
     here, there = film_still(still, matrices, 48)
-    flow, valid = exact_flow(matrices[:1], matrices[1:], (48, 48))
+    flow, valid = homography_flow(matrices[:1], matrices[1:], (48, 48))
     assert flow.abs().max() > 2
     assert valid.float().mean() > 0.6
     difference = (warp(there[None], flow) - here).abs()[valid.expand(-1, 3, -1, -1)]
@@ -100,7 +100,7 @@ def test_exact_flow_lays_one_frame_of_a_still_onto_another(times: tuple[int, int
 def test_exact_flow_is_projection_pixel_by_pixel() -> None:
     a = np.array([[1.1, 0.1, -3], [0.05, 0.9, 2], [1e-3, -2e-3, 1]])
     b = np.array([[0.9, -0.2, 4], [0.1, 1.2, -5], [-1e-3, 1e-3, 1]])
-    flow, valid = exact_flow(*(torch.from_numpy(m)[None] for m in (a, b)), (6, 9))
+    flow, valid = homography_flow(*(torch.from_numpy(m)[None] for m in (a, b)), (6, 9))
     for y, x in product(range(6), range(9)):
         plane = np.linalg.solve(a, (x, y, 1))
         there = b @ plane
@@ -111,24 +111,24 @@ def test_exact_flow_is_projection_pixel_by_pixel() -> None:
 
 def test_unknown_motion_and_what_is_behind_the_camera_are_not_valid() -> None:
     known = torch.eye(3)[None]
-    flow, valid = exact_flow(known, torch.full((1, 3, 3), torch.nan), (4, 4))
+    flow, valid = homography_flow(known, torch.full((1, 3, 3), torch.nan), (4, 4))
     assert not valid.any()
     assert (flow == 0).all()
     behind = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [-0.5, 0, 1]]])  # columns from 2 on lie behind
-    flow, valid = exact_flow(known, behind, (4, 4))
+    flow, valid = homography_flow(known, behind, (4, 4))
     assert flow.isfinite().all()
     assert not valid[..., 2:].any()
     assert valid[0, 0, 0, 0]
     with pytest.raises(ValueError, match=r"two \(B, 3, 3\)"):
-        exact_flow(known, torch.eye(3), (4, 4))
+        homography_flow(known, torch.eye(3), (4, 4))
 
 
 def test_homographies_of_a_turning_camera_give_its_own_flow(tmp_path: Path) -> None:
     write_fake_panoramas(tmp_path, 1, 32)
     take = PanoramaFile.open("w", tmp_path / "world0.exr").take((3,), 40, 100)
     a, b = torch.from_numpy(take.homographies((10, 60), Placement(40, 40))).float()
-    flow, _ = exact_flow(a[None], b[None], (40, 40))
-    expected = camera.exact_flow(take.path(10), take.path(60), (40, 40))
+    flow, _ = homography_flow(a[None], b[None], (40, 40))
+    expected = camera.pose_flow(take.path(10), take.path(60), (40, 40))
     assert expected.abs().max() > 3
     torch.testing.assert_close(flow[0], expected, atol=2e-3, rtol=1e-4)
 
@@ -140,7 +140,7 @@ def test_exact_flow_lays_one_frame_of_a_panorama_onto_another(tmp_path: Path, pl
     times = (30, 75)
     here, there = torch.from_numpy(take.planes(times, placement)).permute(0, 3, 1, 2).log2()
     a, b = torch.from_numpy(take.homographies(times, placement)).float()
-    flow, valid = exact_flow(a[None], b[None], (placement.crop, placement.crop))
+    flow, valid = homography_flow(a[None], b[None], (placement.crop, placement.crop))
     assert flow.abs().max() > 4
     difference = (warp(there[None], flow) - here).abs()[valid.expand(-1, 3, -1, -1)]
     assert difference.max() < 0.1  # stops

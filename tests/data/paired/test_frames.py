@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from vitm.cli import main
 from vitm.data import HDR10Frames
 from vitm.data.fake.frames import write_fake_frames, write_fake_triplets, write_fake_video_pair
 from vitm.data.paired.layouts import find_windows
@@ -263,12 +264,15 @@ def test_samples_of_ten_frames_are_found_and_cut(tmp_path: Path) -> None:
         find_windows(clips, "train", 24)
 
 
-def test_pairs_give_one_frame_each_interval(tmp_path: Path) -> None:
+def test_prepared_videos_give_one_frame_each_interval(tmp_path: Path) -> None:
     sdr, hdr = write_fake_video_pair(tmp_path, scenes=(16, 14))  # 12 frames/s
-    table = tmp_path / "p.csv"
-    table.write_text(f"sdr,hdr,split\n{sdr.name},{hdr.name},train\n{sdr.name},{hdr.name},test\n")
-    options = {"pairs": str(table), "interval_s": 0.5}
-    data = module(tmp_path / "root", **options, tile_size=32, tile_stride=16)
+    for name in ("sdr", "hdr"):
+        shutil.copy(tmp_path / f"{name}.mp4", tmp_path / f"{name}2.mp4")
+    table, root = tmp_path / "p.csv", tmp_path / "root"
+    table.write_text(f"sdr,hdr,split\n{sdr.name},{hdr.name},train\nsdr2.mp4,hdr2.mp4,test\n")
+    prepare = ["prepare", "frames", str(table)]
+    assert main([*prepare, str(root), "--interval", "0.5"]) == 0
+    data = module(root, tile_size=32, tile_stride=16)
     batches = list(data.val_dataloader())
     assert [b["name"][0][-7:] for b in batches] == [f"_{t:06d}" for t in range(0, 30, 6)]
     with av.open(str(hdr)) as container:
@@ -281,10 +285,11 @@ def test_pairs_give_one_frame_each_interval(tmp_path: Path) -> None:
         assert np.abs(64 + 876 * rgb @ weights - expected)[inside].max() < 0.02
     assert len(data.find("train")) == 5 * 2 * 3  # frames, rows and columns of tiles
     assert next(iter(data.train_dataloader()))["sdr"].shape == (2, 3, 16, 16)
-    with pytest.raises(FileNotFoundError, match="names no pair for the 'val' split"):
-        module(tmp_path / "root", **options, val_split="val")
-    with pytest.raises(ValueError, match=r"interval_s is 0\.01 .* expected the duration of 1 or more frames"):
-        module(tmp_path / "root", **{**options, "interval_s": 0.01})
+    with pytest.raises(FileNotFoundError, match="no 'val' split"):
+        module(root, val_split="val")
+    assert main([*prepare, str(tmp_path / "other"), "--interval", "0.01"]) == 2
+    reasons = json.loads((tmp_path / "other/manifest.json").read_text())["rejected_sources"].values()
+    assert all("interval_s is 0.01" in r and "expected the duration of 1 or more frames" in r for r in reasons)
 
 
 @pytest.mark.parametrize(
@@ -297,11 +302,11 @@ def test_pairs_give_one_frame_each_interval(tmp_path: Path) -> None:
         (lambda r: (r / "train_sdr/003.png").unlink(), r"train_sdr/003\.png is missing"),
         (
             lambda r: cv2.imwrite(str(r / "train_hdr/002.png"), np.zeros((48, 64, 3), np.uint8)),
-            r"HDR file .*train_hdr/002\.png is a 8-bit PNG .*expected 16-bit RGB",
+            r"HDR file .*train_hdr/002\.png has uint8 samples; expected 16-bit RGB",
         ),
         (
             lambda r: cv2.imwrite(str(r / "train_sdr/001.png"), np.zeros((48, 64, 3), np.uint16)),
-            r"SDR file .*train_sdr/001\.png is a 16-bit PNG .*expected 8-bit RGB",
+            r"SDR file .*train_sdr/001\.png has uint16 samples; expected 8-bit RGB",
         ),
         (
             lambda r: cv2.imwrite(str(r / "test_hdr/003.png"), np.zeros((48, 60, 3), np.uint16)),

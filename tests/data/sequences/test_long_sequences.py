@@ -19,21 +19,21 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vitm.data.batch import SequenceBatch
-from vitm.data.demo.folder import demo_scenes
+from vitm.data.demo.panoramas import demo_file, write_demo_panoramas
+from vitm.data.demo.scenes import demo_scenes
 from vitm.data.fake.sequences import (
     write_fake_exr_sequence,
     write_fake_panoramas,
     write_fake_reds,
     write_fake_sice,
 )
-from vitm.data.filming.motion import exact_flow
-from vitm.data.paired.layouts import Split
-from vitm.data.sequences import kind_of, write_demo_panoramas
-from vitm.data.sequences.demo import demo_file
+from vitm.data.filming.motion import homography_flow
+from vitm.data.sequences.clue_schedule import ClueSchedule
+from vitm.data.sequences.folders import kind_of
 from vitm.data.sequences.long_clip import LongClip
 from vitm.data.sequences.long_sequences import LongSequences
 from vitm.data.sequences.panoramas import _log_light
-from vitm.data.sequences.schedule import Schedule
+from vitm.data.splits import Split
 from vitm.ops.warp import warp
 from vitm.video import write_exr, write_image
 
@@ -66,7 +66,7 @@ def batches(data: LongSequences, n: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", [*WRITERS])
 def test_a_batch_is_what_its_type_says(roots: dict[str, Path], kind: str) -> None:
     assert kind_of(roots[kind]) == kind
-    (batch,) = batches(module(roots[kind], schedule=Schedule(references=3)), 1)
+    (batch,) = batches(module(roots[kind], schedule=ClueSchedule(references=3)), 1)
     assert batch["ldr"].shape == batch["linear"].shape == (2, 4, 3, 24, 24)
     assert batch["homography"].shape == (2, 4, 3, 3)
     assert {k: batch[k].dtype for k in ("ldr", "linear", "ev", "homography")} == dict.fromkeys(
@@ -107,7 +107,7 @@ def test_a_window_has_its_keys_and_references(roots: dict[str, Path], kind: str)
 
 
 def test_reds_frames_are_the_files_linearised_resized_and_cropped(roots: dict[str, Path]) -> None:
-    data = module(roots["reds"], flips=False, rotations=False, schedule=Schedule(clue_stride=2))
+    data = module(roots["reds"], flips=False, rotations=False, schedule=ClueSchedule(clue_stride=2))
     positions = set()
     for batch in batches(data, 8):
         for b, name in enumerate(batch["name"]):
@@ -151,8 +151,8 @@ def test_exr_light_comes_to_one_exposure_a_clip(roots: dict[str, Path]) -> None:
 def test_exact_flow_holds_in_a_batch(roots: dict[str, Path], kind: str) -> None:
     """After resize, crop, flips and rotations; in stops at a common exposure."""
     worst = []
-    for batch in batches(module(roots[kind], size=96, crop_size=64, schedule=Schedule(references=1)), 4):
-        flow, valid = exact_flow(batch["homography"][:, 0], batch["homography"][:, 1], (64, 64))
+    for batch in batches(module(roots[kind], size=96, crop_size=64, schedule=ClueSchedule(references=1)), 4):
+        flow, valid = homography_flow(batch["homography"][:, 0], batch["homography"][:, 1], (64, 64))
         common = (batch["linear"] / 2 ** batch["ev"][..., None, None, None]).clamp_min(1e-4)
         laid = warp(common[:, 1], flow)
         error = (laid.log2() - common[:, 0].log2()).abs()
@@ -212,7 +212,7 @@ def test_evaluation_gives_whole_clips_that_repeat(roots: dict[str, Path]) -> Non
     again.frame(3)
     assert torch.equal(again.ldr(17), ldr)
     assert torch.equal(again.to("cpu").linear(17), linear)
-    _, valid = exact_flow(clip.homography(17)[None], clip.homography(18)[None], (32, 32))
+    _, valid = homography_flow(clip.homography(17)[None], clip.homography(18)[None], (32, 32))
     assert valid.float().mean() > 0.9
     with pytest.raises(IndexError, match="panorama_world1 has frames 0 to 39; frame 40"):
         clip.ldr(40)
@@ -301,7 +301,7 @@ def test_demo_is_written_once_and_is_a_folder_of_panoramas(demo: Path) -> None:
 def test_demo_does_not_mix_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("")
     with pytest.raises(FileExistsError, match=r"mine\.txt"):
-        module(tmp_path, source="demo")
+        write_demo_panoramas(tmp_path)
 
 
 def break_size(root: Path) -> None:
@@ -425,7 +425,7 @@ def test_options_are_read_from_a_command_line(roots: dict[str, Path]) -> None:
         ]
     )
     data = parser.instantiate(given).data
-    assert isinstance(data.schedule, Schedule)
+    assert isinstance(data.schedule, ClueSchedule)
     assert (data.schedule.references, data.ev_range, data.source) == (3, (0.0, 2.0), "reds")
     roots_given = parser.parse_args([f"--data.root=[{roots['reds']},{roots['sice']}]"])
     assert len(parser.instantiate(roots_given).data.roots) == 2
@@ -485,7 +485,7 @@ def recoverable(clip: LongClip, t: int, reach: int = 90, stride: int = 15) -> tu
     found = torch.zeros_like(clipped)
     size = clipped.shape[-2:]
     for s in range(max(0, t - reach), min(len(clip), t + reach + 1), stride):
-        flow, valid = exact_flow(clip.homography(t)[None], clip.homography(s)[None], size)
+        flow, valid = homography_flow(clip.homography(t)[None], clip.homography(s)[None], size)
         free = (clip.ldr(s).amax(0) < 1)[None, None].float()
         found |= (warp(free, flow) > 0.99) & valid
     return float(clipped.float().mean()), float((found & clipped).sum() / clipped.sum().clamp_min(1))

@@ -9,7 +9,7 @@ import torch
 
 from vitm.data import LongSequences
 from vitm.data.fake.sequences import write_fake_panoramas
-from vitm.data.sequences.schedule import Schedule
+from vitm.data.sequences.clue_schedule import ClueSchedule
 from vitm.ops.warp import warp
 from vitm.papers.vitm_tc import FCPMTask, ICAMTask
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
@@ -25,7 +25,7 @@ def root(tmp_path_factory):
 
 
 def sequences(root, sampling, **options):
-    schedule = Schedule(references=2, clue_stride=2, clues_per_direction=1, window=3, key_stride=3, neighbours=2)
+    schedule = ClueSchedule(references=2, clue_stride=2, clues_per_direction=1, window=3, key_stride=3, neighbours=2)
     sizes = {"size": 48, "crop_size": 40, "batch_size": 2, "num_workers": 0, "frames": 10}
     return LongSequences(str(root), sampling=sampling, schedule=schedule, val_clips=1, eval_frames=5, **sizes | options)
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vitm.data.demo.photographs import Floats, Ints, scatter_remap
+from vitm.data.arrays import Floats, Ints
+from vitm.data.demo.photographs import scatter_remap
 from vitm.data.demo.raycast import blocked, dot, exit_of
 from vitm.data.demo.room import (
     Ball,
-    Block,
+    Box,
     Room,
     Triple,
     axes_of,
@@ -41,7 +42,7 @@ class Lamps:
     focus: Floats
 
     def irradiance(self, points: Floats, normals: Floats, room: Room | None = None) -> Floats:
-        """Irradiance over pi at points (N, 3); shadows of the balls and blocks if a room is given."""
+        """Return irradiance over pi at points (N, 3); shadows of the balls and blocks if a room is given."""
         total = np.zeros_like(points)
         for place, axis, power, focus in zip(self.place, self.axis, self.power, self.focus, strict=True):
             ray = place - points
@@ -58,7 +59,7 @@ class Lamps:
 
 
 def lamps_of(room: Room) -> Lamps:
-    """Every light of the room as small lamps: panels in cells, balls and spots as points."""
+    """Return every light of the room as small lamps: panels in cells, balls and spots as points."""
     place: list[Floats] = []
     axis: list[Floats] = []
     power: list[Floats] = []
@@ -106,7 +107,7 @@ class LightMaps:
         self._blocks = [self._beside(block) for block in room.blocks]
 
     def on_face(self, face: int, points: Floats) -> Floats:
-        """At places (N, 3) of a face of the room."""
+        """Return the light at places (N, 3) of a face of the room."""
         _, across, up, _ = axes_of(self.room, face)
         low, high = self.room.low, self.room.high
         x = (points[:, across] - low[across]) / (high[across] - low[across]) * _SIDE - 0.5
@@ -114,11 +115,11 @@ class LightMaps:
         return scatter_remap(self._faces[face], x, y)
 
     def on_ball(self, ball: int, u: Floats, v: Floats) -> Floats:
-        """At places of a ball, [0, 1] around it (from -z over +x, `arctan2(x, z)`) and down it."""
+        """Return the light at places of a ball, [0, 1] around it (from -z over +x, `arctan2(x, z)`) and down it."""
         return scatter_remap(self._balls[ball], u * (2 * _BALL - 1), v * (_BALL - 1))
 
     def on_block(self, block: int, face: Ints, u: Floats, v: Floats) -> Floats:
-        """At places of a block's faces, [0, 1] across and down as in `grid_of`."""
+        """Return the light at places of a block's faces, [0, 1] across and down as in `grid_of`."""
         return scatter_remap(
             self._blocks[block], u * _BLOCK - 0.5, face * _BLOCK + np.clip(v * _BLOCK - 0.5, 0, _BLOCK - 1)
         )
@@ -154,7 +155,7 @@ class LightMaps:
         return (soft * self._openness(points, normals)[:, None]).reshape(_INDIRECT, _INDIRECT, 3)
 
     def _openness(self, points: Floats, normals: Floats) -> Floats:
-        """The share of the bounced light that balls and blocks, taken as balls, leave to a point."""
+        """Return the share of the bounced light that balls and blocks, taken as balls, leave to a point."""
         bodies = [(np.asarray(ball.centre), ball.radius) for ball in self.room.balls]
         for block in self.room.blocks:
             low, high = np.asarray(block.low), np.asarray(block.high)
@@ -177,10 +178,10 @@ class LightMaps:
         leave = points[facing] + rays[facing] * distance[:, None]
         for panel in self.room.panels:
             if panel.sky:
-                (there,) = np.nonzero(face == panel.face)
-                at, u, v = panel_places(panel, leave[there])
+                (through,) = np.nonzero(face == panel.face)
+                at, u, v = panel_places(panel, leave[through])
                 seen = panel.texture(u, v, np.full(len(at), 1e-3, np.float32))
-                lit[facing[there[at]]] = seen.max(-1) > _BARS
+                lit[facing[through[at]]] = seen.max(-1) > _BARS
         (at,) = np.nonzero(lit)
         lit[at] = ~blocked(self.room, points[at], rays[at], np.full(len(at), np.inf, np.float32))
         return np.asarray((gain * lit)[:, None] * (np.asarray(sun[1], np.float32) / np.float32(np.pi)))
@@ -197,7 +198,7 @@ class LightMaps:
         points = np.asarray(ball.centre, np.float32) + np.float32(ball.radius) * normals
         return self._free(points, normals).reshape(_BALL, 2 * _BALL, 3)
 
-    def _beside(self, block: Block) -> Floats:
+    def _beside(self, block: Box) -> Floats:
         box = replace(self.room, low=block.low, high=block.high)
         outward = [np.tile(-normal_of(face), (_BLOCK**2, 1)) for face in range(6)]
         faces = [self._free(grid_of(box, face, _BLOCK), outward[face]) for face in range(6)]
@@ -205,6 +206,6 @@ class LightMaps:
 
 
 def _widened(square: Floats, size: int) -> Floats:
-    """A square map (n, n, 3) as (size, size, 3), never negative."""
+    """Return a square map (n, n, 3) as (size, size, 3), never negative."""
     wide = cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.maximum(wide, 0))

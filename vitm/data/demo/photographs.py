@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vitm.color import bt709_to_bt2020, srgb_eotf
-
-Floats = NDArray[np.floating[Any]]  # float32 throughout; NumPy widens here and there
-Ints = NDArray[np.int64]
+from vitm.data.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -41,21 +37,29 @@ PHOTOGRAPHS = {
 
 
 def photograph(name: str) -> Floats:
-    """A photograph as linear light.
+    """Return a photograph as linear light.
 
     Args:
-        name: a key of `PHOTOGRAPHS`.
+        name: A key of `PHOTOGRAPHS`.
 
     Returns:
         (H, W, 3), linear BT.2020, 1 is the photograph's white.
 
     Raises:
-        ValueError: for a name that is not in `PHOTOGRAPHS`.
-        FileNotFoundError: if the installed scikit-image does not carry the file.
+        ValueError: The name is not in `PHOTOGRAPHS`.
+        ImportError: scikit-image, which carries the photographs, is not installed.
+        FileNotFoundError: The installed scikit-image does not carry the file.
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"unknown photograph {name!r}: expected one of {sorted(PHOTOGRAPHS)}")
-    file = resources.files("skimage") / "data" / PHOTOGRAPHS[name].file
+    try:
+        package = resources.files("skimage")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "the demo data is made of photographs that scikit-image carries, which is not installed: "
+            "pip install 'vitm[demo]'"
+        ) from error
+    file = package / "data" / PHOTOGRAPHS[name].file
     if not file.is_file():
         raise FileNotFoundError(f"scikit-image carries no {PHOTOGRAPHS[name].file}: install scikit-image >= 0.25")
     code = np.asarray(cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
@@ -66,7 +70,7 @@ def photograph(name: str) -> Floats:
 
 
 def fractal(rng: np.random.Generator, size: int = 256, octaves: int = 6, roughness: float = 0.55) -> Floats:
-    """Smooth noise of several octaves, (size, size) in [0, 1]: plaster, clouds."""
+    """Return smooth noise of several octaves, (size, size) in [0, 1]: plaster, clouds."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         cells = rng.standard_normal((2 ** (octave + 2),) * 2).astype(np.float32)
@@ -92,7 +96,7 @@ class Texture:
         self.aspect = image.shape[1] / image.shape[0]
 
     def __call__(self, u: Floats, v: Floats, footprint: Floats) -> Floats:
-        """Trilinear samples.
+        """Return trilinear samples.
 
         Args:
             u: (N,) places across the width, [0, 1]; other values are reflected into it.
@@ -116,7 +120,7 @@ class Texture:
 
 
 def scatter_remap(image: Floats, x: Floats, y: Floats) -> Floats:
-    """Bilinear samples of `image` (H, W, 3) at (N,) pixel positions -> (N, 3)."""
+    """Return bilinear samples of `image` (H, W, 3) at (N,) pixel positions -> (N, 3)."""
     width = 1024  # OpenCV wants a rectangle of at most 32767 on a side
     padded = np.zeros((2, -(-len(x) // width) * width), np.float32)
     padded[:, : len(x)] = x, y

@@ -7,20 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitm.data.demo.photographs import Floats, Ints
-from vitm.data.demo.room import Ball, Block, Room, Triple
-
-Bools = NDArray[np.bool_]
+from vitm.data.arrays import Bools, Floats, Ints
+from vitm.data.demo.room import Ball, Box, Room, Triple
 
 
 def dot(a: Floats, b: Floats) -> Floats:
-    """Products of the rows of two (N, 3)."""
+    """Return products of the rows of two (N, 3)."""
     product: Floats = np.einsum("ni,ni->n", a, b)
     return product
 
 
 def _towards(centre: Triple, radius: float, origin: Floats, rays: Floats) -> tuple[Ints, Floats, Floats]:
-    """Which unit rays meet a sphere that they do not start in; distance to the nearest approach, and to the sphere."""
+    """Return which unit rays meet a sphere from outside, the distance to the nearest approach, and to the sphere."""
     offset = np.asarray(centre, np.float32) - origin
     ahead = dot(offset, rays)
     under = ahead * ahead - dot(offset, offset) + np.float32(radius**2)
@@ -29,7 +27,7 @@ def _towards(centre: Triple, radius: float, origin: Floats, rays: Floats) -> tup
 
 
 def in_sight(rays: Floats, centre: NDArray[Any], radius: float) -> bool:
-    """Whether a pencil of unit rays from the origin can meet a sphere."""
+    """Return whether a pencil of unit rays from the origin can meet a sphere."""
     middle = np.ones(len(rays), rays.dtype) @ rays
     middle /= np.linalg.norm(middle)
     spread = np.arccos(np.clip((rays @ middle).min(), -1, 1))
@@ -40,15 +38,15 @@ def in_sight(rays: Floats, centre: NDArray[Any], radius: float) -> bool:
 
 
 def ball_distance(ball: Ball, origin: Floats, rays: Floats) -> Floats:
-    """Distance along unit rays to a ball, inf where they miss it or start in it."""
+    """Return distance along unit rays to a ball, inf where they miss it or start in it."""
     out = np.full(len(rays), np.inf, np.float32)
     at, _, near = _towards(ball.centre, ball.radius, origin, rays)
     out[at] = np.where(near > 1e-4, near, np.inf)
     return out
 
 
-def block_distance(block: Block, origin: Floats, rays: Floats) -> tuple[Floats, Ints]:
-    """Distance along unit rays to a block (inf where they miss it), and the axis of the entered face."""
+def block_distance(block: Box, origin: Floats, rays: Floats) -> tuple[Floats, Ints]:
+    """Return distance along unit rays to a block (inf where they miss it), and the axis of the entered face."""
     low, high = np.asarray(block.low, np.float32), np.asarray(block.high, np.float32)
     out, face = np.full(len(rays), np.inf, np.float32), np.zeros(len(rays), np.int64)
     at, _, _ = _towards(tuple((low + high) / 2), float(np.linalg.norm(high - low) / 2), origin, rays)
@@ -62,7 +60,7 @@ def block_distance(block: Block, origin: Floats, rays: Floats) -> tuple[Floats, 
 
 
 def blocked(room: Room, points: Floats, rays: Floats, distance: Floats) -> Bools:
-    """Whether a ball or block stands between points and `distance` along their rays."""
+    """Return whether a ball or block stands between points and `distance` along their rays."""
     hidden = np.zeros(len(points), bool)
     start = points + rays * np.float32(1e-3)
     for ball in room.balls:
@@ -75,7 +73,7 @@ def blocked(room: Room, points: Floats, rays: Floats, distance: Floats) -> Bools
 
 
 def exit_of(room: Room, origin: Floats, rays: Floats) -> tuple[Ints, Floats]:
-    """The face through which rays leave the room, and the distance to it."""
+    """Return the face through which rays leave the room, and the distance to it."""
     low, high = np.asarray(room.low, np.float32), np.asarray(room.high, np.float32)
     safe = np.where(np.abs(rays) < 1e-8, np.float32(1e-8), rays)
     x, y, z = (np.where(safe > 0, high - origin, low - origin) / safe).T

@@ -8,23 +8,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vitm.data.arrays import Floats, Ints
 from vitm.data.demo.lighting import LightMaps
-from vitm.data.demo.photographs import Floats, Ints
 from vitm.data.demo.raycast import ball_distance, block_distance, dot, exit_of, in_sight
 from vitm.data.demo.room import Room, normal_of, surface_of
 
 _FLOOR, _BALLS, _BLOCKS = 2, 6, 1000  # what a ray met: a face 0..5, a ball, a block
 
 
-def render(room: Room, height: int = 1024) -> Floats:
-    """The light that arrives at the origin, equirectangular as `vitm.data.filming.panorama.Panorama` wants it.
+def render_room(room: Room, height: int = 1024) -> Floats:
+    """Return the light that arrives at the origin, equirectangular as `vitm.data.filming.panorama.Panorama` wants it.
 
     One ray a pixel, four where neighbours differ; one in sixteen pixels above and below 50 degrees, where cameras
     seldom look. Rays are averaged by their fourth roots, so that lamps keep smooth edges.
 
     Args:
-        room: what there is.
-        height: rows of the panorama, at least 18.
+        room: The room around the origin.
+        height: Rows of the panorama, at least 18.
 
     Returns:
         (height, 2 height, 3), linear BT.2020, not exposed.
@@ -44,7 +44,7 @@ def render(room: Room, height: int = 1024) -> Floats:
 
 
 class _Eye:
-    """What is seen from the middle of a room, by places of a panorama of `height` rows."""
+    """Light seen from the middle of a room, by places of a panorama of `height` rows."""
 
     def __init__(self, room: Room, height: int) -> None:
         self.room = room
@@ -52,7 +52,7 @@ class _Eye:
         self.height = height
 
     def rows(self, rows: NDArray[Any], step: int) -> Floats:
-        """Rows of the panorama, every `step`-th pixel; tile by tile, because few bodies are in one."""
+        """Return rows of the panorama, every `step`-th pixel; tile by tile, because few bodies are in one."""
         columns = np.arange(0, 2 * self.height, step) + (step - 1) / 2
         bands = []
         for part in np.array_split(rows, max(1, len(rows) // 64)):
@@ -62,7 +62,7 @@ class _Eye:
         return np.concatenate(bands)
 
     def see(self, rows: NDArray[Any], columns: NDArray[Any], side: float) -> Floats:
-        """The light at places (N,) of the panorama, (N, 3); `side` of the square that a ray covers, in pixels."""
+        """Return the light at places (N,) of the panorama, (N, 3); a ray covers a square of `side` pixels."""
         latitude = ((0.5 - (rows + 0.5) / self.height) * np.pi).astype(np.float32)
         longitude = (((columns + 0.5) / self.height - 1) * np.pi).astype(np.float32)
         flat = np.cos(latitude)
@@ -70,7 +70,7 @@ class _Eye:
         return self.trace(np.zeros_like(rays), rays, side * np.pi / self.height, first=True)
 
     def trace(self, origin: Floats, rays: Floats, pixel: float, first: bool) -> Floats:
-        """The light along unit rays (N, 3); `pixel`: the angle that a ray covers; mirrors only for the `first` rays."""
+        """Return the light along unit rays (N, 3), each of angle `pixel`; mirrors only for the `first` rays."""
         room = self.room
         hit, distance = exit_of(room, origin, rays)
         entered = np.zeros_like(hit)  # the axis of the face of a block

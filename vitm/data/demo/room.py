@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitm.data.demo.photographs import Floats, Ints, Texture
+from vitm.data.arrays import Floats, Ints
+from vitm.data.demo.photographs import Texture
 
 Triple = tuple[float, float, float]
 # Faces 0..5 are -x, +x, -y (floor), +y (ceiling), -z, +z; the axes that span a face, across and up.
@@ -21,11 +22,11 @@ class Panel:
 
     Attributes:
         face: 0..5 for -x, +x, -y, +y, -z, +z.
-        centre: across and up, metres in room coordinates.
-        size: width and height in metres.
-        texture: reflectance, or the emitted light on a scale where 1 is `nits`.
-        nits: luminance scale of the emitted light before the room is exposed.
-        sky: whether the sun shines through it.
+        centre: Across and up, metres in room coordinates.
+        size: Width and height in metres.
+        texture: Reflectance, or the emitted light on a scale where 1 is `nits`.
+        nits: Luminance scale of the emitted light before the room is exposed.
+        sky: Whether the sun shines through it.
     """
 
     face: int
@@ -48,7 +49,7 @@ class Ball:
 
 
 @dataclass(frozen=True)
-class Block:
+class Box:
     """An axis-aligned block from `low` to `high`."""
 
     low: Triple
@@ -72,11 +73,11 @@ class Room:
 
     Attributes:
         low, high: opposite corners; `low` is negative, `high` positive.
-        walls: six textures, one a face.
-        tile: height in metres of one repetition of each wall's texture.
-        polish: the floor's reflectance at normal incidence, 0 for a dull floor.
-        sun: direction towards the sun and its irradiance, or None.
-        ambient: light from everywhere, in lux / pi.
+        walls: Six textures, one a face.
+        tile: Height in metres of one repetition of each wall's texture.
+        polish: The floor's reflectance at normal incidence, 0 for a dull floor.
+        sun: Direction towards the sun and its irradiance, or None.
+        ambient: Light from everywhere, in lux / pi.
     """
 
     low: Triple
@@ -85,7 +86,7 @@ class Room:
     tile: tuple[float, ...]
     panels: tuple[Panel, ...] = ()
     balls: tuple[Ball, ...] = ()
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[Box, ...] = ()
     spots: tuple[Spot, ...] = ()
     sun: tuple[Triple, Triple] | None = None
     polish: float = 0.0
@@ -93,20 +94,20 @@ class Room:
 
 
 def axes_of(room: Room, face: int) -> tuple[int, int, int, float]:
-    """A face's own axis, the axes across and up it, and its place on its own axis."""
+    """Return a face's own axis, the axes across and up it, and its place on its own axis."""
     axis = face // 2
     return axis, _ACROSS[face], _UP[face], (room.high if face % 2 else room.low)[axis]
 
 
 def normal_of(face: int) -> Floats:
-    """The unit normal of a face, (3,), into the room."""
+    """Return the unit normal of a face, (3,), into the room."""
     normal = np.zeros(3, np.float32)
     normal[face // 2] = -1 if face % 2 else 1
     return normal
 
 
 def grid_of(room: Room, face: int, n: int) -> Floats:
-    """The centres of n x n cells of a face, (n n, 3), top row first."""
+    """Return the centres of n x n cells of a face, (n n, 3), top row first."""
     axis, across, up, level = axes_of(room, face)
     step = (np.arange(n, dtype=np.float32) + 0.5) / n
     points = np.empty((n, n, 3), np.float32)
@@ -117,7 +118,7 @@ def grid_of(room: Room, face: int, n: int) -> Floats:
 
 
 def panel_grid(room: Room, panel: Panel, columns: int, rows: int) -> Floats:
-    """The centres of rows x columns cells of a panel, (rows columns, 3), in the order of its texture."""
+    """Return the centres of rows x columns cells of a panel, (rows columns, 3), in the order of its texture."""
     axis, across, up, level = axes_of(room, panel.face)
     u = (np.arange(columns) + 0.5) / columns - 0.5
     v = 0.5 - (np.arange(rows) + 0.5) / rows
@@ -129,7 +130,7 @@ def panel_grid(room: Room, panel: Panel, columns: int, rows: int) -> Floats:
 
 
 def panel_places(panel: Panel, points: Floats) -> tuple[Ints, Floats, Floats]:
-    """Which places (N, 3) of a panel's face lie on it, and where: across and down its texture, as seen from inside."""
+    """Return which places (N, 3) of a panel's face lie on it, and where: across and down its texture."""
     u = (points[:, _ACROSS[panel.face]] - panel.centre[0]) / panel.size[0] + 0.5
     v = 0.5 - (points[:, _UP[panel.face]] - panel.centre[1]) / panel.size[1]
     (at,) = np.nonzero((u > 0) & (u < 1) & (v > 0) & (v < 1))
@@ -137,7 +138,7 @@ def panel_places(panel: Panel, points: Floats) -> tuple[Ints, Floats, Floats]:
 
 
 def surface_of(room: Room, face: int, points: Floats, footprint: Floats) -> tuple[Floats, Floats]:
-    """Reflectance and emitted light of places on a face, (N, 3) each; footprint (N,) in metres."""
+    """Return reflectance and emitted light of places on a face, (N, 3) each; footprint (N,) in metres."""
     _, across, up, _ = axes_of(room, face)
     s, t = points[:, across], points[:, up]
     tile, texture = room.tile[face], room.walls[face]

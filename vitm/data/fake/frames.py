@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitm.color.ycbcr import RGB_TO_YCBCR, code_scale
-from vitm.data.paired.layouts import Split
+from vitm.data.splits import Split
 from vitm.video import HDR10Writer, write_image
 
-Layout = Literal["triplets", "scenes", "clips", "stills"]
+FakeLayout = Literal["triplets", "scenes", "clips", "stills"]
 
 
 def fake_frames(frames: int, height: int, width: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Moving waves as (sdr, hdr): uint8 and uint16 RGB codes (frames, height, width, 3); HDR reaches 1000 cd/m2."""
+    """Return moving waves (sdr, hdr): uint8 and uint16 RGB codes (frames, height, width, 3); HDR reaches 1000 cd/m2."""
     rng = np.random.default_rng(seed)
     t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
     waves = np.zeros((frames, height, width, 3))
@@ -37,23 +37,23 @@ def write_fake_triplets(
     n: int = 4,
     size: tuple[int, int] = (48, 64),
     *,
-    layout: Layout = "triplets",
+    layout: FakeLayout = "triplets",
     frames: int = 3,
     splits: Sequence[Split] = ("train", "val", "test"),
     seed: int = 0,
 ) -> Path:
-    """Writes a data set of n samples a split that `HDR10Triplets` reads, and returns `root`.
+    """Write a data set of n samples a split that `HDR10Triplets` reads, and return `root`.
 
     Clips of ten frames (`layout="clips", frames=10`) are what `HDR10Clips` reads.
 
     Args:
-        root: The folder to write to.
+        root: Folder to write to.
         n: Triplets (or, for `stills`, frames) in each split.
         size: Height and width in pixels.
-        layout: One of those of `vitm.data.paired.layouts`; `stills` in folders `<split>_{sdr,hdr}`, as HDRTV1K.
-        frames: Of a sample.
+        layout: One of the layouts of `vitm.data.paired.layouts`; `stills` in folders `<split>_{sdr,hdr}`, as HDRTV1K.
+        frames: Frames of a sample.
         splits: The splits to write.
-        seed: Of the content.
+        seed: Seed of the content.
     """
     root = Path(root)
     for s, split in enumerate(splits):
@@ -80,14 +80,14 @@ def write_fake_frames(
     splits: Sequence[Split] = ("train", "test"),
     seed: int = 0,
 ) -> Path:
-    """Writes n single frames a split as HDRTV1K has them, `train_sdr/001.png`, for `HDR10Frames`; returns `root`.
+    """Write n single frames a split as HDRTV1K has them, `train_sdr/001.png`, for `HDR10Frames`; return `root`.
 
     Args:
-        root: The folder to write to.
+        root: Folder to write to.
         n: Frames in each split.
         size: Height and width in pixels.
         splits: The splits to write; HDRTV1K has no `val`.
-        seed: Of the content.
+        seed: Seed of the content.
     """
     return write_fake_triplets(root, n, size, layout="stills", splits=splits, seed=seed)
 
@@ -103,17 +103,17 @@ def write_fake_video_pair(
     bars: int = 0,
     seed: int = 0,
 ) -> tuple[Path, Path]:
-    """Writes `sdr.mp4` (H.264, 8 bits, BT.709) and `hdr.mp4` (HDR10) of the same film, and returns their paths.
+    """Write `sdr.mp4` (H.264, 8 bits, BT.709) and `hdr.mp4` (HDR10) of the same film, and return their paths.
 
     Args:
-        folder: An existing folder.
-        scenes: The number of frames of each scene; a cut lies between two.
+        folder: Existing folder.
+        scenes: Number of frames of each scene; a cut lies between two.
         size: Height and width in pixels, even.
         fps: Frames per second.
-        sdr_frames: Which frames of the film the SDR file shows, in this order; None is all.
-        hdr_frames: The same for the HDR file.
+        sdr_frames: Frames of the film that the SDR file shows, in this order; None is all.
+        hdr_frames: Frames of the film that the HDR file shows; None is all.
         bars: Height of the black bars at top and bottom, in pixels, inside `size`.
-        seed: Of the content.
+        seed: Seed of the content.
     """
     films = [fake_frames(n, *size, seed=seed + 1000 * i) for i, n in enumerate(scenes)]
     sdr, hdr = (np.concatenate(scenes) for scenes in zip(*films, strict=True))
@@ -128,7 +128,7 @@ def write_fake_video_pair(
 
 
 def _write_h264(path: Path, film: NDArray[np.uint8], fps: int) -> None:
-    """RGB codes (frames, height, width, 3) as BT.709 4:2:0, narrow range; chroma is the mean of four samples."""
+    """Write RGB codes (frames, height, width, 3) as BT.709 4:2:0, narrow range; chroma is the mean of four samples."""
     gain, offset = code_scale(8, full_range=False)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "6"})

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vitm.data.arrays import Floats
 from vitm.data.fake.frames import fake_frames
-from vitm.data.paired.layouts import Split
+from vitm.data.splits import Split
 from vitm.video import write_exr, write_image
-
-Floats = NDArray[np.floating[Any]]
 
 
 def fake_light(height: int, width: int, seed: int = 0, t: int = 0) -> Floats:
-    """HDR light (height, width, 3): soft waves of four stops that move with t, and a bright window, about 4."""
+    """Return HDR light (height, width, 3): soft waves of four stops that move with t, and a bright window, about 4."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
     stops = np.zeros((height, width, 3))
@@ -40,7 +37,7 @@ def write_fake_reds(
     splits: Sequence[Split] = ("train", "val"),
     seed: int = 0,
 ) -> Path:
-    """Writes `root/<split>/<split>_sharp/000/00000000.png`, ...: 8-bit frames, as REDS has them; returns `root`."""
+    """Write `root/<split>/<split>_sharp/000/00000000.png`, ...: 8-bit frames, as REDS has them; return `root`."""
     for s, split in enumerate(splits):
         for clip in range(clips):
             folder = Path(root) / split / f"{split}_sharp" / f"{clip:03d}"
@@ -60,16 +57,16 @@ def write_fake_sice(
     shift: int = 0,
     seed: int = 0,
 ) -> Path:
-    """Writes `root/Dataset_Part1/1/1.JPG`, ... and `Label/1.JPG`, as SICE has them; returns `root`.
+    """Write `root/Dataset_Part1/1/1.JPG`, ... and `Label/1.JPG`, as SICE has them; return `root`.
 
     Args:
-        root: The folder to write to.
+        root: Folder to write to.
         scenes: Number of stacks; the second half is in `Dataset_Part2`, if there are two or more.
-        exposures: Of a stack, from dark to bright; the middle one is exposed as `fake_light` is.
+        exposures: Number of exposures of a stack, from dark to bright; the middle one is exposed as `fake_light` is.
         size: Height and width in pixels.
         step: Stops from one exposure to the next.
         shift: Pixels by which the camera moves to the right between two exposures.
-        seed: Of the content.
+        seed: Seed of the content.
     """
     first = -(-scenes // 2)
     for s in range(scenes):
@@ -95,7 +92,7 @@ def _write_jpeg(path: Path, code: Floats) -> None:
 def write_fake_exr_sequence(
     root: str | Path, clips: int = 2, frames: int = 8, size: tuple[int, int] = (36, 64), *, seed: int = 0
 ) -> Path:
-    """Writes `root/clip0/clip0_0001.exr`, ...: linear light, a folder a clip; returns `root`."""
+    """Write `root/clip0/clip0_0001.exr`, ...: linear light, a folder a clip; return `root`."""
     for clip in range(clips):
         folder = Path(root) / f"clip{clip}"
         folder.mkdir(parents=True)
@@ -105,7 +102,7 @@ def write_fake_exr_sequence(
 
 
 def write_fake_panoramas(root: str | Path, n: int = 3, height: int = 64, *, seed: int = 0) -> Path:
-    """Writes `root/world0.exr`, ...: equirectangular panoramas of linear light, (height, 2 height); returns `root`."""
+    """Write `root/world0.exr`, ...: equirectangular panoramas of linear light, (height, 2 height); return `root`."""
     Path(root).mkdir(parents=True, exist_ok=True)
     for k in range(n):
         write_exr(Path(root) / f"world{k}.exr", fake_light(height, 2 * height, seed + k), "bt709", half=True)

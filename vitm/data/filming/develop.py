@@ -16,7 +16,7 @@ _TOE = 0.004  # scene light at which black has lost half
 
 
 def film_curve(x: Tensor) -> Tensor:
-    """Light relative to diffuse white -> display light in [0, 1]: a toe, a power, a shoulder, and a clip.
+    """Convert light relative to diffuse white to display light in [0, 1]: a toe, a power, a shoulder, and a clip.
 
     The shoulder is a power of the distance to the clip; it meets the lower part with its slope and ends flat. What is
     brighter than the clip is lost.
@@ -30,12 +30,12 @@ def film_curve(x: Tensor) -> Tensor:
 
 
 def auto_exposure(nits: Tensor, adaptation: float = 0.15, smoothing: float = 8.0) -> Tensor:
-    """Exposure of each frame: the log-average luminance is brought part of the way to a normal exposure, slowly.
+    """Return the exposure of each frame: the log-average luminance moves slowly, part of the way to a normal exposure.
 
     Args:
-        nits: (T, 3, H, W), linear BT.2020 in cd/m2.
+        nits: Linear BT.2020 light (T, 3, H, W) in cd/m2.
         adaptation: 0 for a fixed exposure, 1 for one that makes every frame equally bright.
-        smoothing: standard deviation in time, in frames.
+        smoothing: Standard deviation in time, in frames.
 
     Returns:
         (T,) gains, between half and double.
@@ -48,14 +48,14 @@ def auto_exposure(nits: Tensor, adaptation: float = 0.15, smoothing: float = 8.0
 
 
 def develop(nits: Tensor) -> tuple[Tensor, Tensor]:
-    """SDR frames as a camera makes them.
+    """Return SDR frames as a camera makes them of HDR light.
 
     Args:
-        nits: (T, 3, H, W), linear BT.2020 in cd/m2.
+        nits: Linear BT.2020 light (T, 3, H, W) in cd/m2.
 
     Returns:
-        (T, 3, H, W) BT.709, gamma 2.4 code in [0, 1]; and the gains (T,) of `auto_exposure`. Colours outside BT.709
-        are clipped, and light above 1.8 times the diffuse white.
+        BT.709 frames (T, 3, H, W), gamma 2.4 code in [0, 1]; and the gains (T,) of `auto_exposure`. Colours outside
+        BT.709 are clipped, and light above 1.8 times the diffuse white.
     """
     gain = auto_exposure(nits)
     relative = bt2020_to_bt709(nits) * (gain / DIFFUSE_WHITE_NITS)[:, None, None, None]

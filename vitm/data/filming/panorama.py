@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vitm.color import bt709_to_bt2020, luminance, pq_inverse_eotf
-
-Floats = NDArray[np.floating[Any]]
+from vitm.data.arrays import Floats
 
 
 def soft_knee(nits: Floats, peak_nits: float) -> Floats:
-    """Light above half of the peak is bent so that it never passes the peak; what is below is untouched.
+    """Bend light above half of the peak so that it never passes the peak; what is below is untouched.
 
     Args:
-        nits: (..., 3) cd/m2.
-        peak_nits: the mastering peak. The largest of R, G and B is bent, and the colour keeps its hue.
+        nits: Light (..., 3) in cd/m2.
+        peak_nits: Mastering peak. The largest of R, G and B is bent, and the colour keeps its hue.
     """
     knee = peak_nits / 2
     top = np.maximum(nits.max(-1, keepdims=True), 1e-6)
@@ -36,11 +34,11 @@ class Panorama:
         its first row is the zenith. Light is interpolated bicubically in PQ, where a step is an equally visible step.
 
     Args:
-        nits: (H, 2 H, 3) linear BT.2020 in cd/m2.
-        peak_nits: mastering peak, 1000 to 10,000; brighter light is bent below it (`soft_knee`).
+        nits: Linear BT.2020 light (H, 2 H, 3) in cd/m2.
+        peak_nits: Mastering peak, 1000 to 10,000; brighter light is bent below it (`soft_knee`).
 
     Raises:
-        ValueError: for another shape, light that is not finite, or a peak outside 1000 to 10,000.
+        ValueError: The shape is another, light is not finite, or the peak is outside 1000 to 10,000.
     """
 
     def __init__(self, nits: Floats, peak_nits: float = 2000.0) -> None:
@@ -64,14 +62,14 @@ class Panorama:
         """Read a linear BT.709 panorama (.exr or .hdr).
 
         Args:
-            path: file with R, G and B channels; what resampling spoiled is repaired (`mended`).
-            grey_nits: the log-average luminance around its horizon (`exposed`): 30 is a normal exposure with diffuse
+            path: File with R, G and B channels; what resampling spoiled is repaired (`mended`).
+            grey_nits: Log-average luminance around its horizon (`exposed`): 30 is a normal exposure with diffuse
                 white near 203 cd/m2 (BT.2408).
-            peak_nits: see the class.
+            peak_nits: Mastering peak in cd/m2.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is not a panorama of a format that can be read.
+            FileNotFoundError: There is no such file.
+            ValueError: It is not a panorama of a format that can be read.
         """
         rgb = torch.from_numpy(mended(read_radiance(path))).permute(2, 0, 1)
         floor = 0.002 * float(luminance(rgb, "bt709").median())
@@ -82,14 +80,14 @@ class Panorama:
 
     @property
     def pixels_per_degree(self) -> float:
-        """Resolution around the horizon."""
+        """Pixels per degree around the horizon."""
         return len(self.nits) / 180
 
     def look(self, rays: Floats) -> Floats:
-        """What is seen along rays.
+        """Return what is seen along rays.
 
         Args:
-            rays: (H, W, 3) directions of any length.
+            rays: Directions (H, W, 3) of any length.
 
         Returns:
             (H, W, 3) BT.2020, PQ code in [0, 1].
@@ -102,11 +100,11 @@ class Panorama:
         return np.asarray(np.clip(seen, 0, self._code.max()))
 
 
-def glare(nits: Floats) -> Floats:
-    """The light that a lens scatters around bright places: 3 % of it, over 0.1, 0.7 and 4 degrees.
+def add_glare(nits: Floats) -> Floats:
+    """Add the light that a lens scatters around bright places: 3 % of it, over 0.1, 0.7 and 4 degrees.
 
     Args:
-        nits: (H, 2 H, 3) panorama.
+        nits: Panorama (H, 2 H, 3).
     """
     h = len(nits)
     out = 0.97 * nits
@@ -122,16 +120,16 @@ def glare(nits: Floats) -> Floats:
 
 
 def mended(linear: Floats) -> Floats:
-    """Negative pixels, and the dark rings that resampling left around lamps, take the median of the 5x5 around them.
+    """Replace negative pixels, and dark rings that resampling left around lamps, by the median of the 5x5 around them.
 
     A pixel lies in a ring if a channel is eight times darker than that median, within three pixels of one that is a
     hundred times brighter than the panorama's median. All its channels are replaced, so that it gets no false colour.
 
     Args:
-        linear: (H, W, 3) linear light.
+        linear: Linear light (H, W, 3).
 
     Returns:
-        The same shape.
+        Linear light (H, W, 3).
     """
     around = linear
     for _ in range(2):  # wider than one median reaches
@@ -143,7 +141,7 @@ def mended(linear: Floats) -> Floats:
 
 
 def exposed(linear: Floats, grey_nits: float = 30.0) -> Floats:
-    """A linear BT.2020 panorama (H, 2 H, 3) scaled so that the log-average luminance around its horizon is `grey_nits`.
+    """Scale a linear BT.2020 panorama (H, 2 H, 3) to a log-average luminance of `grey_nits` around its horizon.
 
     A pixel's weight is the fourth power of the cosine of its latitude: cameras look ahead, not at sky and ground.
     """
@@ -154,7 +152,7 @@ def exposed(linear: Floats, grey_nits: float = 30.0) -> Floats:
 
 
 def read_radiance(path: Path) -> Floats:
-    """Linear RGB of an OpenEXR or Radiance file, (H, W, 3), as stored."""
+    """Return the linear RGB (H, W, 3) of an OpenEXR or Radiance file, as stored."""
     if not path.is_file():
         raise FileNotFoundError(f"no panorama at {path}")
     if path.suffix == ".hdr":

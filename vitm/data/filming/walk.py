@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Key = tuple[int, ...]  # of a random generator: seed, epoch, index, ...
+Key = tuple[int, ...]  # what seeds a random generator: seed, epoch, index, ...
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Walk:
     every anchor, and its speed is continuous.
 
     Attributes:
-        key: seeds of the anchors, non-negative.
-        low: least value.
-        high: largest value.
-        spacing: frames from one anchor to the next, 1 or more.
-        shape: of a value; its entries walk independently.
+        key: Seeds of the anchors, non-negative.
+        low: Least value.
+        high: Largest value.
+        spacing: Frames from one anchor to the next, 1 or more.
+        shape: Shape of a value; its entries walk independently.
     """
 
     key: Key
@@ -34,10 +34,10 @@ class Walk:
     shape: tuple[int, ...] = ()
 
     def __call__(self, t: int) -> NDArray[np.float64]:
-        """The value at frame t >= 0, of `shape`."""
+        """Return the value at frame t >= 0, of `shape`."""
         k, rest = divmod(t, self.spacing)
-        here, there = self._anchor(k), self._anchor(k + 1)
-        return here + (there - here) * ((1 - math.cos(math.pi * rest / self.spacing)) / 2)
+        before, after = self._anchor(k), self._anchor(k + 1)
+        return before + (after - before) * ((1 - math.cos(math.pi * rest / self.spacing)) / 2)
 
     def _anchor(self, k: int) -> NDArray[np.float64]:
         return np.asarray(np.random.default_rng((*self.key, k)).uniform(self.low, self.high, self.shape))

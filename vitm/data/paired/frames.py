@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from vitm.data.paired.pairs import Cutting
 from vitm.data.paired.windows import HDR10Windows, WindowDataset
 
 
@@ -12,13 +11,13 @@ class FrameDataset(WindowDataset):
     """`WindowDataset` of single frames; samples are `FrameSample`."""
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """Returns sample `index` as augmented in `epoch`, for a key (epoch, index); a bare index is epoch 0's."""
+        """Return sample `index` as augmented in `epoch`, for a key (epoch, index); a bare index is epoch 0's."""
         sample = super().__getitem__(key)
         return sample | {"sdr": sample["sdr"][0], "hdr_pq": sample["hdr_pq"][0]}
 
 
 class HDR10Frames(HDR10Windows):
-    """Single frames, SDR and HDR10, from PNG folders or from pairs of video files; batches are `FrameBatch`.
+    """Single frames, SDR and HDR10, from folders of images; batches are `FrameBatch`.
 
     It reads HDRTV1K as its authors share it (`train_{sdr,hdr}/001.png`, `test_{sdr,hdr}`, also inside `training_set`
     and `test_set`), their sub-images (`train_{sdr,hdr}_sub`), and each single frame of triplets, scenes and clips.
@@ -34,7 +33,6 @@ class HDR10Frames(HDR10Windows):
         val_split: Split to validate on. HDRTV1K has no `val`: HDRTVNet validates on `test`, and so does this, which
             means that a best checkpoint is chosen on the frames that it is measured on; say `val` where there is one,
             null for no validation.
-        interval_s: Pairs only: seconds from one frame to the next (HDRTV1K: 2).
     """
 
     frames = 1
@@ -43,33 +41,9 @@ class HDR10Frames(HDR10Windows):
     def __init__(
         self,
         root: str,
-        pairs: str | None = None,
         crop_size: int = 480,
         batch_size: int = 4,
-        num_workers: int = 2,
-        tile_size: int | None = None,
-        tile_stride: int | None = None,
-        flips: bool = False,
-        rotations: bool = False,
         val_split: Literal["val", "test"] | None = "test",
-        interval_s: float = 2.0,
-        cache: bool = False,
-        verify: bool = False,
-        seed: int = 0,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            root,
-            pairs,
-            crop_size=crop_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            flips=flips,
-            rotations=rotations,
-            val_split=val_split,
-            cutting=Cutting(interval_s, frames=1),
-            cache=cache,
-            verify=verify,
-            seed=seed,
-            tile_size=tile_size,
-            tile_stride=tile_stride,
-        )
+        super().__init__(root, crop_size=crop_size, batch_size=batch_size, val_split=val_split, **common)

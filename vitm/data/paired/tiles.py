@@ -14,23 +14,40 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
 from pathlib import Path
 
-from rich.progress import track
-
+from vitm.console import console, progress
 from vitm.data.paired.layouts import Window
-from vitm.files import digest, folder_when_whole
-from vitm.video import WriteError, read_image, write_image
+from vitm.files import WriteError, digest, folder_when_whole
+from vitm.video import read_image, write_image
 
 EDGE_PX = 48  # what the grid may leave uncovered at the far edges
 
 
 def tile_starts(side: int, size: int, stride: int) -> list[int]:
-    """Where the tiles of `size` start along a frame's `side`, all in pixels; `side` is at least `size`."""
+    """Return where the tiles of `size` start along a frame's `side`, all in pixels; `side` is at least `size`.
+
+    Example:
+        >>> tile_starts(1080, 480, 240)
+        [0, 240, 480, 600]
+    """
     starts = list(range(0, side - size + 1, stride))
     return [*starts, side - size] if side - size - starts[-1] > EDGE_PX else starts
 
 
-def cut_tiles(windows: Sequence[Window], root: Path, size: int, stride: int, *, write: bool = True) -> list[Window]:
-    """The tiles of samples, written where that is not done yet, each frame of a sample cut at the same places.
+def tile_places(height: int, width: int, size: int, stride: int | None = None) -> list[tuple[int, int]]:
+    """Return the tops and left sides of a frame's tiles, row by row; the stride is half of `size` unless given."""
+    stride = stride or half(size)
+    return [*product(tile_starts(height, size, stride), tile_starts(width, size, stride))]
+
+
+def half(size: int) -> int:
+    """Return the stride of tiles where none is given: half of their side, rounded up."""
+    return -(-size // 2)
+
+
+def cut_tiles(
+    windows: Sequence[Window], root: Path, size: int, stride: int | None = None, *, write: bool = True
+) -> list[Window]:
+    """Return the tiles of samples, written where that is not done yet, each frame of a sample cut at the same places.
 
     They are kept in `root/tiles_SIZE_STRIDE_KEY/train/{sdr,hdr}/SAMPLE/yYxX.png` (`yYxX_1.png` to `yYxX_N.png` for
     samples of N frames); KEY is derived from the names, sizes and times of the files, so that changed data are cut
@@ -38,18 +55,19 @@ def cut_tiles(windows: Sequence[Window], root: Path, size: int, stride: int, *, 
 
     Args:
         windows: The samples.
-        root: Where the folder is kept.
+        root: The folder that holds the folder of the tiles.
         size: Side of a tile, in pixels.
-        stride: From one tile to the next, in pixels.
+        stride: Pixels from one tile to the next; None is half of `size`.
         write: False only looks, and raises FileNotFoundError if the tiles are not there.
 
     Returns:
         The tiles, sample by sample, row by row.
 
     Raises:
-        ValueError: If a frame is smaller than a tile, or cannot be decoded.
-        WriteError: If there is no room for them, or no permission.
+        ValueError: A frame is smaller than a tile, or cannot be decoded.
+        WriteError: There is no room for them, or no permission.
     """
+    stride = stride or half(size)
     for w in windows:
         if min(w.height, w.width) < size:
             raise ValueError(
@@ -66,11 +84,11 @@ def cut_tiles(windows: Sequence[Window], root: Path, size: int, stride: int, *, 
 
 
 def _tiles(window: Window, folder: Path, size: int, stride: int) -> list[tuple[Window, int, int]]:
-    """The tiles of a sample with their tops and left sides."""
+    """Return the tiles of a sample with their tops and left sides."""
     n = len(window.sdr)
     numbers = [""] if n == 1 else [f"_{t + 1}" for t in range(n)]
     tiles = []
-    for y, x in product(tile_starts(window.height, size, stride), tile_starts(window.width, size, stride)):
+    for y, x in tile_places(window.height, window.width, size, stride):
         sdr, hdr = (
             tuple(folder / "train" / kind / window.name / f"y{y}x{x}{number}.png" for number in numbers)
             for kind in ("sdr", "hdr")
@@ -93,7 +111,7 @@ def _check_room(windows: Sequence[Window], root: Path, size: int, stride: int) -
         )
     needed = 0.0  # if a tile takes its share of the file it is cut from
     for w in windows:
-        tiles = len(tile_starts(w.height, size, stride)) * len(tile_starts(w.width, size, stride))
+        tiles = len(tile_places(w.height, w.width, size, stride))
         needed += tiles * size**2 / (w.height * w.width) * sum(p.stat().st_size for p in w.sdr + w.hdr)
     free = shutil.disk_usage(root).free
     if needed > free:
@@ -104,10 +122,14 @@ def _check_room(windows: Sequence[Window], root: Path, size: int, stride: int) -
 
 
 def _write(windows: Sequence[Window], folder: Path, size: int, stride: int) -> None:
-    with folder_when_whole(folder) as part, ThreadPoolExecutor() as pool:  # OpenCV and zlib are outside Python's lock
+    with (
+        folder_when_whole(folder) as part,
+        ThreadPoolExecutor() as pool,  # OpenCV and zlib are outside Python's lock
+        progress(console()) as bar,
+    ):
         jobs = [pool.submit(_cut, w, part, size, stride) for w in windows]
         try:
-            for job in track(as_completed(jobs), f"Cutting tiles of {size}x{size}", total=len(jobs)):
+            for job in bar.track(as_completed(jobs), len(jobs), description=f"Cutting tiles of {size}x{size}"):
                 job.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -115,7 +137,7 @@ def _write(windows: Sequence[Window], folder: Path, size: int, stride: int) -> N
 
 
 def _cut(window: Window, folder: Path, size: int, stride: int) -> None:
-    """Writes the tiles of one sample, frame by frame."""
+    """Write the tiles of one sample, frame by frame."""
     tiles = _tiles(window, folder, size, stride)
     for kind in ("sdr", "hdr"):
         (folder / "train" / kind / window.name).mkdir(parents=True)

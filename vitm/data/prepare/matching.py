@@ -1,4 +1,4 @@
-"""Which frames of two videos show the same: the offset, found by content, and the picture inside the black bars.
+"""Frames of two videos that show the same: the offset, found by content, and the picture inside the black bars.
 
 SDR and HDR codes differ by a monotone curve that is close to a line, so small pictures are compared after each is
 brought to mean 0 and norm 1; and motion, what changes from one frame to the next, by its correlation.
@@ -13,11 +13,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from vitm.data.arrays import Ints
 from vitm.data.prepare.survey import GRID, Survey
 
-Picture = tuple[slice, slice]  # rows and columns of a frame inside its black bars
+Region = tuple[slice, slice]  # rows and columns of a frame
 Cells = NDArray[np.uint16]  # (N, d): cells of N frames
-Indices = NDArray[np.int64]
 
 SAME_PICTURE = 0.8  # correlation of matched frames; 0.99 on aligned pairs
 SAME_MOTION = 0.5  # correlation of motion: 0.98 at the right offset, 0.35 one frame beside it
@@ -29,22 +29,22 @@ _SAME_RATE = 2e-4  # relative; 23.976 and 24 differ by 1e-3
 
 @dataclass(frozen=True)
 class Match:
-    """Frames that show the same.
+    """Frames of an SDR and an HDR video that show the same.
 
     Attributes:
         offset: In SDR frames: SDR frame t r + offset shows what HDR frame t shows, with r the frames of SDR for one of
             HDR (1 but where frame rates differ).
-        sdr: (N,) ascending frame numbers.
-        hdr: (N,) the same of the HDR video.
+        sdr: (N,), ascending frame numbers in the SDR video.
+        hdr: (N,), ascending frame numbers in the HDR video.
         picture: Rows and columns inside the black bars.
-        likeness: (N,) float32, correlation of the small pictures.
+        likeness: (N,), float32, correlation of the small pictures.
         motion: Correlation of what changes between frames, at the offset.
     """
 
     offset: Fraction
-    sdr: Indices
-    hdr: Indices
-    picture: Picture
+    sdr: Ints
+    hdr: Ints
+    picture: Region
     likeness: NDArray[np.float32]
     motion: float
 
@@ -56,7 +56,7 @@ class Match:
 class Lags:
     """Correlation of motion at each lag tried; at lag l, frame t + l of the first shows what t of the second shows."""
 
-    lags: Indices
+    lags: Ints
     correlation: NDArray[np.float64]
 
     @property
@@ -66,7 +66,7 @@ class Lags:
         return int(self.lags[i]), float(self.correlation[i])
 
     def denies(self, lag: int) -> bool:
-        """Whether the motion says surely that another lag is right: more than half of what differs at `lag` vanishes.
+        """Return whether the motion surely says that another lag is right: more than half of the difference vanishes.
 
         On real pairs 0.01 to 0.03 differ at the right lag, and 0.07 to 1 one frame beside it.
         """
@@ -74,17 +74,17 @@ class Lags:
         return best != lag and correlation > SAME_MOTION and 1 - self.at(lag) > 2 * (1 - correlation) + 0.002
 
     def at(self, lag: int) -> float:
-        """The correlation at a lag; 0 if it was not tried."""
-        found = self.correlation[self.lags == lag]
-        return float(found[0]) if len(found) else 0.0
+        """Return the correlation at a lag; 0 if it was not tried."""
+        correlations = self.correlation[self.lags == lag]
+        return float(correlations[0]) if len(correlations) else 0.0
 
 
 def correlate_motion(a: Cells, b: Cells, search: int | None = None) -> Lags:
-    """Normalised correlation of frame-to-frame differences at every lag at which half of the shorter one overlaps.
+    """Correlate frame-to-frame differences at every lag at which half of the shorter one overlaps, normalised.
 
     Args:
-        a: (N, d) cells.
-        b: (M, d) cells.
+        a: Cells (N, d).
+        b: Cells (M, d).
         search: Largest lag either way; None is no limit.
     """
     n, m = len(a) - 1, len(b) - 1
@@ -108,43 +108,43 @@ def correlate_motion(a: Cells, b: Cells, search: int | None = None) -> Lags:
     return Lags(lags, np.divide(common, norm, out=np.zeros(len(lags)), where=norm > 1e-9))
 
 
-def _sum(values: NDArray[np.float64], first: Indices, last: Indices) -> NDArray[np.float64]:
+def _sum(values: NDArray[np.float64], first: Ints, last: Ints) -> NDArray[np.float64]:
     total = np.concatenate(([0.0], values.cumsum()))
     return np.asarray(total[last] - total[first])
 
 
 def _scale(cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and norm of each frame, (N,)."""
+    """Return mean and norm of each frame, (N,)."""
     mean = cells.mean(axis=1)
     square = np.einsum("ij,ij->i", cells, cells, dtype=np.float64) - cells.shape[1] * mean**2
     return mean, np.sqrt(np.maximum(square, 0)) + 1.0
 
 
 def likeness(a: Cells, b: Cells) -> NDArray[np.float32]:
-    """Correlation of the pictures of matched frames, (N,) in [-1, 1]; both are (N, d)."""
+    """Return the correlation of the pictures of matched frames, (N,) in [-1, 1]; both are (N, d)."""
     (mean_a, norm_a), (mean_b, norm_b) = _scale(a), _scale(b)
     dot = np.einsum("ij,ij->i", a, b, dtype=np.float64) - a.shape[1] * mean_a * mean_b
     return np.asarray(dot / (norm_a * norm_b), np.float32)
 
 
 def same_rate(a: Fraction, b: Fraction) -> bool:
-    """Whether two average frame rates are one, but for rounding."""
+    """Return whether two average frame rates are one, but for rounding."""
     return abs(float(a / b) - 1) < _SAME_RATE
 
 
 def match(sdr: Survey, hdr: Survey, fps: tuple[Fraction, Fraction], offset: int | None, frames: int) -> Match:
-    """Finds which frames show the same, and checks that they do throughout.
+    """Find the frames that show the same, and check that they do throughout.
 
     Args:
-        sdr: Of the SDR video.
-        hdr: Of the HDR video.
+        sdr: Survey of the SDR video.
+        hdr: Survey of the HDR video.
         fps: Frame rates of SDR and HDR. If they differ, the slower one's frames are matched with those of the faster
             one that are nearest in time.
-        offset: As `VideoPair.offset`.
-        frames: How many matched frames are needed at least.
+        offset: The given offset, as `VideoPair.offset`.
+        frames: Least number of matched frames.
 
     Raises:
-        ValueError: If the bars differ, or the pictures, or the given offset is wrong, or frames are missing in one of
+        ValueError: The bars differ, or the pictures, or the given offset is wrong, or frames are missing in one of
             the videos only.
     """
     picture = _picture(sdr, hdr)
@@ -154,8 +154,8 @@ def match(sdr: Survey, hdr: Survey, fps: tuple[Fraction, Fraction], offset: int 
     fast, slow = (b, a) if swap else (a, b)
     step = 1 / ratio if swap else ratio
     given = None if offset is None else (Fraction(-offset) * step if swap else Fraction(offset))
-    found, motion = _find(fast, slow, step) if given is None else _check(fast, slow, step, given, ratio)
-    quick, late = _matched(len(fast), len(slow), step, found)
+    shift, motion = _find(fast, slow, step) if given is None else _check(fast, slow, step, given, ratio)
+    quick, late = _matched(len(fast), len(slow), step, shift)
     if len(quick) < max(frames, 3):
         raise ValueError(
             f"only {len(quick)} of {len(sdr)} SDR and {len(hdr)} HDR frames match; expected {frames} or more"
@@ -168,16 +168,16 @@ def match(sdr: Survey, hdr: Survey, fps: tuple[Fraction, Fraction], offset: int 
             f"they do not show the same pictures: the median correlation of matched frames is {np.median(alike):.2f}, "
             f"expected more than {SAME_PICTURE}; give two versions of one film"
         )
-    return Match(-ratio * found if swap else found, i_sdr, i_hdr, picture, alike, motion)
+    return Match(-ratio * shift if swap else shift, i_sdr, i_hdr, picture, alike, motion)
 
 
-def _matched(n_fast: int, n_slow: int, step: Fraction, offset: Fraction) -> tuple[Indices, Indices]:
-    """Frame i of the slow one and frame floor(i step + offset + 1/2) of the fast one, where both are there."""
+def _matched(n_fast: int, n_slow: int, step: Fraction, offset: Fraction) -> tuple[Ints, Ints]:
+    """Return frames floor(i step + offset + 1/2) of the fast one and i of the slow one, where both exist."""
     slow = np.arange(n_slow)
     whole = math.lcm(step.denominator, offset.denominator)
     fast = (2 * (slow * int(step * whole) + int(offset * whole)) + whole) // (2 * whole)
-    there = (fast >= 0) & (fast < n_fast)
-    return fast[there], slow[there]
+    exists = (fast >= 0) & (fast < n_fast)
+    return fast[exists], slow[exists]
 
 
 def _resampled(fast: Cells, step: Fraction, phase: int) -> Cells:
@@ -185,7 +185,7 @@ def _resampled(fast: Cells, step: Fraction, phase: int) -> Cells:
 
 
 def _find(fast: Cells, slow: Cells, step: Fraction) -> tuple[Fraction, float]:
-    """The offset in frames of the fast one, and the correlation of motion."""
+    """Return the offset in frames of the fast one, and the correlation of motion."""
     if min(len(fast), len(slow)) < 3:
         raise ValueError("one of them has fewer than 3 frames; expected a film")
     tried = []
@@ -202,7 +202,7 @@ def _find(fast: Cells, slow: Cells, step: Fraction) -> tuple[Fraction, float]:
 
 
 def _check(fast: Cells, slow: Cells, step: Fraction, offset: Fraction, ratio: Fraction) -> tuple[Fraction, float]:
-    """The given offset, and the correlation of motion at it; another one must not be surer."""
+    """Return the given offset, and the correlation of motion at it; raise if another one is surer."""
     phase = math.floor(offset % step)
     lag = int((offset - phase) / step)
     if min(len(fast), len(slow)) < 3 or len(_matched(len(fast), len(slow), step, offset)[0]) < 3:
@@ -219,8 +219,8 @@ def _check(fast: Cells, slow: Cells, step: Fraction, offset: Fraction, ratio: Fr
     return offset, tried.at(lag)
 
 
-def _check_windows(a: Cells, b: Cells, numbers: Indices, fps: float) -> None:
-    """No piece is missing in one of the two: the offset stays, in windows of ten seconds."""
+def _check_windows(a: Cells, b: Cells, numbers: Ints, fps: float) -> None:
+    """Raise if a piece is missing in one of the two: the offset must stay, in windows of ten seconds."""
     window = max(8, round(_WINDOW_S * fps))
     for start in range(0, len(a) - window // 2, window):
         here = slice(start, start + window)
@@ -232,16 +232,16 @@ def _check_windows(a: Cells, b: Cells, numbers: Indices, fps: float) -> None:
             )
 
 
-def _picture(sdr: Survey, hdr: Survey) -> Picture:
-    """What is inside the bars of both, with even edges, where chroma samples begin."""
+def _picture(sdr: Survey, hdr: Survey) -> Region:
+    """Return the region inside the bars of both, with even edges, where chroma samples begin."""
     if (sdr.rows.shape, sdr.columns.shape) != (hdr.rows.shape, hdr.columns.shape):
         raise ValueError("they differ in size")
     sides = []
     for what, a, b in (("rows", sdr.rows, hdr.rows), ("columns", sdr.columns, hdr.columns)):
-        found = [np.flatnonzero(side > _PRESENT) for side in (a, b)]
-        if not all(len(f) for f in found):
+        lines = [np.flatnonzero(side > _PRESENT) for side in (a, b)]
+        if not all(len(numbers) for numbers in lines):
             raise ValueError("they are black throughout; give films with a picture")
-        first, last = [int(f[0]) for f in found], [int(f[-1]) + 1 for f in found]
+        first, last = [int(numbers[0]) for numbers in lines], [int(numbers[-1]) + 1 for numbers in lines]
         if max(abs(first[0] - first[1]), abs(last[0] - last[1])) > max(2, _UNLIKE_BARS * len(a)):
             raise ValueError(
                 f"their black bars differ: SDR's picture is {what} {first[0]} to {last[0]}, HDR's {first[1]} to "
@@ -253,8 +253,8 @@ def _picture(sdr: Survey, hdr: Survey) -> Picture:
     return sides[0], sides[1]
 
 
-def inside(survey: Survey, picture: Picture) -> Cells:
-    """The cells that lie inside the bars, (N, d)."""
+def inside(survey: Survey, picture: Region) -> Cells:
+    """Return the cells that lie inside the bars, (N, d)."""
     rows, columns = (
         [k for k in range(n) if k * size >= p.start * n and (k + 1) * size <= p.stop * n]
         for p, n, size in zip(picture, GRID[::-1], (len(survey.rows), len(survey.columns)), strict=True)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from vitm.data.prepare.matching import match, same_rate
-from vitm.data.prepare.samples import Cutting, Sample, crops, plan_samples
+from vitm.data.prepare.record import Record, Tell
+from vitm.data.prepare.samples import Cutting, Sample, plan_samples, tile_regions
 from vitm.data.prepare.sources import VideoPair
 from vitm.data.prepare.survey import Survey, survey_video
 from vitm.data.prepare.writing import DONE, Done, tidy, write_samples
 from vitm.files import digest
 from vitm.video import FrameReader, probe
-
-Report = Callable[[str, int, int], None]  # what is done, how much of it, of how much
-Record = dict[str, Any]
 
 _TAGS = {"matrix": "matrix", "range": "full_range", "transfer": "transfer", "primaries": "primaries"}
 
@@ -32,32 +29,32 @@ def prepare_pair(
     *,
     resample: bool = False,
     whole_if_small: bool = False,
-    report: Report = lambda what, done, of: None,
+    tell: Tell = lambda what, done, of: None,
 ) -> Record:
-    """Checks a pair and writes its samples; interrupted, the same call goes on where it stopped.
+    """Check a pair and write its samples; interrupted, the same call goes on where it stopped.
 
-    The column a video is in says what its missing colour tags are: BT.709, or BT.2020 with PQ, in narrow range.
+    The column of a video tells what its missing colour tags are: BT.709, or BT.2020 with PQ, in narrow range.
 
     Args:
         pair: The two videos.
         name: Beginning of the files' names.
-        root: The samples go to `root/sdr` and `root/hdr`, see `Cutting`.
-        work: A folder for unfinished work on the same disk; made if it is missing.
-        cutting: How samples are taken.
+        root: Folder of the samples, which go to `root/sdr` and `root/hdr`, see `Cutting`.
+        work: Folder for unfinished work on the same disk; made if it is missing.
+        cutting: The way samples are taken.
         resample: Match frames of videos of different frame rates by their times, instead of refusing them.
-        whole_if_small: Keep pictures whole that are smaller than the crops, instead of refusing them.
-        report: Called as the work goes on. What it raises ends the work.
+        whole_if_small: Keep pictures whole that are smaller than the tiles, instead of refusing them.
+        tell: Function that is called as the work goes on; an error that it raises ends the work.
 
     Returns:
-        What the manifest says of the pair: both files and how they were decoded, `offset_frames`, `picture`, `samples`,
+        The pair's record in the manifest: both files and how they were decoded, `offset_frames`, `picture`, `samples`,
         `rejected` and `files` with their SHA-256.
 
     Raises:
-        FileNotFoundError: If a video is missing.
-        VideoTagError: If a video is not what its column says.
-        VideoDecodeError: If a video is damaged, or none.
-        ValueError: If the videos differ in size or frame rate, do not show the same frames, or no sample is left.
-        WriteError: If there is no room, or no permission.
+        FileNotFoundError: A video is missing.
+        VideoTagError: A video is not what its column says.
+        VideoDecodeError: A video is damaged, or none.
+        ValueError: The videos differ in size or frame rate, do not show the same frames, or no sample is left.
+        WriteError: There is no room, or no permission.
     """
     work.mkdir(parents=True, exist_ok=True)
     with (
@@ -66,23 +63,23 @@ def prepare_pair(
     ):
         check_alike(sdr, hdr, resample)
         fps = sdr.info.fps or Fraction(0), hdr.info.fps or Fraction(0)
-        seen = _surveyed(sdr, work / "sdr.npz", "SDR", report), _surveyed(hdr, work / "hdr.npz", "HDR", report)
+        seen = _surveyed(sdr, work / "sdr.npz", "SDR", tell), _surveyed(hdr, work / "hdr.npz", "HDR", tell)
         matched = match(*seen, fps, pair.offset, cutting.frames)
         samples = plan_samples(*seen, matched, float(min(fps)), cutting)
         rows, columns = matched.picture
         size = rows.stop - rows.start, columns.stop - columns.start
-        whole = whole_if_small and (cutting.grid_crop or 0) > min(size)
-        tiles = crops(matched.picture, None if whole else cutting.grid_crop, cutting.grid_stride)
+        whole = whole_if_small and (cutting.tile_size or 0) > min(size)
+        tiles = tile_regions(matched.picture, None if whole else cutting.tile_size, cutting.tile_stride)
         good, done = [s for s in samples if not s.fault], Done(work / DONE)
         if not good:
             raise ValueError(f"no sample is left of {len(samples)} ({_counted(samples)})")
         tidy(work)
         left = [s for s in good if s.frame not in done.files]
-        report("writing", len(good) - len(left), len(good))
+        tell("writing", len(good) - len(left), len(good))
         try:
             for sample, checksums in write_samples(sdr, hdr, left, tiles, name, root, work):
                 done.add(sample.frame, checksums)
-                report("writing", len(done.files), len(good))
+                tell("writing", len(done.files), len(good))
         except ValueError:
             done.remove(root)
             raise
@@ -94,10 +91,10 @@ def prepare_pair(
             "motion_correlation": round(matched.motion, 4),
             "matched_frames": len(matched),
             "picture": {"x": columns.start, "y": rows.start, "width": size[1], "height": size[0]},
-            "crops": [
-                {"x": t[1].start, "y": t[0].start, "size": cutting.grid_crop}
-                for t in tiles.values()
-                if t != matched.picture
+            "tiles": [
+                {"x": tile[1].start, "y": tile[0].start, "size": cutting.tile_size}
+                for tile in tiles.values()
+                if tile != matched.picture
             ],
             **asdict(cutting),
             "samples": [s.frame for s in good],
@@ -107,7 +104,7 @@ def prepare_pair(
 
 
 def check_alike(sdr: FrameReader, hdr: FrameReader, resample: bool) -> None:
-    """Raises ValueError if the videos differ in size, or in frame rate without `resample`."""
+    """Raise ValueError if the videos differ in size, or in frame rate without `resample`."""
     a, b = sdr.info, hdr.info
     if (a.width, a.height) != (b.width, b.height):
         raise ValueError(f"they differ in size: SDR {a.width}x{a.height}, HDR {b.width}x{b.height}; expected one size")
@@ -120,8 +117,8 @@ def check_alike(sdr: FrameReader, hdr: FrameReader, resample: bool) -> None:
         )
 
 
-def _surveyed(reader: FrameReader, kept: Path, kind: str, report: Report) -> Survey:
-    """The survey of a video, or that of an interrupted run."""
+def _surveyed(reader: FrameReader, kept: Path, kind: str, tell: Tell) -> Survey:
+    """Return the survey of a video, or that of an interrupted run."""
     if kept.is_file():
         return Survey.load(kept)
     seen = 0
@@ -129,7 +126,7 @@ def _surveyed(reader: FrameReader, kept: Path, kind: str, report: Report) -> Sur
     def on_frame() -> None:
         nonlocal seen
         seen += 1
-        report(f"reading {kind}", seen, len(reader))
+        tell(f"reading {kind}", seen, len(reader))
 
     survey = survey_video(reader, on_frame)
     survey.save(kept)
@@ -137,7 +134,7 @@ def _surveyed(reader: FrameReader, kept: Path, kind: str, report: Report) -> Sur
 
 
 def _about(reader: FrameReader) -> Record:
-    """A video: what it is, and how its codes were read."""
+    """Describe a video: what it is, and how its codes were read."""
     info, tagged = reader.info, probe(reader.info.path)
     return {
         "bytes": info.path.stat().st_size,

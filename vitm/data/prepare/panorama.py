@@ -1,4 +1,4 @@
-"""HDR panoramas -> clips of SDR and HDR10 frames, filmed by a virtual camera that turns slowly."""
+"""Clips of SDR and HDR10 frames from HDR panoramas, filmed by a virtual camera that turns slowly."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 from rich.console import Console
 
-from vitm.data.filming.camera import CameraPath, Clip, Pose, film
+from vitm.data.filming.camera import CameraPath, FilmedClip, Pose, film
 from vitm.data.filming.panorama import Panorama
-from vitm.data.prepare.folder import DataFolder, Record
-from vitm.data.prepare.runner import Report, Task, run_tasks
+from vitm.data.prepare.data_folder import DataFolder
+from vitm.data.prepare.record import Record, Tell
+from vitm.data.prepare.runner import PreparationTask, run_tasks
 from vitm.data.prepare.sources import share_out, unique_names
 from vitm.data.prepare.videos import ENCODING
 from vitm.data.prepare.writing import DONE, Done, frame_file, publish, tidy
@@ -23,16 +25,16 @@ from vitm.video import write_image
 
 @dataclass(frozen=True, slots=True)
 class Filming:
-    """How a panorama is filmed.
+    """The way a panorama is filmed.
 
-    Args:
-        clips: Of each panorama; together they look all around.
-        frames: Of a clip, 24 a second.
-        width: Of a frame, in pixels.
-        height: Of a frame, in pixels.
-        grey_nits: Exposure: the log-average luminance around the horizon; 30 has diffuse white near 203 cd/m2.
+    Attributes:
+        clips: Clips of each panorama; together they look all around.
+        frames: Frames of a clip, 24 a second.
+        width: Columns of a frame.
+        height: Rows of a frame.
+        grey_nits: Log-average luminance around the horizon; 30 has diffuse white near 203 cd/m2.
         peak_nits: Mastering peak, 1000 to 10,000 cd/m2; brighter light is bent below it.
-        seed: Of the camera's ways.
+        seed: Seed of the camera's ways.
     """
 
     clips: int = 8
@@ -44,7 +46,7 @@ class Filming:
     seed: int = 0
 
     def path(self, clip: int) -> CameraPath:
-        """The camera of a clip."""
+        """Return the camera of a clip."""
         rng = np.random.default_rng((self.seed, clip))
         yaw = 360 * (clip + float(rng.uniform(0, 0.5))) / self.clips
         pose = Pose(yaw, float(rng.uniform(-8, 8)), 0.0, float(rng.uniform(48, 66)))
@@ -61,23 +63,23 @@ def prepare_panoramas(
     command: str,
     console: Console,
 ) -> dict[str, Record]:
-    """Makes a data set of clips, `out/{train,test}/{sdr,hdr}/CLIP/000000.png`, or goes on with it.
+    """Make a data set of clips, `out/{train,test}/{sdr,hdr}/CLIP/000000.png`, or go on with it.
 
     Args:
         panoramas: Equirectangular .exr or .hdr files, linear BT.709.
         out: The data set's folder.
-        filming: How they are filmed.
-        test_share: Of the panoramas, by their names, see `share_out`.
-        workers: Panoramas at a time.
-        command: For the manifest.
-        console: For progress.
+        filming: The way they are filmed.
+        test_share: Share of the panoramas, by their names, that becomes the test split; see `share_out`.
+        workers: Number of panoramas at a time.
+        command: Command line, for the manifest.
+        console: Console for progress.
 
     Returns:
         The records of the panoramas by their names; a rejected one has `rejected_because`.
 
     Raises:
-        ValueError: If `out` holds something else, or a panorama is given twice.
-        WriteError: If there is no room, or no permission.
+        ValueError: `out` holds something else, or a panorama is given twice.
+        WriteError: There is no room, or no permission.
     """
     if twice := [p for i, p in enumerate(panoramas) if p.resolve() in [q.resolve() for q in panoramas[:i]]]:
         raise ValueError(f"{twice[0]} is given twice")
@@ -101,27 +103,27 @@ def prepare_panoramas(
     return records
 
 
-def _task(path: Path, name: str, root: Path, filming: Filming) -> Task:
-    return lambda work, report: film_panorama(path, name, root, work, filming, report)
+def _task(path: Path, name: str, root: Path, filming: Filming) -> PreparationTask:
+    return lambda work, tell: film_panorama(path, name, root, work, filming, tell)
 
 
-def film_panorama(path: Path, name: str, root: Path, work: Path, filming: Filming, report: Report) -> Record:
-    """Writes the clips of one panorama; interrupted, the same call goes on where it stopped.
+def film_panorama(path: Path, name: str, root: Path, work: Path, filming: Filming, tell: Tell) -> Record:
+    """Write the clips of one panorama; interrupted, the same call goes on where it stopped.
 
     Args:
         path: The panorama.
         name: Beginning of the clips' names.
-        root: The clips go to `root/sdr` and `root/hdr`.
-        work: A folder for unfinished work on the same disk; made if it is missing.
-        filming: How it is filmed.
-        report: Called as the work goes on. What it raises ends the work.
+        root: Folder of the clips, which go to `root/sdr` and `root/hdr`.
+        work: Folder for unfinished work on the same disk; made if it is missing.
+        filming: The way it is filmed.
+        tell: Function that is called as the work goes on; an error that it raises ends the work.
 
     Returns:
-        What the manifest says of it.
+        Its record in the manifest.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no panorama.
+        FileNotFoundError: There is no such file.
+        ValueError: It is no panorama.
     """
     try:
         world = Panorama.open(path, filming.grey_nits, filming.peak_nits)
@@ -131,7 +133,7 @@ def film_panorama(path: Path, name: str, root: Path, work: Path, filming: Filmin
     tidy(work)
     done = Done(work / DONE)
     for take in range(filming.clips):
-        report("filming", take, filming.clips)
+        tell("filming", take, filming.clips)
         if take not in done.files:
             clip = film(world, filming.path(take), filming.frames, (filming.height, filming.width))
             done.add(take, _write(clip, f"{name}_{take:03d}", root, work))
@@ -147,18 +149,18 @@ def film_panorama(path: Path, name: str, root: Path, work: Path, filming: Filmin
     }
 
 
-def _write(clip: Clip, name: str, root: Path, work: Path) -> dict[str, str]:
+def _write(clip: FilmedClip, name: str, root: Path, work: Path) -> dict[str, str]:
     part, checksums = folder_beside(work / "sample"), {}
     for kind, frames in (("sdr", clip.sdr), ("hdr", clip.hdr_pq)):
         for t, frame in enumerate(frames):
             file = f"{kind}/{frame_file(name, t, len(frames))}"
             (part / file).parent.mkdir(parents=True, exist_ok=True)
-            write_image(part / file, frame.permute(1, 2, 0).numpy(), bits=8 if kind == "sdr" else 16)
+            write_image(part / file, rearrange(frame, "c h w -> h w c").numpy(), bits=8 if kind == "sdr" else 16)
             checksums[file] = digest(part / file)
     publish(part, root)
     return checksums
 
 
 def _way(path: CameraPath, frames: int) -> list[dict[str, Any]]:
-    """The poses of the first and the last frame."""
+    """Return the poses of the first and the last frame."""
     return [{k: round(v, 3) for k, v in asdict(path(t)).items()} for t in (0, frames - 1)]

@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vitm.data.prepare.folder import REJECTED, DataFolder, Record
+from vitm.console import progress
+from vitm.data.prepare.data_folder import REJECTED, DataFolder
+from vitm.data.prepare.record import Record, Tell
 
-Report = Callable[[str, int, int], None]
-Task = Callable[[Path, Report], Record]  # from the folder for unfinished work
+PreparationTask = Callable[[Path, Tell], Record]  # from the folder for unfinished work
 
 
 class _StopError(Exception):
@@ -24,19 +24,19 @@ class _StopError(Exception):
 
 def run_tasks(
     folder: DataFolder,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, PreparationTask],
     heads: Mapping[str, Record],
     workers: int,
     console: Console,
 ) -> dict[str, Record]:
-    """Runs what is not done yet, several sources at a time, in threads (codecs are outside Python's lock).
+    """Run what is not done yet, several sources at a time, in threads (codecs are outside Python's lock).
 
     Args:
-        folder: Where it is noted.
-        tasks: Of each source; ValueError and FileNotFoundError reject the source.
-        heads: Of each source, what its record begins with: `split`, `stamp` and so on.
-        workers: Sources at a time.
-        console: For progress, and what is rejected.
+        folder: Data set folder in which the work is noted.
+        tasks: Task of each source; ValueError and FileNotFoundError reject the source.
+        heads: Beginning of each source's record: `split`, `stamp` and so on.
+        workers: Number of sources at a time.
+        console: Console for progress, and for what is rejected.
 
     Returns:
         The records of all sources, also of those that were done before, in the order of `tasks`.
@@ -49,30 +49,29 @@ def run_tasks(
         console.print(f"Going on: {len(tasks) - len(left)} of {len(tasks)} are done already.")
     folder.begin()
     stop = threading.Event()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress:
-        everything = progress.add_task("all", total=len(tasks), completed=len(tasks) - len(left))
+    with progress(console) as bars:
+        everything = bars.add_task("all", total=len(tasks), completed=len(tasks) - len(left))
 
         def work(name: str) -> Record:
             bar: list[Any] = []
 
-            def report(what: str, done: int, of: int) -> None:
+            def tell(what: str, done: int, of: int) -> None:
                 if stop.is_set():
                     raise _StopError
                 if not bar:
-                    bar.append(progress.add_task(""))
-                progress.update(bar[0], description=escape(f"{name}: {what}"), completed=done, total=of)
+                    bar.append(bars.add_task(""))
+                bars.update(bar[0], description=escape(f"{name}: {what}"), completed=done, total=of)
 
             try:
-                made = tasks[name](folder.start(name, heads[name]), report)
+                result = tasks[name](folder.start(name, heads[name]), tell)
             except (ValueError, FileNotFoundError) as error:
-                made = {REJECTED: str(error)}
-                progress.console.print(f"rejected: {name}: {error}", style="yellow", markup=False, soft_wrap=True)
+                result = {REJECTED: str(error)}
+                bars.console.print(f"rejected: {name}: {error}", style="yellow", markup=False, soft_wrap=True)
             finally:
                 for task in bar:
-                    progress.remove_task(task)
-            folder.note(name, record := {**heads[name], **made})
-            progress.advance(everything)
+                    bars.remove_task(task)
+            folder.note(name, record := {**heads[name], **result})
+            bars.advance(everything)
             return record
 
         with ThreadPoolExecutor(workers) as pool:

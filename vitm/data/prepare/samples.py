@@ -1,43 +1,42 @@
-"""Which samples a pair gives: N consecutive frames at regular times (KPN-MFI, HDRTV1K), or from each scene (DSLNet)."""
+"""The samples of a pair: N consecutive frames at regular times (KPN-MFI, HDRTV1K), or from each scene (DSLNet)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitm.data.paired.tiles import tile_starts
-from vitm.data.prepare.matching import SAME_PICTURE, Match, Picture
+from vitm.data.paired.tiles import half, tile_places
+from vitm.data.prepare.matching import SAME_PICTURE, Match, Region
 from vitm.data.prepare.scenes import REPEAT_LUMA, Scene, find_scenes, moves
 from vitm.data.prepare.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How samples are taken.
+    """The way samples are taken from a pair of videos.
 
-    Args:
+    Attributes:
         interval_s: Seconds from one sample to the next.
-        grid_crop: Side of the squares that frames are cut into, in pixels; None keeps whole frames.
-        grid_stride: Pixels from one square to the next (`vitm.data.paired.tiles`); None is `grid_crop`.
-        frames: Of a sample. On disk one is `NAME.png`, up to three are `NAME_1.png` to `NAME_3.png`, more are
+        tile_size: Side of the square tiles that frames are cut into, in pixels; None keeps whole frames.
+        tile_stride: Pixels from one tile to the next (`vitm.data.paired.tiles`); None is half of `tile_size`.
+        frames: Frames of a sample. On disk one is `NAME.png`, up to three are `NAME_1.png` to `NAME_3.png`, more are
             `NAME/000000.png` and so on.
-        per_scene: One sample from each scene, its middle, instead of one every `interval_s`.
+        per_scene: Whether each scene gives one sample, from its middle, instead of one every `interval_s`.
     """
 
     interval_s: float = 2.0
-    grid_crop: int | None = None
-    grid_stride: int | None = None
+    tile_size: int | None = None
+    tile_stride: int | None = None
     frames: int = 3
     per_scene: bool = False
 
     @property
     def whole(self) -> Self:
-        """The same, without crops."""
-        return replace(self, grid_crop=None, grid_stride=None)
+        """The same, without tiles."""
+        return replace(self, tile_size=None, tile_stride=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,11 @@ class Sample:
     """Consecutive matched frames.
 
     Attributes:
-        start: The first, by its place among the matched frames.
-        frame: The first, by its number in the HDR video.
+        start: Place of the first one among the matched frames.
+        frame: Number of the first one in the HDR video.
         sdr: Frame numbers in the SDR video.
         hdr: Frame numbers in the HDR video.
-        fault: Why it is left out, if it is.
+        fault: Reason for which it is left out, if it is.
     """
 
     start: int
@@ -60,20 +59,20 @@ class Sample:
 
 
 def plan_samples(sdr: Survey, hdr: Survey, match: Match, fps: float, cutting: Cutting) -> list[Sample]:
-    """Every sample that a pair has, with those that are left out, in order.
+    """Return every sample that a pair has, with those that are left out, in order.
 
     Left out are samples of static and near-duplicate scenes, those that hold a cut or a repeated frame, and those whose
     SDR and HDR pictures differ.
 
     Args:
-        sdr: Of the SDR video.
-        hdr: Of the HDR video.
+        sdr: Survey of the SDR video.
+        hdr: Survey of the HDR video.
         match: Their matched frames.
         fps: Matched frames a second.
-        cutting: How samples are taken.
+        cutting: The way samples are taken.
 
     Raises:
-        ValueError: If samples would overlap.
+        ValueError: Samples would overlap.
     """
     n = cutting.frames
     step = round(cutting.interval_s * fps)
@@ -108,25 +107,26 @@ def _fault(scene: Scene, start: int, n: int, repeats: NDArray[np.bool_], match: 
     return "unlike pictures" if match.likeness[start : start + n].min() < SAME_PICTURE else None
 
 
-def crops(picture: Picture, crop: int | None, stride: int | None) -> dict[str, Picture]:
-    """Name -> place of each square that a picture is cut into, as `vitm.data.paired.tiles` places them.
+def tile_regions(picture: Region, size: int | None, stride: int | None = None) -> dict[str, Region]:
+    """Return name -> place of each tile that a picture is cut into, as `vitm.data.paired.tiles` places them.
 
     Args:
-        picture: Rows and columns of the frame.
-        crop: Side of a square; None: the whole picture, without a name.
-        stride: From one to the next; None is `crop`.
+        picture: Rows and columns of the picture in the frame.
+        size: Side of a tile in pixels; None: the whole picture, without a name.
+        stride: Pixels from one tile to the next; None is half of `size`.
 
     Raises:
-        ValueError: If the picture is too small.
+        ValueError: The picture is too small.
     """
-    if crop is None:
+    if size is None:
         return {"": picture}
-    stride = stride or crop
-    height, width = (p.stop - p.start for p in picture)
-    if crop < 1 or stride < 1 or crop > min(height, width):
+    stride = stride or half(size)
+    height, width = (side.stop - side.start for side in picture)
+    if size < 1 or stride < 1 or size > min(height, width):
         raise ValueError(
-            f"crops of {crop} every {stride} pixels do not fit the picture of {width}x{height}; choose smaller ones, "
+            f"tiles of {size} every {stride} pixels do not fit the picture of {width}x{height}; choose smaller ones, "
             "or none"
         )
-    ys, xs = ([p.start + at for at in tile_starts(p.stop - p.start, crop, stride)] for p in picture)
-    return {f"_y{y}x{x}": (slice(y, y + crop), slice(x, x + crop)) for y, x in product(ys, xs)}
+    top, left = (side.start for side in picture)
+    places = [(top + y, left + x) for y, x in tile_places(height, width, size, stride)]
+    return {f"_y{y}x{x}": (slice(y, y + size), slice(x, x + size)) for y, x in places}

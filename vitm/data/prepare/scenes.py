@@ -1,4 +1,4 @@
-"""The scenes of a pair: where they begin, which ones stand still, and which ones were there before."""
+"""The scenes of a pair: where they begin, which ones stand still, and which ones repeat an earlier one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Scene:
 
 
 def moves(survey: Survey, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean |dY| from each of N ascending frames to the next, (N - 1,); the largest on the way, where it skips some."""
+    """Return mean |dY| from each of N ascending frames to the next, (N - 1,); the largest, where frames are skipped."""
     return np.asarray(_most(survey.change, frames))
 
 
 def find_scenes(sdr: Survey, match: Match) -> list[Scene]:
-    """The scenes of the matched frames, in order.
+    """Return the scenes of the matched frames, in order.
 
     A scene begins where PySceneDetect's content detector says so in the SDR video, or where luma or its histogram
     jumps. Static scenes, in which nothing moves from the first frame to the last, and near-duplicates, which look like
@@ -58,7 +58,7 @@ def find_scenes(sdr: Survey, match: Match) -> list[Scene]:
 
 
 def _most(values: NDArray[Any], frames: NDArray[np.int64]) -> NDArray[Any]:
-    """The largest of `values` after each of these frames up to the next of them."""
+    """Return the largest of `values` after each of these frames up to the next of them."""
     return np.maximum.reduceat(values[: frames[-1] + 1], frames[:-1] + 1)
 
 
@@ -69,7 +69,7 @@ def _is_static(cells: NDArray[np.uint16]) -> bool:
 
 
 def _alike(picture: NDArray[np.float32], shown: NDArray[np.float32]) -> list[int]:
-    """Which scenes, (N, looks, cells), look like a picture, (cells,), at one of their looks."""
+    """Return which scenes, (N, looks, cells), look like a picture, (cells,), at one of their looks."""
     flat, flats = picture - picture.mean(), shown - shown.mean(axis=-1, keepdims=True)
     norms = np.linalg.norm(flat) * np.linalg.norm(flats, axis=-1) + 1e-6
     close = np.abs(shown - picture).mean(axis=-1) < _DUPLICATE_LUMA

@@ -1,4 +1,4 @@
-"""The pairs file: which SDR video belongs to which HDR video, and in which split."""
+"""The pairs file: the SDR video of each HDR video, and the split that they belong to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from vitm.data.paired.layouts import Split
+from vitm.data.splits import Split
 from vitm.files import digest
 
 
@@ -21,8 +21,8 @@ class VideoPair:
     Attributes:
         sdr: The SDR video.
         hdr: The HDR video.
-        split: Of every sample of it.
-        offset: Frame t + `offset` of `sdr` shows what frame t of `hdr` shows; None: it is to be found.
+        split: Split of all its samples.
+        offset: Number of the SDR frame that shows what HDR frame 0 shows; None: it is to be found.
     """
 
     sdr: Path
@@ -34,18 +34,18 @@ class VideoPair:
         return f"{self.sdr.name} and {self.hdr.name}"
 
 
-def read_pairs(path: Path, test_share: float | None = None) -> list[VideoPair]:
-    """Reads a CSV file with columns sdr, hdr, split and perhaps offset; paths are relative to the CSV file.
+def read_video_pairs(path: Path, test_share: float | None = None) -> list[VideoPair]:
+    """Read a CSV file with columns sdr, hdr, split and perhaps offset; paths are relative to the CSV file.
 
     Args:
         path: The CSV file.
-        test_share: Of the videos of rows without a split, by their names in the SDR column, see `share_out`; rows that
-            share a video are one, and no video may be in two splits. None: every row must have its split.
+        test_share: Share of unassigned videos that becomes the test split, see `share_out`; rows that share a video
+            are one, and no video may be in two splits. None: every row must have its split.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a column is missing, there is no row, a split or an offset is not one, or (with
-            `test_share`) one video is in two splits.
+        FileNotFoundError: There is no such file.
+        ValueError: A column is missing, there is no row, a split or an offset is not one, or (with `test_share`) one
+            video is in two splits.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no pairs file at {path}; expected a CSV file with the columns sdr,hdr")
@@ -88,7 +88,7 @@ def _check_row(place: str, row: dict[str, str], split_needed: bool) -> None:
 
 
 def _splits(path: Path, rows: list[dict[str, str]], test_share: float) -> list[Split]:
-    """The split of each row: the column's, or by the share."""
+    """Return the split of each row: the column's, or by the share."""
     groups = _groups([(str(path.parent / r["sdr"]), str(path.parent / r["hdr"])) for r in rows])
     given: dict[int, str] = {}
     for line, (row, group) in enumerate(zip(rows, groups, strict=True), start=2):
@@ -104,7 +104,7 @@ def _splits(path: Path, rows: list[dict[str, str]], test_share: float) -> list[S
 
 
 def share_out(names: list[str], test_share: float) -> list[Split]:
-    """The splits of sources: the share of them whose names have the smallest SHA-256 is `test`, the others `train`.
+    """Return the splits of sources: the share whose names have the smallest SHA-256 is `test`, the others `train`.
 
     The share is rounded, but one of two or more is `test` unless the share is 0.
     """
@@ -114,7 +114,7 @@ def share_out(names: list[str], test_share: float) -> list[Split]:
 
 
 def _groups(rows: list[tuple[str, str]]) -> list[int]:
-    """The number of the first row that each row shares a video with, directly or over other rows."""
+    """Return the number of the first row that each row shares a video with, directly or over other rows."""
     groups = list(range(len(rows)))
     for i, videos in enumerate(rows):
         for j in range(i):
@@ -125,7 +125,7 @@ def _groups(rows: list[tuple[str, str]]) -> list[int]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each source that is unique and fit for files: its file's, numbered where it is not unique."""
+    """Return a name for each source that is unique and fit for files: its file's, numbered where it is not unique."""
     names: list[str] = []
     for path in paths:
         stem = re.sub(r"[^\w.-]+", "_", path.stem) or "video"

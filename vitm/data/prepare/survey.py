@@ -15,16 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitm.color.ycbcr import code_scale
+from vitm.data.arrays import Floats
 from vitm.files import replace_when_whole
 from vitm.video import FrameReader, VideoDecodeError
 from vitm.video.cuts import CutDetector
 from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.read.stream import decode, open_video
 
-Floats = NDArray[np.float32]
-
 GRID = (16, 9)  # columns and rows of cells
-BLACK = 0.04  # luma code up to which a row is black: 10 of 255, above the noise of coding
+BLACK_CODE = 0.04  # luma code up to which a row is black: 10 of 255, above the noise of coding
 _SMALL, _THUMBNAIL = (256, 144), (64, 36)  # pictures that cuts and changes are seen in
 _BINS = 32
 _LUMA = np.array([[0.2627, 0.6780, 0.0593]])  # BT.2020's weights; BT.709's differ too little to matter here
@@ -32,7 +31,7 @@ _LUMA = np.array([[0.2627, 0.6780, 0.0593]])  # BT.2020's weights; BT.709's diff
 
 @dataclass(frozen=True)
 class Survey:
-    """What one reading tells of the N frames of a video, upright.
+    """Small pictures and changes of the N frames of a video, upright.
 
     Attributes:
         cells: (N, 9, 16) uint16, mean luma code of the cells of a grid; 65535 is 1.
@@ -54,30 +53,30 @@ class Survey:
         return len(self.cells)
 
     def save(self, path: Path) -> None:
-        """Writes a .npz file, which appears when it is whole."""
+        """Write a .npz file, which appears when it is whole."""
         with replace_when_whole(path) as part, part.open("wb") as file:
             np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         with np.load(path) as arrays:
             return cls(**{f.name: arrays[f.name] for f in fields(cls)})
 
 
 def survey_video(reader: FrameReader, on_frame: Callable[[], None] = lambda: None) -> Survey:
-    """Reads all frames once; only the small pictures are converted to R'G'B'.
+    """Read all frames once; only the small pictures are converted to R'G'B'.
 
     Args:
-        reader: Of a video file.
-        on_frame: Called after each frame.
+        reader: Reader of a video file.
+        on_frame: Function that is called after each frame.
 
     Raises:
-        VideoDecodeError: At damage, or if there are fewer frames than declared.
+        VideoDecodeError: The file is damaged, or has fewer frames than declared.
     """
     info = reader.info
     gain, offset = code_scale(info.bit_depth, bool(info.full_range))
-    black = offset[0] + BLACK * gain[0]
+    black = offset[0] + BLACK_CODE * gain[0]
     rows, columns = np.zeros(info.height), np.zeros(info.width)
     detector = CutDetector()
     cells: list[NDArray[np.uint16]] = []
@@ -112,7 +111,7 @@ def survey_video(reader: FrameReader, on_frame: Callable[[], None] = lambda: Non
 
 
 def _planes(reader: FrameReader) -> Iterator[tuple[list[Codes], PixelLayout]]:
-    """The upright planes of each frame, as stored."""
+    """Yield the upright planes of each frame, as stored."""
     info, count = reader.info, 0
     with open_video(info.path) as (container, stream):
         for frame in decode(container, stream, info.path):
@@ -127,7 +126,7 @@ def _planes(reader: FrameReader) -> Iterator[tuple[list[Codes], PixelLayout]]:
 
 
 def _small(planes: list[Codes], layout: PixelLayout, matrix: str, full_range: bool) -> Floats:
-    """R'G'B' of a frame in small, (144, 256, 3), from all of its samples."""
+    """Return R'G'B' of a frame in small, (144, 256, 3), from all of its samples."""
     reduced: Any = tuple(cv2.resize(p.astype(np.float32), _SMALL, interpolation=cv2.INTER_AREA) for p in planes)
     one_size = PixelLayout(layout.bits, "rgb" if layout.chroma == "rgb" else "4:4:4")
     return planes_to_rgb(reduced, one_size, matrix, full_range, None)

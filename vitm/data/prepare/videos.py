@@ -1,4 +1,4 @@
-"""Pairs of videos -> a data set: triplets (KPN-MFI), clips (DSLNet) or single frames (HDRTV1K)."""
+"""A data set from pairs of videos: triplets (KPN-MFI), clips (DSLNet) or single frames (HDRTV1K)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vitm.data.prepare.folder import DataFolder, Record
+from vitm.data.prepare.data_folder import DataFolder
 from vitm.data.prepare.pair import prepare_pair
-from vitm.data.prepare.runner import Task, run_tasks
+from vitm.data.prepare.record import Record
+from vitm.data.prepare.runner import PreparationTask, run_tasks
 from vitm.data.prepare.samples import Cutting
-from vitm.data.prepare.sources import VideoPair, read_pairs, unique_names
+from vitm.data.prepare.sources import VideoPair, read_video_pairs, unique_names
 
-Layout = Literal["triplets", "clips", "frames"]
+SampleKind = Literal["triplets", "clips", "frames"]
 
 _OFFSET_FRAMES = (
     "SDR frame t + offset_frames shows what HDR frame t shows (frames count from 0; where frame rates differ, "
@@ -27,7 +28,7 @@ ENCODING = {
 
 
 def prepare_videos(
-    layout: Layout,
+    kind: SampleKind,
     pairs: Path,
     out: Path,
     cutting: Cutting,
@@ -39,29 +40,29 @@ def prepare_videos(
     command: str,
     console: Console,
 ) -> dict[str, Record]:
-    """Makes a data set of video pairs, or goes on with it, and writes its manifest.
+    """Make a data set of video pairs, or go on with it, and write its manifest.
 
     Args:
-        layout: What is made.
-        pairs: The CSV file, see `read_pairs`.
+        kind: Kind of the samples.
+        pairs: The CSV file, see `read_video_pairs`.
         out: The data set's folder.
-        cutting: How samples are taken of the train split; of the others frames stay whole.
-        whole_if_small: See `prepare_pair`.
-        resample: See `prepare_pair`.
-        test_share: See `read_pairs`.
-        workers: Pairs at a time.
-        command: For the manifest.
-        console: For progress.
+        cutting: The way samples are taken for training; frames of the other splits stay whole.
+        whole_if_small: Keep pictures whole that are smaller than the tiles, instead of refusing them.
+        resample: Match frames of videos of different frame rates by their times, instead of refusing them.
+        test_share: Share of the videos without a split that becomes the test split.
+        workers: Number of pairs at a time.
+        command: Command line, for the manifest.
+        console: Console for progress.
 
     Returns:
         The records of the pairs by their names; a rejected one has `rejected_because`.
 
     Raises:
-        FileNotFoundError: If the pairs file is missing.
-        ValueError: If the pairs file is wrong, or `out` holds something else.
-        WriteError: If there is no room, or no permission.
+        FileNotFoundError: The pairs file is missing.
+        ValueError: The pairs file is wrong, or `out` holds something else.
+        WriteError: There is no room, or no permission.
     """
-    rows = read_pairs(pairs, test_share)
+    rows = read_video_pairs(pairs, test_share)
     for line, row in enumerate(rows, start=2):
         if (first := next(i for i, r in enumerate(rows, start=2) if (r.sdr, r.hdr) == (row.sdr, row.hdr))) != line:
             raise ValueError(f"{pairs}, line {line}: the pair of line {first} again; give each pair once")
@@ -69,7 +70,7 @@ def prepare_videos(
     heads = {name: _head(pair, pairs.parent) for name, pair in named.items()}
     sources = [{"name": name, **{k: v for k, v in head.items() if k != "stamp"}} for name, head in heads.items()]
     options = {**asdict(cutting), "whole_if_small": whole_if_small, "resample": resample, "test_share": test_share}
-    folder = DataFolder(out, f"vitm prepare {layout}", {**options, "sources": sources})
+    folder = DataFolder(out, f"vitm prepare {kind}", {**options, "sources": sources})
     tasks = {
         name: _task(pair, name, out / pair.split, cutting, resample=resample, whole_if_small=whole_if_small)
         for name, pair in named.items()
@@ -91,10 +92,10 @@ def _head(pair: VideoPair, base: Path) -> Record:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Changes with the file: size and time."""
+    """Return size and time of a file, which change with it."""
     return [path.stat().st_size, path.stat().st_mtime_ns]
 
 
-def _task(pair: VideoPair, name: str, root: Path, cutting: Cutting, **how: Any) -> Task:
+def _task(pair: VideoPair, name: str, root: Path, cutting: Cutting, **how: Any) -> PreparationTask:
     chosen = cutting if pair.split == "train" else cutting.whole
-    return lambda work, report: prepare_pair(pair, name, root, work, chosen, **how, report=report)
+    return lambda work, tell: prepare_pair(pair, name, root, work, chosen, **how, tell=tell)

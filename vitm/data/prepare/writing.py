@@ -1,4 +1,4 @@
-"""Samples on disk: each is written beside, and renamed when it is whole."""
+"""Samples on disk: each is written beside its place, and renamed when it is whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitm.data.prepare.matching import Picture
+from vitm.data.prepare.matching import Region
 from vitm.data.prepare.samples import Sample
 from vitm.files import digest, folder_beside, replace_when_whole
 from vitm.video import FrameReader, write_image
@@ -17,7 +17,7 @@ DONE = "done.jsonl"  # in the folder of unfinished work
 
 
 def frame_file(name: str, frame: int, frames: int) -> str:
-    """The file of a sample's frame, as `vitm.data.paired.layouts` has it."""
+    """Return the file of a sample's frame, as `vitm.data.paired.layouts` has it."""
     if frames == 1:
         return f"{name}.png"
     return f"{name}_{frame + 1}.png" if frames <= 3 else f"{name}/{frame:06d}.png"
@@ -27,12 +27,12 @@ def write_samples(
     sdr: FrameReader,
     hdr: FrameReader,
     samples: Sequence[Sample],
-    tiles: dict[str, Picture],
+    tiles: dict[str, Region],
     name: str,
     root: Path,
     scratch: Path,
 ) -> Iterator[tuple[Sample, dict[str, str]]]:
-    """Writes samples to `root/{sdr,hdr}`: 8-bit PNG of BT.709 codes and 16-bit PNG of PQ codes, RGB.
+    """Write samples to `root/{sdr,hdr}`: 8-bit PNG of BT.709 codes and 16-bit PNG of PQ codes, RGB.
 
     The videos are read once, from key frame to key frame; of each only one frame is in memory.
 
@@ -40,17 +40,17 @@ def write_samples(
         sdr: The SDR video.
         hdr: The HDR video.
         samples: In order of their frames, which do not overlap.
-        tiles: Name and place of what is cut out of each frame.
+        tiles: Name and place of each part that is cut out of a frame.
         name: Beginning of the files' names; the frame's number in the HDR video follows, then the name of the tile.
         root: The split's folder.
-        scratch: An existing folder on the same disk for samples that are not whole.
+        scratch: Existing folder on the same disk for samples that are not whole.
 
     Yields:
-        Each sample, when it is there, and the SHA-256 of its files by their names in `root`.
+        Each sample, when it is on disk, and the SHA-256 of its files by their names in `root`.
 
     Raises:
-        VideoDecodeError: At a damaged frame.
-        WriteError: If a file cannot be written.
+        VideoDecodeError: A frame is damaged.
+        WriteError: A file cannot be written.
     """
     frames = [
         reader.read([i for sample in samples for i in getattr(sample, kind)])
@@ -72,7 +72,7 @@ def write_samples(
 
 
 def publish(part: Path, root: Path) -> None:
-    """Moves a sample that is whole, the files and folders in `part/{sdr,hdr}`, to `root/{sdr,hdr}`."""
+    """Move a sample that is whole, the files and folders in `part/{sdr,hdr}`, to `root/{sdr,hdr}`."""
     for whole in sorted(p for kind in KINDS for p in (part / kind).iterdir()):
         target = root / whole.relative_to(part)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,13 +83,13 @@ def publish(part: Path, root: Path) -> None:
 
 
 def tidy(scratch: Path) -> None:
-    """Removes the samples that a killed run left unfinished."""
+    """Remove the samples that a killed run left unfinished."""
     for unfinished in scratch.glob(".sample.*"):
         shutil.rmtree(unfinished)
 
 
 class Done:
-    """Which samples are on disk, noted line by line; a line that a killed run left unfinished counts for nothing.
+    """Notes of the samples on disk, line by line; a line that a killed run left unfinished counts for nothing.
 
     Args:
         path: The file with the notes; it need not exist.
@@ -108,13 +108,13 @@ class Done:
             part.write_text("".join(self._line(*item) for item in self.files.items()))
 
     def add(self, number: int, checksums: dict[str, str]) -> None:
-        """Notes a sample that is there."""
+        """Note a sample that is on disk."""
         self.files[number] = checksums
         with self._path.open("a") as file:
             file.write(self._line(number, checksums))
 
     def remove(self, root: Path) -> None:
-        """Removes the samples in `root`, and the notes."""
+        """Remove the samples in `root`, and the notes."""
         for file in (root / file for checksums in self.files.values() for file in checksums):
             file.unlink(missing_ok=True)
             if file.parent.name not in KINDS and not any(file.parent.iterdir()):

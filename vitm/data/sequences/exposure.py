@@ -18,24 +18,24 @@ _WHITE_PERCENTILE, _MEDIAN_RANGE = 99.0, (0.02, 0.1)
 
 
 def exposure_walk(key: Key, ev_range: Sequence[float] = EV_RANGE) -> Walk:
-    """The exposure of a clip over time, in stops: `walk(t)` is a function of the key and of t alone.
+    """Return the exposure of a clip over time, in stops: `walk(t)` is a function of the key and of t alone.
 
     The paper draws T at random and gives no range (section 3.5). Assumed: an anchor every 15 frames, uniform in
     0 to 2.5 EV, so that T is 1 to 5.7 and some frames keep the highlights that others clip.
 
     Args:
-        key: seeds of the clip.
-        ev_range: least and largest exposure in stops.
+        key: Seeds of the clip.
+        ev_range: Least and largest exposure in stops.
     """
     return Walk(key, ev_range[0], ev_range[1], ANCHOR_SPACING)
 
 
 def expose(linear: Tensor, ev: Tensor) -> tuple[Tensor, Tensor]:
-    """What the camera records of the light, and the light at that exposure (VITM-TC, section 3.5, eq. 14).
+    """Return what the camera records of the light, and the light at that exposure (VITM-TC, section 3.5, eq. 14).
 
     Args:
-        linear: (..., 3, H, W), linear RGB, relative radiance at 0 EV, where 1 is where the sensor clips.
-        ev: (...), exposure of each frame in stops, T = 2 ** ev.
+        linear: Linear RGB (..., 3, H, W), relative radiance at 0 EV; the sensor clips at 1.
+        ev: Exposure (...) of each frame in stops, T = 2 ** ev.
 
     Returns:
         (ldr, target), both (..., 3, H, W) float32: ldr = f(clip(L T, 0, 1)), f(x) = x ** (1 / 2.2), in 8-bit codes over
@@ -47,17 +47,17 @@ def expose(linear: Tensor, ev: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def base_gain(linear: NDArray[np.floating]) -> float:
-    """The gain that brings linear light of any scale to the exposure called 0 EV.
+    """Return the gain that brings linear light of any scale to the exposure called 0 EV.
 
     Assumed, as the paper gives none: the 99th percentile of the largest of R, G and B comes to 1, so that one pixel in
     a hundred clips at 0 EV and everything above 0.18 of it at 2.5 EV; but the median stays within 0.02 and 0.1, so that
     a small sun does not leave the rest black, nor a flat scene turn all white.
 
     Args:
-        linear: (..., 3), relative radiance of a clip's frames.
+        linear: Relative radiance (..., 3) of a clip's frames.
 
     Raises:
-        ValueError: if the light is black: less than 1 % of it is above 0.
+        ValueError: The light is black: less than 1 % of it is above 0.
     """
     top = linear.max(-1)
     white, median = np.percentile(top, (_WHITE_PERCENTILE, 50))

@@ -7,11 +7,12 @@ import zlib
 from typing import Self
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from vitm.data.filming.motion import Placement, film_still
 from vitm.data.sequences.exposure import EV_RANGE, expose, exposure_walk
-from vitm.data.sequences.take import Source
+from vitm.data.sequences.source import Source
 
 
 class LongClip:
@@ -24,9 +25,9 @@ class LongClip:
         source: The clip on disk.
         size: Side of the square frames, in pixels.
         frames: Length of clips that do not move by themselves.
-        seed: Of motion and exposure.
+        seed: Seed of motion and exposure.
         ev_range: Least and largest exposure in stops.
-        limit: No more than the first so many frames; None is all.
+        limit: Number of frames from the first on that are shown; None is all.
     """
 
     def __init__(
@@ -54,16 +55,16 @@ class LongClip:
         return self._length
 
     def to(self, device: torch.device | str, **_: object) -> Self:
-        """The same clip, its frames on another device."""
+        """Return the same clip with its frames on another device."""
         moved = copy.copy(self)
         moved.device, moved._still, moved._last = torch.device(device), None, None
         return moved
 
     def frame(self, t: int) -> tuple[Tensor, Tensor]:
-        """(ldr, linear) of frame t, each (3, size, size), in the domains of `vitm.data.batch.SequenceSample`.
+        """Return (ldr, linear) of frame t, each (3, size, size), in the domains of `vitm.data.batch.SequenceSample`.
 
         Raises:
-            IndexError: if the clip has no such frame.
+            IndexError: The clip has no such frame.
         """
         if self._last is None or self._last[0] != t:
             ev = torch.tensor(self.ev(t), device=self.device)
@@ -71,19 +72,19 @@ class LongClip:
         return self._last[1]
 
     def ldr(self, t: int) -> Tensor:
-        """(3, size, size), what the camera recorded: gamma 2.2 code in [0, 1], 8-bit, clipped."""
+        """Return what the camera recorded, (3, size, size): gamma 2.2 code in [0, 1], 8-bit, clipped."""
         return self.frame(t)[0]
 
     def linear(self, t: int) -> Tensor:
-        """(3, size, size), the target at the frame's own exposure: linear, not clipped."""
+        """Return the target at the frame's own exposure, (3, size, size): linear, not clipped."""
         return self.frame(t)[1]
 
     def ev(self, t: int) -> float:
-        """Exposure in stops."""
+        """Return the exposure in stops."""
         return float(self._walk(self._index(t)))
 
     def homography(self, t: int) -> Tensor:
-        """(3, 3), float32: the shared plane's pixel positions -> the frame's; NaN where the motion is not known."""
+        """Return (3, 3), float32: the shared plane's pixel positions -> the frame's; NaN where it is not known."""
         (matrix,) = self._take.homographies([self._index(t)], self._whole)
         return torch.from_numpy(matrix).float().to(self.device)
 
@@ -99,4 +100,4 @@ class LongClip:
 
     def _plane(self, t: int) -> Tensor:
         (plane,) = self._take.planes([t], self._whole)
-        return torch.from_numpy(plane).permute(2, 0, 1).contiguous().to(self.device)
+        return torch.from_numpy(rearrange(plane, "h w c -> c h w")).contiguous().to(self.device)

@@ -8,18 +8,21 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vitm.data.demo.cache import kept
+from vitm.data.demo.panoramas import write_demo_panoramas
 from vitm.data.filming.motion import Placement, film_still
-from vitm.data.module import ResumableDataModule
-from vitm.data.paired.layouts import Split
-from vitm.data.sampling import StreamLoader, TrainStream
-from vitm.data.sequences import Kind, Source, find_clips, kind_of, prepare, write_demo_panoramas
+from vitm.data.module import ResumableDataModule, check_least
+from vitm.data.sampling import StreamLoader
+from vitm.data.sequences.clue_schedule import ClueSchedule
 from vitm.data.sequences.exposure import expose, exposure_walk
+from vitm.data.sequences.folders import Kind, find_clips, kind_of, merge_stills
 from vitm.data.sequences.long_clip import LongClip
-from vitm.data.sequences.schedule import Schedule
+from vitm.data.sequences.source import Source
+from vitm.data.splits import Split
 
 Sampling = Literal["references", "window"]
 
@@ -28,8 +31,8 @@ class SequenceDataset(Dataset[dict[str, Any]]):
     """Training samples before the device films and exposes them; each depends on (seed, epoch, index) alone.
 
     Args:
-        clips: What `find_clips` found.
-        schedule: Which frames make a sample.
+        clips: The clips, as `find_clips` returns them.
+        schedule: The frames that make a sample.
         sampling: A key with references, or a window with keys around it.
         size: Side of the resized frames, in pixels.
         crop_size: Side of the crops.
@@ -37,14 +40,14 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         ev_range: Least and largest exposure in stops.
         flips: Mirror, each way with probability 1/2.
         rotations: Turn by a random multiple of 90 degrees.
-        seed: Of everything that is drawn.
+        seed: Seed of everything that is drawn.
     """
 
     def __init__(
         self,
         clips: Sequence[Source],
         *,
-        schedule: Schedule,
+        schedule: ClueSchedule,
         sampling: Sampling,
         size: int,
         crop_size: int,
@@ -62,7 +65,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         return len(self.clips)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """Returns sample `index` of `epoch`, for a key (epoch, index); a bare index is epoch 0's.
+        """Return sample `index` of `epoch`, for a key (epoch, index); a bare index is epoch 0's.
 
         The keys of `SequenceSample` without `ldr` and `linear`, and what the device makes them of: `planes`, linear at
         0 EV, (N, 3, H, W), or (1, 3, side, side) if it is a `still` that the device films.
@@ -76,7 +79,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         take = source.take((self.seed, epoch, index, 0), self.size, self.frames)
         walk = exposure_walk((self.seed, epoch, index, 1), self.ev_range)
         times = plan.times.tolist()
-        planes = np.ascontiguousarray(take.planes(times, placement).transpose(0, 3, 1, 2))
+        planes = np.ascontiguousarray(rearrange(take.planes(times, placement), "n h w c -> n c h w"))
         return {
             "planes": torch.from_numpy(planes),
             "still": take.still,
@@ -92,7 +95,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         }
 
 
-class ClipDataset(Dataset[LongClip]):
+class LongClipDataset(Dataset[LongClip]):
     """Whole clips; each is opened when it is asked for."""
 
     def __init__(self, clips: Sequence[Source], opened: Callable[[Source], LongClip]) -> None:
@@ -109,11 +112,11 @@ class LongSequences(ResumableDataModule):
     """Clips of VITM-TC: training samples of a few frames out of 181, and whole clips, frame by frame, to evaluate on.
 
     A training batch is a `SequenceBatch`. Videos (REDS, EXR sequences) keep their own motion; stills (SICE) are filmed
-    by a shaking camera on the device, panoramas by a turning one, and their flow is known exactly (`exact_flow`). Every
-    clip gets a smooth exposure walk (`exposure_walk`), clips at 1 and is quantised to 8 bits (eq. 14); light of unknown
-    scale is first brought to 0 EV (`base_gain`). All draws are made with the sample; filming, exposure and quantisation
-    run on the device. Samples depend on (seed, epoch, index) alone, not on the number of workers or processes, and a
-    resumed run goes on with the next batch. A validation or test batch is one `LongClip`.
+    by a shaking camera on the device, panoramas by a turning one, and their flow is known exactly (`homography_flow`).
+    Every clip gets a smooth exposure walk (`exposure_walk`), clips at 1 and is quantised to 8 bits (eq. 14); light of
+    unknown scale is first brought to 0 EV (`base_gain`). All draws are made with the sample; filming, exposure and
+    quantisation run on the device. Samples depend on (seed, epoch, index) alone, not on the number of workers or
+    processes, and a resumed run goes on with the next batch. A validation or test batch is one `LongClip`.
 
     Bad input is found in `setup`, before any work, and named: frames of changing size or with a missing number, a stack
     with a single exposure or without common well exposed pixels, a clip that is all black, or all clipped where it
@@ -121,11 +124,11 @@ class LongSequences(ResumableDataModule):
     of fewer frames than a window.
 
     Args:
-        root: Data folder, or several whose clips are joined, such as REDS and SICE; see `vitm.data.sequences`.
-        source: What `root` holds; `auto` looks. `demo` writes its panoramas there first.
+        root: Data folder, or several whose clips are joined, such as REDS and SICE; see `vitm.data.sequences.folders`.
+        source: Kind of data that `root` holds; `auto` looks.
         sampling: `references` for ICAM: a key with temporal clues; `window` for FCPM: consecutive frames, the keys
             around them, and the clues of these.
-        schedule: Which frames those are, and how many.
+        schedule: The frames that these are, and how many.
         size: Side that frames are resized to, whatever their aspect, in pixels.
         crop_size: Side of the training crops.
         batch_size: Training samples in a batch of one process.
@@ -136,8 +139,8 @@ class LongSequences(ResumableDataModule):
         rotations: Turn crops by a random multiple of 90 degrees.
         val_clips: Clips to validate on, evenly spread: of the folder for validation where there is one, else held out
             of training, for validation and test. 0 is no validation.
-        eval_frames: Evaluate no more than the first so many frames of a clip; null is all.
-        seed: Of the order of the samples and of everything that is drawn.
+        eval_frames: Number of frames of a clip, from the first on, that are evaluated; null is all.
+        **common: The other options of `ResumableDataModule`.
     """
 
     def __init__(
@@ -146,7 +149,7 @@ class LongSequences(ResumableDataModule):
         source: Kind = "auto",
         *,
         sampling: Sampling = "references",
-        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
+        schedule: ClueSchedule = ClueSchedule(),  # noqa: B008  # frozen
         size: int = 512,
         crop_size: int = 384,
         batch_size: int = 4,
@@ -157,20 +160,16 @@ class LongSequences(ResumableDataModule):
         rotations: bool = True,
         val_clips: int = 8,
         eval_frames: int | None = None,
-        seed: int = 0,
+        **common: Any,
     ) -> None:
-        super().__init__()
-        for name, value, least in (
-            ("size", size, 16),
-            ("crop_size", crop_size, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("frames", frames, 1),
-            ("val_clips", val_clips, 0),
-            ("eval_frames", eval_frames, 1),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"{name} is {value}; expected {least} or more")
+        super().__init__(batch_size=batch_size, num_workers=num_workers, **common)
+        check_least(
+            size=(size, 16),
+            crop_size=(crop_size, 1),
+            frames=(frames, 1),
+            val_clips=(val_clips, 0),
+            eval_frames=(eval_frames, 1),
+        )
         if crop_size > size:
             raise ValueError(f"crop_size is {crop_size}, size {size}; expected a crop_size of at most {size}")
         if not ev_range[0] <= ev_range[1]:
@@ -179,10 +178,10 @@ class LongSequences(ResumableDataModule):
             raise ValueError(f"sampling is '{sampling}'; expected references or window")
         self.root, self.roots = root, [Path(r) for r in ([root] if isinstance(root, str) else root)]
         self.source, self.sampling, self.schedule = source, sampling, schedule
-        self.size, self.crop_size, self.batch_size, self.num_workers = size, crop_size, batch_size, num_workers
+        self.size, self.crop_size = size, crop_size
         self.frames, self.ev_range = frames, (float(ev_range[0]), float(ev_range[1]))
         self.flips, self.rotations = flips, rotations
-        self.val_clips, self.eval_frames, self.seed = val_clips, eval_frames, seed
+        self.val_clips, self.eval_frames = val_clips, eval_frames
         self._clips: dict[Split, list[Source]] = {}
 
     @classmethod
@@ -191,12 +190,12 @@ class LongSequences(ResumableDataModule):
         return kept("demo_sequences", write_demo_panoramas)
 
     def prepare_data(self) -> None:
-        """Writes the demo's panoramas and merges SICE's stacks, where that is not done yet."""
+        """Merge SICE's stacks of exposures, where that is not done yet."""
         for root in self.roots:
-            prepare(root, kind_of(root, self.source), self.num_workers)
+            merge_stills(root, kind_of(root, self.source), self.num_workers)
 
     def setup(self, stage: str) -> None:
-        """Finds and checks the clips that `stage` needs.
+        """Find and check the clips that `stage` needs.
 
         Without a trainer, which calls `prepare_data` on one process and lets the others wait, it also does its work.
         """
@@ -215,7 +214,7 @@ class LongSequences(ResumableDataModule):
             self._clips[split] = clips
 
     def find(self, split: Split) -> list[Source]:
-        """The clips of a split, of all roots; ValueError if two have one name."""
+        """Return the clips of a split, of all roots; raise ValueError if two have one name."""
         clips = [c for r in self.roots for c in find_clips(r, split, kind_of(r, self.source), self.val_clips)]
         names = [clip.name for clip in clips]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -223,7 +222,7 @@ class LongSequences(ResumableDataModule):
         return clips
 
     def train_dataloader(self) -> StreamLoader:
-        """The training stream, starting after the batches that the trainer has trained on."""
+        """Return the training stream, starting after the batches that the trainer has trained on."""
         data = SequenceDataset(
             self._clips["train"],
             schedule=self.schedule,
@@ -236,32 +235,26 @@ class LongSequences(ResumableDataModule):
             rotations=self.rotations,
             seed=self.seed,
         )
-        rank, world = self._rank_world()
-        sampler = TrainStream(
-            len(data), self.batch_size, seed=self.seed, rank=rank, world=world, start=self._trained_batches
-        )
-        return StreamLoader(
-            data, batch_size=self.batch_size, sampler=sampler, drop_last=True, collate_fn=collate, **self._workers()
-        )
+        return self._train_loader(data, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """One `LongClip` a batch; an empty list if `val_clips` is 0."""
+        """Return one `LongClip` a batch; an empty list if `val_clips` is 0."""
         return self._eval_loader("val") if self._clips["val"] else []
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """One `LongClip` a batch."""
+        """Return one `LongClip` a batch."""
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Films the stills and exposes all frames, on the device that the batch is on; a `LongClip` does so itself."""
-        return batch if isinstance(batch, LongClip) else finish(batch, self.crop_size)
+        """Film the stills and expose all frames, on the device that the batch is on; a `LongClip` does so itself."""
+        return batch if isinstance(batch, LongClip) else expose_batch(batch, self.crop_size)
 
     def clip(self, source: Source) -> LongClip:
-        """A clip as it is evaluated."""
+        """Return a clip as it is evaluated."""
         return LongClip(source, self.size, self.frames, seed=self.seed, ev_range=self.ev_range, limit=self.eval_frames)
 
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
-        data = ClipDataset(self._clips[split], self.clip)
+        data = LongClipDataset(self._clips[split], self.clip)
         sampler = self._eval_share(len(data), split)
         return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_the_only)
 
@@ -275,13 +268,13 @@ class LongSequences(ResumableDataModule):
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """A batch before the device's part: `planes`, `still` and `name` are lists, since a still is one plane of N."""
+    """Collect a batch before the device's part: `planes`, `still` and `name` are lists (a still is one plane of N)."""
     lists = ("planes", "still", "name")
     return {k: [s[k] for s in samples] if k in lists else torch.stack([s[k] for s in samples]) for k in samples[0]}
 
 
-def finish(batch: dict[str, Any], crop_size: int) -> dict[str, Any]:
-    """What `collate` made -> a `SequenceBatch`, on the same device."""
+def expose_batch(batch: dict[str, Any], crop_size: int) -> dict[str, Any]:
+    """Turn what `collate` collected into a `SequenceBatch`, on the same device."""
     frames: list[Tensor] = [
         film_still(planes[0], homography, crop_size) if still else planes
         for planes, still, homography in zip(batch["planes"], batch["still"], batch["homography"], strict=True)

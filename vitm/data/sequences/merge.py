@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vitm.data.filming.motion import Floats
+from vitm.data.arrays import Floats
 
-Codes = NDArray[np.uint8]
+Exposure = NDArray[np.uint8]  # (H, W, 3), gamma code
 
 _LOW, _HIGH = 0.08, 0.92  # codes between these, in every channel, are well exposed
 _LEAST_COMMON = 0.002  # share of the pixels that two neighbouring exposures must both expose well
 _LEVELS = 6  # of the search for shifts: up to 2 ** 6 - 1 pixels
 
 
-def merge_stack(stack: Sequence[Codes]) -> Floats:
-    """Linear light from 8-bit exposures of one still scene, in any order.
+def merge_stack(stack: Sequence[Exposure]) -> Floats:
+    """Merge 8-bit exposures of one still scene, in any order, to linear light.
 
     Each exposure is linearised by x ** 2.2, the camera curve that VITM-TC assumes (eq. 14). Exposure times are not
     known: sorted by brightness, the ratio of two neighbours is the median ratio over the pixels that both expose well.
@@ -30,13 +30,13 @@ def merge_stack(stack: Sequence[Codes]) -> Floats:
     the brightest (black).
 
     Args:
-        stack: two or more (H, W, 3), RGB.
+        stack: Two or more pictures (H, W, 3), RGB.
 
     Returns:
-        (H, W, 3), relative radiance, float32; 1 is where the middle exposure clips.
+        Relative radiance (H, W, 3), float32; 1 is where the middle exposure clips.
 
     Raises:
-        ValueError: if there are fewer than two, sizes differ, fewer than two are well exposed anywhere, or neighbours
+        ValueError: There are fewer than two, sizes differ, fewer than two are well exposed anywhere, or neighbours
             have too few well exposed pixels in common.
     """
     if len(stack) < 2:
@@ -66,8 +66,8 @@ def _well_exposed(code: Floats) -> NDArray[np.bool_]:
     return np.asarray(((code > _LOW) & (code < _HIGH)).all(-1))
 
 
-def _aligned(stack: Sequence[Codes]) -> list[Codes]:
-    """Every exposure shifted onto its neighbour nearer to the middle; what comes in at an edge repeats the edge."""
+def _aligned(stack: Sequence[Exposure]) -> list[Exposure]:
+    """Shift every exposure onto its neighbour nearer to the middle; what comes in at an edge repeats the edge."""
     middle = len(stack) // 2
     out = {middle: stack[middle]}
     for step in (-1, 1):
@@ -85,8 +85,8 @@ def _aligned(stack: Sequence[Codes]) -> list[Codes]:
     return [out[k] for k in range(len(stack))]
 
 
-def _shift(onto: Codes, image: Codes) -> tuple[int, int]:
-    """Whole pixels (to the right, down) by which `image` best lies on `onto`, found from coarse to fine."""
+def _shift(onto: Exposure, image: Exposure) -> tuple[int, int]:
+    """Return the whole pixels (to the right, down) by which `image` best lies on `onto`, from coarse to fine."""
     pyramid = [(onto, image)]
     while min(pyramid[-1][0].shape[:2]) >= 32 and len(pyramid) < _LEVELS:
         pyramid.append(tuple(cv2.resize(x, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for x in pyramid[-1]))
@@ -96,9 +96,9 @@ def _shift(onto: Codes, image: Codes) -> tuple[int, int]:
         across, down = 2 * across, 2 * down
         least = _disagreement(a, b, across, down)
         if np.isfinite(least):  # else no shift can be told from another
-            found = {(x, y): _disagreement(a, b, x, y) for x in _near(across) for y in _near(down)}
-            best = min(found, key=lambda by: found[by])
-            across, down = best if found[best] < least else (across, down)
+            tried = {(x, y): _disagreement(a, b, x, y) for x in _near(across) for y in _near(down)}
+            best = min(tried, key=lambda by: tried[by])
+            across, down = best if tried[best] < least else (across, down)
     return across, down
 
 
@@ -106,14 +106,14 @@ def _near(at: int) -> range:
     return range(at - 1, at + 2)
 
 
-def _log_code(image: Codes) -> Floats:
-    """Logarithm of green, NaN where the pixel is not well exposed."""
+def _log_code(image: Exposure) -> Floats:
+    """Return the logarithm of green, NaN where the pixel is not well exposed."""
     code = image / np.float32(255)
     return np.asarray(np.where(_well_exposed(code), np.log(np.maximum(code[..., 1], 1e-3)), np.nan))
 
 
 def _disagreement(onto: Floats, image: Floats, across: int, down: int) -> float:
-    """Mean deviation of the log ratio from its median: 0 where two exposures differ by their time alone."""
+    """Return the mean deviation of the log ratio from its median: 0 where two exposures differ in time alone."""
     h, w = onto.shape
     a = onto[max(down, 0) : h + min(down, 0), max(across, 0) : w + min(across, 0)]
     b = image[max(-down, 0) : h + min(-down, 0), max(-across, 0) : w + min(-across, 0)]
@@ -123,7 +123,7 @@ def _disagreement(onto: Floats, image: Floats, across: int, down: int) -> float:
 
 
 def _exposure_times(codes: Sequence[Floats]) -> list[float]:
-    """Relative times of exposures sorted from dark to bright; 1 for the middle one."""
+    """Return the relative times of exposures sorted from dark to bright; 1 for the middle one."""
     times = [1.0]
     for k, (dark, bright) in enumerate(pairwise(codes)):
         both = _well_exposed(dark) & _well_exposed(bright)

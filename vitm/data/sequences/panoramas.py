@@ -1,4 +1,8 @@
-"""HDR panoramas filmed by a turning camera: linear light without a knee, and exact homographies."""
+"""HDR panoramas filmed by a turning camera: linear light without a knee, and exact homographies.
+
+They are filmed in the processes that decode, with OpenCV: a panorama is 100 MB, so that filming it on the device would
+send it there anew for each sample, or keep all of them there.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vitm.data.arrays import Floats
 from vitm.data.filming.camera import CameraPath, Pose
-from vitm.data.filming.motion import Floats, Matrix, Placement
+from vitm.data.filming.motion import Homography, Placement
 from vitm.data.filming.panorama import mended, read_radiance
 from vitm.data.filming.walk import Key
 from vitm.data.sequences.exposure import base_gain
-from vitm.data.sequences.take import Matrices
+from vitm.data.sequences.source import Matrices
 from vitm.video.images import image_header
 
 _ROWS = 2048  # of a panorama that is kept in memory: 11 pixels a degree, as much as a frame shows
@@ -40,7 +45,7 @@ class PanoramaFile:
 
     @classmethod
     def open(cls, name: str, path: Path) -> PanoramaFile:
-        """The panorama, its shape checked; ValueError for another shape."""
+        """Return the panorama after a look at its shape; raise ValueError for another shape."""
         header = image_header(path)
         if header.width != 2 * header.height:
             raise ValueError(
@@ -50,11 +55,11 @@ class PanoramaFile:
         return cls(name, path)
 
     def length(self, frames: int) -> int:
-        """As long as is asked for."""
+        """Return the length that is asked for."""
         return frames
 
     def take(self, key: Key, size: int, frames: int) -> PanoramaTake:
-        """A camera that turns about a random direction: of four drawn, the one that sees the highest contrast."""
+        """Return a take by a camera that turns about a random direction: of four, the one with the highest contrast."""
         rng = np.random.default_rng(key)
         seeds = rng.integers(2**31, size=_VIEWS)
         poses = [
@@ -67,13 +72,13 @@ class PanoramaFile:
         return max(takes, key=lambda take: take.contrast)
 
     def check(self) -> None:
-        """Decodes it; ValueError if most of it is black."""
+        """Decode it; raise ValueError if most of it is black."""
         _log_light(self.path)
 
 
 @lru_cache(maxsize=2)
 def _log_light(path: Path) -> Floats:
-    """(H + 4, 2 H + 4, 3), log2 of the light, with two pixels around it: what is there beyond the edges."""
+    """Return log2 of the light (H + 4, 2 H + 4, 3), with two pixels around it: what lies beyond the edges."""
     linear = mended(read_radiance(path))
     if len(linear) > _ROWS:
         linear = cv2.resize(linear, (2 * _ROWS, _ROWS), interpolation=cv2.INTER_AREA)
@@ -87,11 +92,11 @@ def _log_light(path: Path) -> Floats:
     return np.ascontiguousarray(np.concatenate((tall[:, -2:], tall, tall[:, :2]), axis=1))
 
 
-def look(path: Path, rays: Floats) -> Floats:
-    """Linear light (H, W, 3) seen along rays (H, W, 3) in a panorama file; bicubic in the logarithm.
+def look_into(path: Path, rays: Floats) -> Floats:
+    """Return linear light (H, W, 3) seen along rays (H, W, 3) in a panorama file; bicubic in the logarithm.
 
     Convention:
-        That of `vitm.data.filming.panorama.Panorama`: y up, the centre of the panorama is -z, its first row the zenith.
+        As `vitm.data.filming.panorama.Panorama`: y up, the centre of the panorama is -z, its first row the zenith.
     """
     log = _log_light(path)
     x, y, z = (rays[..., k] for k in range(3))
@@ -113,12 +118,12 @@ class PanoramaTake:
     still: bool = False
 
     def planes(self, times: Sequence[int], placement: Placement) -> Floats:
-        """The frames, see `Take`; each is filmed once, directly where and how it is placed."""
+        """Return the frames, see `Take`; each is filmed once, directly where and how it is placed."""
         distinct = {t: self._film(t, placement) for t in {*times}}
         return np.stack([distinct[t] for t in times]) * np.float32(self._gain_and_contrast[0])
 
     def homographies(self, times: Sequence[int], placement: Placement) -> Matrices:
-        """The plane is the picture of the pose about which the camera turns; K R K^-1, as placed, (N, 3, 3)."""
+        """Return K R K^-1, as placed, (N, 3, 3); the plane is the picture of the pose about which the camera turns."""
         plane = np.linalg.inv(self._camera(self.path.start))
         return np.stack([placement.matrix @ self._camera(self.path(t)) @ plane for t in times])
 
@@ -127,8 +132,8 @@ class PanoramaTake:
         """Stops from the median to the 99th percentile of what is seen."""
         return self._gain_and_contrast[1]
 
-    def _camera(self, pose: Pose) -> Matrix:
-        """World directions -> pixel positions (times depth)."""
+    def _camera(self, pose: Pose) -> Homography:
+        """Return the matrix from world directions to pixel positions (times depth)."""
         focal, middle = pose.focal(self.size), (self.size - 1) / 2
         lens = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]])
         return np.asarray(lens @ _TO_CAMERA @ pose.rotation.T)
@@ -141,13 +146,13 @@ class PanoramaTake:
         at = (np.arange(n * placement.crop) + 0.5) / n - 0.5
         x, y = np.meshgrid(at, at)
         rays = np.stack((x, y, np.ones_like(x)), -1) @ to_world.T
-        seen = look(self.source.path, rays)
+        seen = look_into(self.source.path, rays)
         return np.asarray(cv2.resize(seen, (placement.crop, placement.crop), interpolation=cv2.INTER_AREA))
 
     @cached_property
     def _gain_and_contrast(self) -> tuple[float, float]:
-        """From five thumbnails along the path."""
+        """Gain and contrast, from five thumbnails along the path."""
         times = np.linspace(0, self.frames - 1, 5)
-        seen = np.stack([look(self.source.path, self.path(float(t)).rays((48, 48))) for t in times])
+        seen = np.stack([look_into(self.source.path, self.path(float(t)).rays((48, 48))) for t in times])
         top = seen.max(-1)
         return base_gain(seen), float(np.log2(np.percentile(top, 99) / np.median(top)))

@@ -11,11 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vitm.data.filming.motion import Floats, Matrix, PerspectivePath, Placement
+from vitm.data.arrays import Floats
+from vitm.data.filming.motion import Homography, PerspectivePath, Placement
 from vitm.data.filming.walk import Key
 from vitm.data.sequences.exposure import base_gain
-from vitm.data.sequences.merge import Codes, merge_stack
-from vitm.data.sequences.take import Matrices
+from vitm.data.sequences.merge import Exposure, merge_stack
+from vitm.data.sequences.source import Matrices
 from vitm.video import read_image, write_exr
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -32,7 +33,7 @@ class Stack:
     merged: Path
 
     def merge(self) -> None:
-        """Writes the merged light, unless it is there; ValueError names the scene whose exposures cannot be merged."""
+        """Write the merged light, unless it is there; raise ValueError that names a scene that cannot be merged."""
         if self.merged.is_file():
             return
         try:
@@ -43,8 +44,8 @@ class Stack:
         write_exr(self.merged, np.minimum(light, 65504), primaries="bt709", half=True)
 
 
-def _decoded(path: Path) -> Codes:
-    """An 8-bit exposure, its longer side at most 1024 pixels: the mean over each pixel's area."""
+def _decoded(path: Path) -> Exposure:
+    """Return an 8-bit exposure, its longer side at most 1024 pixels: the mean over each pixel's area."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f"{path.name} cannot be decoded")
@@ -53,15 +54,15 @@ def _decoded(path: Path) -> Codes:
 
 
 def find_stacks(root: Path) -> list[Stack]:
-    """The scenes of SICE, in the order of part and number.
+    """Return the scenes of SICE, in the order of part and number.
 
     The official archives unpack to `Dataset_Part1/{1..360}/` and `Dataset_Part2/{1..229}/`, exposures `1.JPG` to
     `N.JPG` in each, beside a folder `Label` of fused 8-bit references, which are not HDR and not read. `root` holds one
     or both parts, or is one; the case of the suffix does not matter, PNG and BMP are taken too.
 
     Raises:
-        FileNotFoundError: if there is no scene.
-        ValueError: if a scene has a single exposure, or exposures whose numbers have a gap.
+        FileNotFoundError: There is no scene.
+        ValueError: A scene has a single exposure, or exposures whose numbers have a gap.
     """
     parts = sorted(p for p in root.iterdir() if p.is_dir() and re.fullmatch(r"dataset_part\d+", p.name.lower())) or [
         root
@@ -91,34 +92,34 @@ def _stack(root: Path, part: Path, scene: Path) -> Stack:
     return Stack(name, tuple(exposures), root / MERGED / f"{name}.exr")
 
 
-def merge_all(stacks: Sequence[Stack], workers: int = 2) -> list[Still]:
-    """The stills of the scenes; those that are not merged yet are merged and kept."""
+def merge_all(stacks: Sequence[Stack], workers: int = 2) -> list[MergedStill]:
+    """Return the stills of the scenes; those that are not merged yet are merged and kept."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         list(pool.map(Stack.merge, stacks))
-    return [Still(stack.name, stack.merged) for stack in stacks]
+    return [MergedStill(stack.name, stack.merged) for stack in stacks]
 
 
 @dataclass(frozen=True)
-class Still:
+class MergedStill:
     """One HDR picture, linear light, any size and aspect."""
 
     name: str
     path: Path
 
     def length(self, frames: int) -> int:
-        """As long as is asked for."""
+        """Return the length that is asked for."""
         return frames
 
     def take(self, key: Key, size: int, frames: int) -> StillTake:
-        """The picture filmed along a path of its own for every key."""
+        """Return the picture filmed along a path of its own for every key."""
         return StillTake(self, PerspectivePath(key, size))
 
     def check(self) -> None:
-        """Its exposures were checked when they were merged; ValueError if its light is black."""
+        """Raise ValueError if its light is black; its exposures were checked when they were merged."""
         self.light(64)
 
     def light(self, side: int) -> Floats:
-        """(side, side, 3) at 0 EV: the mean over each pixel's area, whatever the aspect."""
+        """Return the light (side, side, 3) at 0 EV: the mean over each pixel's area, whatever the aspect."""
         linear = np.maximum(cv2.resize(read_image(self.path), (side, side), interpolation=cv2.INTER_AREA), 0)
         try:
             return np.asarray(linear * np.float32(base_gain(linear)))
@@ -128,17 +129,17 @@ class Still:
 
 @dataclass(frozen=True)
 class StillTake:
-    """A `Still` filmed along a path."""
+    """A `MergedStill` filmed along a path."""
 
-    source: Still
+    source: MergedStill
     path: PerspectivePath
     still: bool = True
 
     def planes(self, times: Sequence[int], placement: Placement) -> Floats:
-        """The still, (1, side, side, 3), see `Take`."""
+        """Return the still, (1, side, side, 3), see `Take`."""
         return self.source.light(self.path.side)[None]
 
     def homographies(self, times: Sequence[int], placement: Placement) -> Matrices:
-        """Plane to frames as placed, (N, 3, 3)."""
-        frames: list[Matrix] = [placement.matrix @ self.path(t) for t in times]
+        """Return the homographies (N, 3, 3) from the plane to the frames as placed."""
+        frames: list[Homography] = [placement.matrix @ self.path(t) for t in times]
         return np.stack(frames)

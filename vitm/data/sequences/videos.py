@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vitm.data.filming.motion import Floats, Placement
+from vitm.data.arrays import Floats
+from vitm.data.filming.motion import Placement
 from vitm.data.filming.walk import Key
 from vitm.data.sequences.exposure import base_gain
-from vitm.data.sequences.take import Matrices, unknown
+from vitm.data.sequences.source import Matrices, unknown
 from vitm.video.images import image_header, read_image
 
 _NUMBER = re.compile(r"(.*?)(\d+)$")
@@ -26,8 +27,8 @@ class Video:
     """A folder of frames with consecutive numbers and one size: 8-bit PNG (gamma 1 / 2.2) or EXR (linear light).
 
     Attributes:
-        name: see `Source`.
-        paths: the frames in temporal order.
+        name: The clip's name, see `Source`.
+        paths: The frames in temporal order.
     """
 
     name: str
@@ -35,10 +36,10 @@ class Video:
 
     @classmethod
     def open(cls, name: str, folder: Path, suffix: str) -> Video:
-        """The checked video in a folder; headers are read, pixels are not.
+        """Return the checked video in a folder; headers are read, pixels are not.
 
         Raises:
-            ValueError: if a number is missing or twice there, a size differs, or a PNG is not 8-bit.
+            ValueError: A number is missing or there twice, a size differs, or a PNG is not 8-bit.
         """
         numbered = sorted(
             (match[1], int(match[2]), path)
@@ -48,8 +49,8 @@ class Video:
         if not numbered:
             raise FileNotFoundError(f"{folder} holds no numbered {suffix} frame")
         (stem, first, _), (_, _, start) = numbered[0], numbered[0]
-        for k, (found, number, path) in enumerate(numbered):
-            if found != stem:
+        for k, (name_of_frame, number, path) in enumerate(numbered):
+            if name_of_frame != stem:
                 raise ValueError(f"{folder} holds frames of two names, {start.name} and {path.name}; expected one clip")
             if number != first + k:
                 before = numbered[k - 1][2].name
@@ -67,18 +68,18 @@ class Video:
         return cls(name, paths)
 
     def length(self, frames: int) -> int:
-        """Its own length, whatever is asked for."""
+        """Return its own length, whatever is asked for."""
         return len(self.paths)
 
     def take(self, key: Key, size: int, frames: int) -> VideoTake:
-        """The video itself; its motion is what was filmed."""
+        """Return the video itself; its motion is what was filmed."""
         return VideoTake(self, size)
 
     def check(self) -> None:
-        """Looks at the middle frame, and at the ends where that one says nothing.
+        """Look at the middle frame, and at the ends where that one says nothing.
 
         Raises:
-            ValueError: if all are black, or every sample of an 8-bit clip is 255.
+            ValueError: All are black, or every sample of an 8-bit clip is 255.
         """
         for name, code in (("black", 0), ("clipped", 255)):
             if name == "clipped" and self.linear_light:
@@ -91,12 +92,12 @@ class Video:
 
     @property
     def linear_light(self) -> bool:
-        """EXR frames hold light of any scale, PNG frames codes."""
+        """Whether frames hold light of any scale (EXR), not codes (PNG)."""
         return self.paths[0].suffix.lower() == ".exr"
 
     @cached_property
     def gain(self) -> float:
-        """What brings its light to 0 EV, one number for the clip, from three frames; 1 for PNG."""
+        """Factor that brings its light to 0 EV, one for the clip, from three frames; 1 for PNG."""
         if not self.linear_light:
             return 1.0
         n = len(self.paths)
@@ -118,18 +119,18 @@ class VideoTake:
     still: bool = False
 
     def planes(self, times: Sequence[int], placement: Placement) -> Floats:
-        """The frames, see `Take`; each file is read once."""
+        """Return the frames, see `Take`; each file is read once."""
         gain = np.float32(self.source.gain)
         read = {t: placement(_light(self.source.paths[t], self.size)) * gain for t in {*times}}
         return np.stack([read[t] for t in times])
 
     def homographies(self, times: Sequence[int], placement: Placement) -> Matrices:
-        """Not known: NaN."""
+        """Return NaN: the motion is not known."""
         return unknown(times)
 
 
 def _light(path: Path, size: int) -> Floats:
-    """Linear light (size, size, 3) of a frame: the mean over each pixel's area, whatever the aspect."""
+    """Return the linear light (size, size, 3) of a frame: the mean over each pixel's area, whatever the aspect."""
     image = read_image(path)
     linear = _GAMMA_22[image] if image.dtype == np.uint8 else np.maximum(image, 0)
     return np.asarray(cv2.resize(linear, (size, size), interpolation=cv2.INTER_AREA))

@@ -11,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 
 from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, recorded
 from vitm.data.batch import SequenceBatch
-from vitm.data.filming.motion import exact_flow
+from vitm.data.filming.motion import homography_flow
 from vitm.data.sequences.long_clip import LongClip
 from vitm.metrics import build_metric
 from vitm.metrics.base import ClipMetric
@@ -194,7 +194,7 @@ class ICAMTask(SequenceTask):
         flows, valid = [], []
         for r in index.unbind(1):
             rows = torch.arange(len(r), device=r.device)
-            flow, inside = exact_flow(batch["homography"][:, 0], batch["homography"][rows, r], size)
+            flow, inside = homography_flow(batch["homography"][:, 0], batch["homography"][rows, r], size)
             unknown = ~(batch["homography"][:, 0] + batch["homography"][rows, r]).isfinite().flatten(1).all(1)
             if unknown.any():
                 ratio = torch.exp2(batch["ev"][:, 0] - batch["ev"][rows, r])[:, None, None, None]

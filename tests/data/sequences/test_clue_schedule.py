@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vitm.data.sequences.schedule import Plan, Schedule
+from vitm.data.sequences.clue_schedule import ClueSchedule, Plan
 
 
 def references(plan: Plan, k: int = 0) -> list[int]:
@@ -17,7 +17,7 @@ def references(plan: Plan, k: int = 0) -> list[int]:
 
 @pytest.mark.parametrize("frames", [1, 10, 40, 100, 181, 500])
 def test_references_lie_at_multiples_of_15_within_90_inside_the_clip(frames: int) -> None:
-    rng, schedule, seen = np.random.default_rng(0), Schedule(references=3), Counter[int]()
+    rng, schedule, seen = np.random.default_rng(0), ClueSchedule(references=3), Counter[int]()
     for _ in range(400):
         plan = schedule.draw_key(rng, frames)
         (key,) = plan.times[plan.keys]
@@ -39,19 +39,19 @@ def test_references_lie_at_multiples_of_15_within_90_inside_the_clip(frames: int
 
 
 def test_number_and_order_of_references_are_random() -> None:
-    rng, schedule = np.random.default_rng(0), Schedule()
+    rng, schedule = np.random.default_rng(0), ClueSchedule()
     plans = [schedule.draw_key(rng, 500) for _ in range(300)]
     counts = Counter(len(references(plan)) for plan in plans)
     assert {*counts} == {0, 1, 2}
     assert min(counts.values()) > 60
     ordered = [r[0] < r[1] for plan in plans if len(r := references(plan)) == 2]
     assert 0.3 < np.mean(ordered) < 0.7
-    assert Schedule(references=0).draw_key(rng, 500).references.shape == (1, 0)
+    assert ClueSchedule(references=0).draw_key(rng, 500).references.shape == (1, 0)
 
 
 @pytest.mark.parametrize("frames", [7, 12, 100, 181])
 def test_window_has_the_nearest_keys_and_their_references(frames: int) -> None:
-    rng, schedule = np.random.default_rng(1), Schedule()
+    rng, schedule = np.random.default_rng(1), ClueSchedule()
     for _ in range(200):
         plan = schedule.draw_window(rng, frames)
         assert plan.times.shape == (7 + 5 * 3,)
@@ -71,6 +71,6 @@ def test_window_has_the_nearest_keys_and_their_references(frames: int) -> None:
 
 def test_numbers_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="key_stride is 0; expected 1 or more"):
-        Schedule(key_stride=0)
+        ClueSchedule(key_stride=0)
     with pytest.raises(ValueError, match="references is -1; expected 0 or more"):
-        Schedule(references=-1)
+        ClueSchedule(references=-1)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vitm.data.demo.photographs import Floats, Texture, fractal, photograph
-from vitm.data.demo.room import Ball, Block, Panel, Room, Spot
+from vitm.data.arrays import Floats
+from vitm.data.demo.photographs import Texture, fractal, photograph
+from vitm.data.demo.room import Ball, Box, Panel, Room, Spot
 
 # Saturated light, BT.2020 primaries: neon and LED colours that BT.709 cannot show.
 _NEON = (
@@ -27,13 +28,13 @@ def _plaster(rng: np.random.Generator, colour: tuple[float, float, float], depth
 
 
 def _paint(rng: np.random.Generator, low: float, high: float) -> tuple[float, float, float]:
-    """A muted wall colour."""
+    """Return a muted wall colour."""
     r, g, b = rng.uniform(low, high) * rng.uniform(0.65, 1.0, 3)
     return float(r), float(g), float(b)
 
 
 def _surface(name: str, tint: tuple[float, float, float]) -> Texture:
-    """A photograph as a tile of a wall or floor."""
+    """Return a photograph as a tile of a wall or floor."""
     image = photograph(name)
     if name == "brick":  # its courses stand upright, in perspective
         seen = np.array(((58, 0), (434, 0), (512, 512), (0, 512)), np.float32)
@@ -43,7 +44,7 @@ def _surface(name: str, tint: tuple[float, float, float]) -> Texture:
 
 
 def _planks(rng: np.random.Generator) -> Texture:
-    """A floor of wooden boards: noise drawn out along the grain."""
+    """Return a floor of wooden boards: noise drawn out along the grain."""
     boards = 8
     grain = cv2.resize(fractal(rng, 512, 7, 0.8), (128, 4096), interpolation=cv2.INTER_CUBIC)
     rows = []
@@ -56,7 +57,7 @@ def _planks(rng: np.random.Generator) -> Texture:
 
 
 def _framed(image: Floats, wood: float, mat: float = 0.8) -> Texture:
-    """A picture behind a mat in a wooden frame."""
+    """Return a picture behind a mat in a wooden frame."""
     image = image * np.float32(0.9) + np.float32(0.001)
     h = len(image)
     border, frame = round(0.09 * h), round(0.03 * h)
@@ -65,7 +66,7 @@ def _framed(image: Floats, wood: float, mat: float = 0.8) -> Texture:
 
 
 def _window(rng: np.random.Generator, low_sun: bool) -> Texture:
-    """A view of the sky over dark hills, behind bars."""
+    """Return a view of the sky over dark hills, behind bars."""
     h, w = 384, 288
     clouds = cv2.resize(fractal(rng, 256), (2 * w, h))[:, :w]
     up = np.linspace(1, 0, h, dtype=np.float32)[:, None, None]
@@ -92,7 +93,7 @@ def _glow(colour: tuple[float, float, float], shape: tuple[int, int] = (32, 32))
 
 
 def _tube(colour: tuple[float, float, float], upright: bool) -> Texture:
-    """A gas tube: paler and brighter along its middle."""
+    """Return a gas tube: paler and brighter along its middle."""
     across = np.exp(-0.5 * (np.linspace(-1, 1, 32, dtype=np.float32) / 0.45) ** 2)[:, None]
     profile = across * np.array(colour, np.float32) + np.float32(0.3) * across**4
     tube = np.tile(profile[None] if upright else profile[:, None], (32, 1, 1) if upright else (1, 32, 1))
@@ -102,7 +103,7 @@ def _tube(colour: tuple[float, float, float], upright: bool) -> Texture:
 def _hang(
     rng: np.random.Generator, faces: list[int], photos: list[str], room: tuple[np.ndarray, np.ndarray], width: float
 ) -> list[Panel]:
-    """Photographs along the walls, two or three a wall; the third picture is a canvas of one pure pigment."""
+    """Hang photographs along the walls, two or three a wall; the third picture is a canvas of one pure pigment."""
     low, high = room
     panels: list[Panel] = []
     pigment = rng.permutation((0.5, 0.03, 0.0)).astype(np.float32)
@@ -122,7 +123,7 @@ def _hang(
 
 
 def _wash(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, power: float) -> Spot:
-    """Coloured light on the foot of the +z or -x wall."""
+    """Return coloured light on the foot of the +z or -x wall."""
     neon = np.array(_NEON[int(rng.integers(len(_NEON)))])
     side = float(rng.uniform(-0.6, 0.6))
     targets = ((side * float(high[0]), 0.0, float(high[2])), (float(low[0]), 0.0, side * float(high[2])))
@@ -133,13 +134,13 @@ def _wash(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, power: fl
 
 def _pedestals(
     rng: np.random.Generator, photos: list[str], surface: Texture, spots: list[tuple[float, float]], floor: float
-) -> tuple[list[Block], list[Ball]]:
-    """Balls on blocks: some mirrors, some coloured, some with a photograph around them."""
+) -> tuple[list[Box], list[Ball]]:
+    """Return balls on blocks: some mirrors, some coloured, some with a photograph around them."""
     blocks, balls = [], []
     first = int(rng.integers(3))
     for k, (x, z) in enumerate(spots):
         half, top = float(rng.uniform(0.22, 0.3)), float(rng.uniform(-0.8, -0.5))
-        blocks.append(Block((x - half, floor, z - half), (x + half, top, z + half), surface))
+        blocks.append(Box((x - half, floor, z - half), (x + half, top, z + half), surface))
         radius = float(rng.uniform(0.24, 0.34))
         kind = (k + first) % 3
         colour = tuple(float(c) for c in rng.permutation((0.8, 0.06, 0.004)))
@@ -153,7 +154,7 @@ def _pedestals(
 
 
 def day_gallery(rng: np.random.Generator, photos: list[str], surface: str | None) -> Room:
-    """A gallery with windows, sun on its walls, and coloured neon."""
+    """Return a gallery with windows, sun on its walls, and coloured neon."""
     low = np.array((-rng.uniform(2.8, 3.4), -1.6, -rng.uniform(2.8, 3.4)))
     high = np.array((rng.uniform(2.6, 3.2), 1.7, rng.uniform(3, 3.6)))
     wall = _plaster(rng, _paint(rng, 0.35, 0.75))
@@ -186,7 +187,7 @@ def day_gallery(rng: np.random.Generator, photos: list[str], surface: str | None
 
 
 def night_gallery(rng: np.random.Generator, photos: list[str], surface: str | None) -> Room:
-    """A dark gallery with spots on its pictures, a screen, hanging lamps and neon lines."""
+    """Return a dark gallery with spots on its pictures, a screen, hanging lamps and neon lines."""
     low = np.array((-rng.uniform(3, 3.8), -1.6, -rng.uniform(3, 3.8)))
     high = np.array((rng.uniform(3, 3.8), 2.0, rng.uniform(3, 3.8)))
     wall = _plaster(rng, _paint(rng, 0.15, 0.45))
@@ -228,7 +229,7 @@ def night_gallery(rng: np.random.Generator, photos: list[str], surface: str | No
 
 
 def courtyard(rng: np.random.Generator, photos: list[str], surface: str | None) -> Room:
-    """Four low walls under an open sky."""
+    """Return four low walls under an open sky."""
     low = np.array((-rng.uniform(3.2, 4), -1.6, -rng.uniform(3.2, 4)))
     high = np.array((rng.uniform(3.2, 4), 1.1, rng.uniform(3.2, 4)))
     ground = _surface(surface, (0.5, 0.55, 0.3)) if surface else _planks(rng)

@@ -1,28 +1,25 @@
-"""Which frames of a clip make a training sample: a key with temporal clues, or a window with keys around it."""
+"""The frames of a clip that make a training sample: a key with temporal clues, or a window with keys around it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vitm.data.arrays import Bools, Ints
 from vitm.ops.schedule import clues, key_frames
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The N frames of a sample, and what each is for; indices point into `times`; absent ones are masked, and 0.
+    """The N frames of a sample and their parts in it; indices point into `times`; absent ones are masked, and 0.
 
     Attributes:
-        times: (N,) frame numbers in the clip.
-        window: (W,) indices of consecutive frames.
-        keys: (K,) indices of the key frames, nearest to the window's centre first.
+        times: (N,), frame numbers in the clip.
+        window: (W,), indices of consecutive frames.
+        keys: (K,), indices of the key frames, nearest to the window's centre first.
         key_mask: (K,), false where the clip has no such key.
-        references: (K, R) indices of each key's references, in the order in which they are folded in.
+        references: (K, R), indices of each key's references, in the order in which they are folded in.
         reference_mask: (K, R), false where a key has fewer.
     """
 
@@ -35,20 +32,20 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ClueSchedule:
     """The strides of VITM-TC's "global sampling, local propagation" (section 3.2).
 
     Attributes:
-        references: largest number R of references that a key gets in training (the paper: 2); the number is drawn
+        references: Largest number R of references that a key gets in training (the paper: 2); the number is drawn
             uniformly from 0 to R, so that the network meets clips without clues.
-        clue_stride: references lie at multiples of this many frames before and after their key.
-        clues_per_direction: the farthest reference lies this many strides away.
-        window: consecutive frames W of an FCPM sample.
-        key_stride: key frames are 0, 6, 12, ... and the last frame.
-        neighbours: key frames K of a window, those nearest to its centre; ties: the earlier first.
+        clue_stride: Frames from one reference to the next, and from a key to its nearest ones.
+        clues_per_direction: Distance of the farthest reference, in strides.
+        window: Consecutive frames W of an FCPM sample.
+        key_stride: Frames from one key frame to the next; they are 0, 6, 12, ... and the last frame.
+        neighbours: Key frames K of a window, those nearest to its centre; of two, the earlier first.
 
     Raises:
-        ValueError: for a number below 1 (`references`: below 0).
+        ValueError: A number is below 1 (`references`: below 0).
     """
 
     references: int = 2
@@ -65,20 +62,20 @@ class Schedule:
                 raise ValueError(f"{field.name} is {value}; expected {least} or more")
 
     def around(self, key: int, frames: int) -> Ints:
-        """The frames of a clip that may be references of a key, in temporal order."""
+        """Return the frames of a clip that may be references of a key, in temporal order."""
         return np.array(sorted(clues(key, frames, self.clues_per_direction, self.clue_stride)), np.int64)
 
     def keys(self, frames: int) -> Ints:
-        """All key frames of a clip."""
+        """Return all key frames of a clip."""
         return np.array(key_frames(frames, self.key_stride))
 
     def draw_key(self, rng: np.random.Generator, frames: int) -> Plan:
-        """One key anywhere in the clip and its references: ICAM's sample, W = K = 1, N = 1 + R."""
+        """Draw one key anywhere in the clip and its references: ICAM's sample, W = K = 1, N = 1 + R."""
         key = int(rng.integers(frames))
         return self._plan(rng, np.array([key]), np.array([key]), frames, slots=1, full=1 + self.references)
 
     def draw_window(self, rng: np.random.Generator, frames: int) -> Plan:
-        """W consecutive frames anywhere in a clip of at least W, K keys and their references; N = W + K + K R."""
+        """Draw W consecutive frames anywhere in a clip, K keys and their references; N = W + K + K R."""
         start = int(rng.integers(frames - self.window + 1))
         window = np.arange(start, start + self.window)
         keys = self.keys(frames)
@@ -100,7 +97,7 @@ class Schedule:
 
 
 def _place(times: list[int], t: int) -> int:
-    """The index of frame t, which is added if it is not there yet."""
+    """Return the index of frame t, which is added if it is not there yet."""
     if t not in times:
         times.append(t)
     return times.index(t)

@@ -1,8 +1,9 @@
-"""Video pairs in data modules: real pairs of known offsets, and fake ones that are wrong in one way each."""
+"""Pairs of videos as samples: real pairs of known offsets, and fake ones that are wrong in one way each."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,28 @@ import cv2
 import numpy as np
 import pytest
 
+from vitm.cli import main
 from vitm.data import HDR10Triplets
 from vitm.data.fake.frames import write_fake_video_pair
-from vitm.data.paired.pairs import Cutting, VideoPair, extract_pair, extract_pairs, read_pairs
+from vitm.data.prepare.pair import prepare_pair
+from vitm.data.prepare.samples import Cutting
+from vitm.data.prepare.sources import VideoPair, read_video_pairs
 
 SIZE = (48, 64)
 
 
-def extract(folder: Path, cutting: Cutting | None = None, offset: int | None = None, **film: Any) -> dict[str, int]:
+def prepared(pair: VideoPair, folder: Path, cutting: Cutting) -> tuple[dict[str, int], dict[str, Any]]:
+    """Writes a pair's samples to `folder`/out; returns how many are written and left out, and the record."""
+    record = prepare_pair(pair, "out", folder / "out", folder / "work", cutting)
+    left_out = Counter(sample["reason"].partition(":")[0] for sample in record["rejected"])
+    return {"written": len(record["samples"]), **left_out}, record
+
+
+def extract(folder: Path, cutting: Cutting | None = None, offset: int | None = None, **film: Any) -> Any:
     """Writes a fake pair (12 frames/s) and extracts two triplets a second to `folder`/out."""
     folder.mkdir(exist_ok=True)
     sdr, hdr = write_fake_video_pair(folder, **film)
-    return extract_pair(VideoPair(sdr, hdr, "train", offset), folder / "out", cutting or Cutting(0.5))
+    return prepared(VideoPair(sdr, hdr, "train", offset), folder, cutting or Cutting(0.5))
 
 
 def names(folder: Path) -> list[str]:
@@ -30,7 +41,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_triplets_hold_the_frames_of_the_video(tmp_path: Path) -> None:
-    assert extract(tmp_path, scenes=(14,)) == {"written": 2}
+    assert extract(tmp_path, scenes=(14,))[0] == {"written": 2}
     expected = [f"out_{start:06d}_{i}.png" for start in (0, 6) for i in (1, 2, 3)]
     assert names(tmp_path / "out/sdr") == names(tmp_path / "out/hdr") == expected
     with av.open(str(tmp_path / "hdr.mp4")) as container:
@@ -49,11 +60,10 @@ def test_triplets_hold_the_frames_of_the_video(tmp_path: Path) -> None:
 
 def test_triplets_with_a_cut_or_a_repeated_frame_are_left_out(tmp_path: Path) -> None:
     frames = [0, 1, 2, 3, 4, 5, 6, 7, 7, 9, 10, 11, 12, 13, 14, 15]
-    counts = extract(tmp_path, scenes=(13, 3), sdr_frames=frames, hdr_frames=frames)  # triplets 0-2, 6-8, 12-14
+    counts, record = extract(tmp_path, scenes=(13, 3), sdr_frames=frames, hdr_frames=frames)  # triplets 0-2, 6-8, 12-14
     assert counts == {"written": 1, "repeated frame": 1, "scene cut": 1}
     assert names(tmp_path / "out/hdr") == [f"out_000000_{i}.png" for i in (1, 2, 3)]
-    record = json.loads((tmp_path / "out/pair.json").read_text())
-    assert (record["samples"], record["split"], record["offset_frames"]) == ([0], "train", 0)
+    assert (record["samples"], record["offset_frames"]) == ([0], 0)
     assert record["rejected"] == [
         {"hdr_frame": 6, "reason": "repeated frame"},
         {"hdr_frame": 12, "reason": "scene cut"},
@@ -66,8 +76,8 @@ def test_bars_are_cut_off(tmp_path: Path) -> None:
     assert height == SIZE[0] - 12
 
 
-def test_grid_is_that_of_tiles(tmp_path: Path) -> None:
-    extract(tmp_path, Cutting(1.0, grid_crop=32, grid_stride=20), scenes=(5,))
+def test_tiles_are_those_of_the_data_modules(tmp_path: Path) -> None:
+    extract(tmp_path, Cutting(1.0, tile_size=32, tile_stride=20), scenes=(5,))
     files = names(tmp_path / "out/hdr")
     corners = sorted({tuple(int(v) for v in f.split("_")[2][1:].split("x")) for f in files})
     assert corners == [(0, 0), (0, 20)]  # the rest at the edges is less than 48 pixels
@@ -93,9 +103,9 @@ def test_grid_is_that_of_tiles(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_pairs_are_refused(tmp_path: Path, film: dict[str, Any], offset: int | None, message: str) -> None:
-    with pytest.raises(ValueError, match=rf"sdr\.mp4 and hdr\.mp4: .*({message})"):
+    with pytest.raises(ValueError, match=message):
         extract(tmp_path, offset=offset, **{"scenes": (40,), **film})
-    assert not [p for p in tmp_path.iterdir() if p.is_dir()]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -108,8 +118,8 @@ def test_wrong_pairs_are_refused(tmp_path: Path, film: dict[str, Any], offset: i
     ],
 )
 def test_offset_aligns(tmp_path: Path, film: dict[str, Any], offset: int, given: bool) -> None:
-    assert extract(tmp_path, offset=offset if given else None, scenes=(40,), **film)["written"] == 6
-    assert json.loads((tmp_path / "out/pair.json").read_text())["offset_frames"] == offset
+    counts, record = extract(tmp_path, offset=offset if given else None, scenes=(40,), **film)
+    assert (counts["written"], record["offset_frames"]) == (6, offset)
     for i in (1, 2, 3):
         name = f"out_{max(-offset, 0) + 6:06d}_{i}.png"  # after the frame of the HDR file
         code = [cv2.imread(str(tmp_path / "out" / kind / name), -1) for kind in ("sdr", "hdr")]
@@ -130,14 +140,14 @@ def test_other_sizes_rates_and_roles_are_refused(tmp_path: Path) -> None:
     sdr = tmp_path / "a/sdr.mp4"
     for other, message in (("large", r"differ in size: SDR 64x48, HDR 80x48"), ("fast", r"frame rate: SDR 12, HDR 24")):
         with pytest.raises(ValueError, match=message):
-            extract_pair(VideoPair(sdr, tmp_path / other / "hdr.mp4", "train"), tmp_path / "out", Cutting())
+            prepared(VideoPair(sdr, tmp_path / other / "hdr.mp4", "train"), tmp_path, Cutting())
     with pytest.raises(ValueError, match=r"sdr\.mp4"):
-        extract_pair(VideoPair(sdr, sdr, "train"), tmp_path / "out", Cutting())
+        prepared(VideoPair(sdr, sdr, "train"), tmp_path, Cutting())
     hdr = tmp_path / "a/hdr.mp4"
-    with pytest.raises(ValueError, match="crops of 49 every 49 pixels do not fit the picture of 64x48"):
-        extract_pair(VideoPair(sdr, hdr, "train"), tmp_path / "out", Cutting(1.0, grid_crop=49))
+    with pytest.raises(ValueError, match="tiles of 49 every 25 pixels do not fit the picture of 64x48"):
+        prepared(VideoPair(sdr, hdr, "train"), tmp_path, Cutting(1.0, tile_size=49))
     with pytest.raises(ValueError, match=r"interval_s is 0\.1"):
-        extract_pair(VideoPair(sdr, hdr, "train"), tmp_path / "out", Cutting(0.1))
+        prepared(VideoPair(sdr, hdr, "train"), tmp_path, Cutting(0.1))
     assert not (tmp_path / "out").exists()
 
 
@@ -150,7 +160,7 @@ def test_pairs_file(tmp_path: Path) -> None:
     table = write_csv(
         tmp_path / "p.csv", "sdr, hdr, split, offset\nsdr.mp4, hdr.mp4, train,\nsdr2.mp4, hdr2.mp4, test, -2\n"
     )
-    assert read_pairs(table) == [
+    assert read_video_pairs(table) == [
         VideoPair(tmp_path / "sdr.mp4", tmp_path / "hdr.mp4", "train"),
         VideoPair(tmp_path / "sdr2.mp4", tmp_path / "hdr2.mp4", "test", -2),
     ]
@@ -160,51 +170,25 @@ def test_pairs_file(tmp_path: Path) -> None:
         ("sdr,hdr,split,offset\nsdr.mp4,hdr.mp4,val,1.5\n", ValueError, r"line 2: offset is '1\.5'"),
     ):
         with pytest.raises(error, match=message):
-            read_pairs(write_csv(tmp_path / "p.csv", text))
+            read_video_pairs(write_csv(tmp_path / "p.csv", text))
 
 
-def test_each_pair_is_extracted_once_and_again_when_it_changes(tmp_path: Path) -> None:
-    write_fake_video_pair(tmp_path, scenes=(9,))
-    table = write_csv(tmp_path / "p.csv", "sdr,hdr,split\nsdr.mp4,hdr.mp4,train\nsdr.mp4,hdr.mp4,val\n")
-    root = tmp_path / "root"
-    cutting = Cutting(0.5, grid_crop=24)
-    with pytest.raises(FileNotFoundError, match="call prepare_data first"):
-        extract_pairs(table, root, cutting, write=False)
-    found = extract_pairs(table, root, cutting)
-    assert len(names(found["train"][0] / "sdr")) == 2 * (2 * 2) * 3  # triplets, squares of 48x64, frames
-    assert len(names(found["val"][0] / "sdr")) == 2 * 3  # evaluation keeps whole frames
-    stamp = (found["train"][0] / "pair.json").stat().st_mtime_ns
-    assert extract_pairs(table, root, cutting) == found
-    assert extract_pairs(table, root, cutting, write=False) == found
-    assert (found["train"][0] / "pair.json").stat().st_mtime_ns == stamp
-    write_fake_video_pair(tmp_path, scenes=(9,), seed=7)
-    assert extract_pairs(table, root, cutting)["train"] != found["train"]
-    assert len(names(root)) == 4
-
-
-def test_data_module_reads_pairs(tmp_path: Path) -> None:
+def test_a_data_module_reads_what_is_prepared(tmp_path: Path) -> None:
     rows = []
     for film in ("one", "two"):  # files of the same names
         (tmp_path / film).mkdir()
         write_fake_video_pair(tmp_path / film, scenes=(14,), seed=len(rows))
         rows.append(f"{film}/sdr.mp4,{film}/hdr.mp4,train\n")
     table = write_csv(tmp_path / "p.csv", "sdr,hdr,split\n" + "".join(rows))
-    data = HDR10Triplets(
-        str(tmp_path / "root"),
-        pairs=str(table),
-        interval_s=0.5,
-        crop_size=32,
-        batch_size=4,
-        num_workers=0,
-        val_split=None,
-    )
-    data.prepare_data()
+    root = tmp_path / "root"
+    assert main(["prepare", "triplets", str(table), str(root), "--interval", "0.5"]) == 0
+    data = HDR10Triplets(str(root), crop_size=32, batch_size=4, num_workers=0, val_split=None)
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     assert batch["hdr_pq"].shape == (4, 3, 3, 32, 32)
     assert sorted(name[-7:] for name in batch["name"]) == ["_000000", "_000000", "_000006", "_000006"]
     assert len({*batch["name"]}) == 4
-    with pytest.raises(FileNotFoundError, match="names no pair for the 'test' split"):
+    with pytest.raises(FileNotFoundError, match="no 'test' split"):
         data.setup("test")
 
 
@@ -213,4 +197,4 @@ def test_real_aligned_pair(shared: Path, tmp_path: Path) -> None:
     pair = VideoPair(pairs / "a_sdr.mp4", pairs / "a_hdr10.mp4", "train")
     assert json.loads((pairs / "manifest.json").read_text())["a"]["scene_starts"] == [0, 72, 132]
     # at 24 frames/s the triplets start at frames 0, 71 and 142: the second holds the cut between 71 and 72
-    assert extract_pair(pair, tmp_path / "a", Cutting(71 / 24)) == {"written": 2, "scene cut": 1}
+    assert prepared(pair, tmp_path, Cutting(71 / 24))[0] == {"written": 2, "scene cut": 1}

@@ -10,7 +10,7 @@ import pytest
 
 from vitm.data.fake.frames import write_fake_video_pair
 from vitm.data.prepare import pair as pair_module
-from vitm.data.prepare.folder import DataFolder
+from vitm.data.prepare.data_folder import DataFolder
 from vitm.data.prepare.samples import Cutting
 from vitm.data.prepare.sources import VideoPair
 from vitm.data.prepare.writing import DONE, Done

@@ -8,21 +8,19 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
 import numpy as np
 import scenedetect
 
+from vitm.data.prepare.record import Record
 from vitm.data.prepare.writing import DONE, Done
-from vitm.files import LockedError, check_folder, lock, replace_when_whole
-from vitm.video import WriteError
-
-Record = dict[str, Any]
+from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole
 
 MANIFEST, WORK = "manifest.json", ".prepare"
 REJECTED = "rejected_because"
+_OLD_NAMES = {"grid_crop": "tile_size", "grid_stride": "tile_stride", "crops": "tiles"}  # in older manifests
 
 
 class DataFolder:
@@ -32,12 +30,12 @@ class DataFolder:
 
     Args:
         root: The data set's folder; made if it is missing.
-        made_by: The command that makes it.
-        job: What must be the same to go on: options and sources.
+        made_by: Command that makes it.
+        job: Options and sources, which must be the same to go on.
 
     Raises:
-        ValueError: If the folder holds something else, or another command's data.
-        WriteError: If it cannot be made, or written to.
+        ValueError: The folder holds something else, or another command's data.
+        WriteError: It cannot be made, or written to.
     """
 
     def __init__(self, root: Path, made_by: str, job: Record) -> None:
@@ -45,10 +43,10 @@ class DataFolder:
         self._about = {"made_by": made_by, "job": json.loads(json.dumps(job))}
         if root.exists() and not root.is_dir():
             raise ValueError(f"{root} is a file; give the name of a folder")
-        self._manifest = _read(root / MANIFEST)
+        self._manifest = _renamed(_read(root / MANIFEST))
         if self._manifest and _is_empty(self._manifest):
             self._manifest = None  # every source was rejected: begin anew
-        before = self._manifest or _read(self._work / "job.json")
+        before = self._manifest or _renamed(_read(self._work / "job.json"))
         if before is None and root.is_dir() and _others(root):
             raise ValueError(f"{root} holds other files; give a new or empty folder")
         if before is not None:
@@ -57,10 +55,10 @@ class DataFolder:
             raise FileNotFoundError(f"there is no folder {root.parent}; create it first")
 
     def begin(self) -> None:
-        """Makes the folders, and notes what is being made.
+        """Make the folders, and note what is being made.
 
         Raises:
-            WriteError: If another process is at it.
+            WriteError: Another process is making the data set.
         """
         self._begun = True
         check_folder(self.root)
@@ -88,11 +86,11 @@ class DataFolder:
             raise ValueError(f"{self.root} was made with other options ({values}); give the same ones, or a new folder")
 
     def work(self, name: str) -> Path:
-        """Where the unfinished work of a source is kept."""
+        """Return the folder of a source's unfinished work."""
         return self._work / name
 
     def start(self, name: str, head: Record) -> Path:
-        """Where the unfinished work of a source is kept; if the source has changed since, it begins anew."""
+        """Return the folder of a source's unfinished work; if the source has changed since, it begins anew."""
         work, stamp = self.work(name), head["stamp"]
         if work.is_dir() and _read(work / "stamp.json") != stamp:
             Done(work / DONE).remove(self.root / head["split"])
@@ -102,10 +100,10 @@ class DataFolder:
         return work
 
     def record(self, name: str, stamp: Record) -> Record | None:
-        """What was noted of a source; None if it is not done, or was rejected and has changed since.
+        """Return what was noted of a source; None if it is not done, or was rejected and has changed since.
 
         Raises:
-            ValueError: If a source that gave samples has changed since, or samples are missing.
+            ValueError: A source that gave samples has changed since, or samples are missing.
         """
         known = self._noted(name)
         if known is None or (known["stamp"] != stamp and REJECTED in known):
@@ -119,7 +117,7 @@ class DataFolder:
 
     def _noted(self, name: str) -> Record | None:
         if self._manifest is None:
-            return _read(self.work(name) / "record.json")
+            return _renamed(_read(self.work(name) / "record.json"))
         known: Record | None = self._manifest["sources"].get(name)
         if known is None or "files" not in known:
             return known
@@ -128,11 +126,11 @@ class DataFolder:
         return known | {"files": {file.removeprefix(start): digest for file, digest in files}}
 
     def note(self, name: str, record: Record) -> None:
-        """Keeps the record of a source that is done."""
+        """Keep the record of a source that is done."""
         _write(self.work(name) / "record.json", record)
 
     def close(self, records: Mapping[str, Record], about: Record) -> None:
-        """Writes the manifest, unless nothing was to be done, and removes what was kept for going on."""
+        """Write the manifest, unless nothing was to be done, and remove what was kept for going on."""
         if self._manifest is not None and not self._begun:
             return self._tidy()
         files: dict[str, str] = {}
@@ -141,11 +139,11 @@ class DataFolder:
         for name, record in records.items():
             sources[name] = record
             if REJECTED not in record:
-                made = record["files"]
-                sources[name] = record | {"first_file": len(files), "files": len(made)}
-                files |= {f"{record['split']}/{file}": digest for file, digest in made.items()}
+                written = record["files"]
+                sources[name] = record | {"first_file": len(files), "files": len(written)}
+                files |= {f"{record['split']}/{file}": digest for file, digest in written.items()}
                 count = splits.setdefault(record["split"], Counter())
-                count.update(sources=1, samples=len(record["samples"]), files=len(made))
+                count.update(sources=1, samples=len(record["samples"]), files=len(written))
         manifest = {
             **self._about,
             **about,
@@ -170,7 +168,7 @@ class DataFolder:
 
 
 def _others(root: Path) -> list[Path]:
-    """What is in a folder that this module did not leave there: files, but for its own."""
+    """Return the files of a folder that this module did not write."""
     own = (root / MANIFEST, root / WORK)
     return [p for p in root.rglob("*") if p.is_file() and p not in own and root / WORK not in p.parents]
 
@@ -179,8 +177,20 @@ def _is_empty(manifest: Record) -> bool:
     return str(manifest.get("made_by")).startswith("vitm prepare") and not manifest.get("files")
 
 
+def _renamed(content: Record | None) -> Record | None:
+    """Return a manifest, a job or a record with today's names for what an older version wrote."""
+    if content is None:
+        return None
+    renamed = {_OLD_NAMES.get(key, key): value for key, value in content.items()}
+    if isinstance(job := renamed.get("job"), dict):
+        renamed["job"] = _renamed(job)
+    if isinstance(sources := renamed.get("sources"), dict):  # in a job they are a list
+        renamed["sources"] = {name: _renamed(record) for name, record in sources.items()}
+    return renamed
+
+
 def _read(path: Path) -> Record | None:
-    """A JSON object; None if there is no such file, an empty one if it is something else."""
+    """Return a JSON object; None if there is no such file, an empty one if it is something else."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
