@@ -315,6 +315,18 @@ def test_operators_stand_once_below_the_runs_that_share_their_frames(make, tmp_p
     assert "B hable27.5000" in page.text
 
 
+def test_other_options_than_the_entrys_are_shown(make, tmp_path):
+    folder = make()
+    page, _ = report(tmp_path, folder)
+    assert "entry's" not in page.text  # of an older run
+    (folder / "overrides.yaml").write_text("model: {lr: 0.002}")
+    page, _ = report(tmp_path, folder)
+    assert "finished; other options than its entry's: model.lr 0.002" in page.text
+    (folder / "overrides.yaml").write_text("{}")
+    page, _ = report(tmp_path, folder)
+    assert "finished; all options as its entry's" in page.text
+
+
 def test_papers_are_compared_within_themselves(make, tmp_path):
     """Runs of another paper have a part of their own, and options that only one network has are no difference."""
     first, second = make("kpn_mfi"), make("hdcfm", lr=1e-3)

@@ -17,7 +17,9 @@ from markupsafe import Markup
 
 from vitm.metrics import value_info, value_order
 from vitm.runs.curves import COLOURS, curves_svg
+from vitm.runs.options import leaves
 from vitm.runs.record import RunRecord
+from vitm.runs.results import in_digits
 
 ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "none": ""}
 JPEG_QUALITY = 90
@@ -109,10 +111,10 @@ def render(runs: Sequence[RunRecord]) -> str:
 
 
 def number(value: Any) -> str:
-    """Return a value as text: four digits behind the point, or three digits of a small number."""
-    if not isinstance(value, int | float):
-        return "" if value is None else str(value)
-    return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
+    """Return the text of a cell: numbers in four digits, nothing for what is missing."""
+    if isinstance(value, int | float):
+        return in_digits(value)
+    return "" if value is None else str(value)
 
 
 def _results(runs: Sequence[RunRecord]) -> Table | None:
@@ -193,7 +195,7 @@ def _charts(runs: Sequence[RunRecord], styles: Mapping[str, int]) -> dict[str, s
 
 def _differences(runs: Sequence[RunRecord]) -> Table | None:
     """Return the options in which runs differ that have them."""
-    options = [_flat(run.config) for run in runs]
+    options = [{name: str(value) for name, value in leaves(run.config).items()} for run in runs]
     lines = []
     for name in sorted({name for one in options for name in one}):
         if len({one[name] for one in options if name in one}) > 1:
@@ -201,15 +203,6 @@ def _differences(runs: Sequence[RunRecord]) -> Table | None:
     if not lines:
         return None
     return Table("Options that are not the same in all runs", [run.key for run in runs], lines, wrap=True)
-
-
-def _flat(config: Mapping[str, Any], at: str = "") -> dict[str, str]:
-    """Return a nested configuration as `model.lr` -> text."""
-    options: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{at}{key}"
-        options |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: str(value)}
-    return options
 
 
 def _environment(run: RunRecord) -> Table | None:

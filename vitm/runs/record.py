@@ -12,6 +12,8 @@ import yaml
 
 from vitm.runs.curves import Curve
 from vitm.runs.entries import entry_names, find_entry
+from vitm.runs.options import leaves
+from vitm.runs.overrides import FILE, read_mapping
 
 STATES = {"test": "finished", "val": "validated", "fit": "trained, not measured"}
 
@@ -27,6 +29,7 @@ class RunRecord:
         about: `entry` section of the entry's files: title, paper, table, row, the paper's numbers.
         demo: whether the run took the demo data.
         config: resolved configuration.
+        overrides: options that differ from the entry's, by name; None for older runs, which did not write them.
         results: `metrics.json`; empty before the run is finished.
         curves: name in the CSV log -> (step, value).
         previews: picture files, those of the test if there are any.
@@ -38,6 +41,7 @@ class RunRecord:
     about: dict[str, Any]
     demo: bool
     config: dict[str, Any]
+    overrides: dict[str, Any] | None
     results: dict[str, Any]
     curves: dict[str, Curve]
     previews: tuple[Path, ...]
@@ -86,6 +90,7 @@ def read_record(folder: Path, key: str) -> RunRecord:
         or (find_entry(entry).about if entry in entry_names() else config.get("entry") or {}),
         demo="demo" in tags.read_text().split() if tags.is_file() else bool(results.get("demo")),
         config={k: v for k, v in config.items() if k != "entry"},
+        overrides=leaves(read_mapping(folder / FILE)) if (folder / FILE).is_file() else None,
         results=results,
         curves=_read_curves(folder / "csv" / "metrics.csv"),
         previews=tuple(sorted(folder.glob("previews/test_*.png")) or sorted(folder.glob("previews/val_*.png"))),
