@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from vitm.zoo import network_class
 def made(network: type[FrameTask], **arguments: object) -> FrameTask:
     task = network(**arguments)
     task.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    task._trainer = None
+    task._trainer = SimpleNamespace(accumulate_grad_batches=1)
     return task
 
 

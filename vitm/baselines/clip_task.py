@@ -1,4 +1,4 @@
-"""Training and evaluation, on triplets, of the image networks that KPN-MFI compares with and plugs its MFI into."""
+"""Training and evaluation, on triplets, of the image networks that KPN-MFI compares with and adds its MFI to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitm.training.task import L1Task
 
 
 class ClipTask(L1Task):
-    """A `ClipNetwork` by the recipe of KPN-MFI, with the mean absolute difference of PQ codes.
+    """A `ClipNetwork` trained by the recipe of KPN-MFI, with the mean absolute difference of PQ codes.
 
     KPN-MFI retrains all networks of its tables on its data and does not say how; the losses of their own papers are
     made for linear light.
@@ -27,15 +27,15 @@ class ClipTask(L1Task):
     clip_frames = 3
 
     def forward(self, sdr: Tensor) -> Tensor:
-        """Predictions in [0, 1], frame after frame: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
+        """Return predictions in [0, 1], frame after frame: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
         return torch.stack(list(stream(self.network, sdr.unbind(1))), dim=1).float().clamp(0, 1)
 
     def macs_per_frame(self) -> int:
-        """Multiply-adds a frame at 256 x 256."""
+        """Return the multiply-adds a frame at 256 x 256."""
         return count_macs(self.network, torch.rand(1, 3, 256, 256, device=self.device))
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
-        """L1 of all three frames."""
+        """Return L1 of all three frames."""
         return self.loss(self.network(batch["sdr"]), batch["hdr_pq"])
 
 
@@ -45,16 +45,18 @@ class HDRUNetTask(ClipTask):
     Args:
         width: see `HDRUNet`.
         blocks: see `HDRUNet`.
-        mfi: frames interact (KPN-MFI, Table 2).
+        mfi: whether frames interact (KPN-MFI, Table 2).
         **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "hdrunet"
+    network_class = HDRUNet
 
     def __init__(
         self, width: int = 64, blocks: tuple[int, int, int] = (2, 8, 2), mfi: bool = False, **recipe: Any
     ) -> None:
-        super().__init__(HDRUNet(width, blocks, mfi), {"width": width, "blocks": blocks, "mfi": mfi}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(width=width, blocks=blocks, mfi=mfi)
 
 
 class DeepHDRTask(ClipTask):
@@ -62,16 +64,18 @@ class DeepHDRTask(ClipTask):
 
     Args:
         widths: see `DeepHDR`.
-        mfi: frames interact (KPN-MFI, Table 2).
+        mfi: whether frames interact (KPN-MFI, Table 2).
         **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "deephdr"
+    network_class = DeepHDR
 
     def __init__(
         self, widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512, 512), mfi: bool = False, **recipe: Any
     ) -> None:
-        super().__init__(DeepHDR(widths, mfi), {"widths": widths, "mfi": mfi}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(widths=widths, mfi=mfi)
 
 
 class KPNiTMTask(ClipTask):
@@ -80,11 +84,12 @@ class KPNiTMTask(ClipTask):
     Args:
         widths: see `KPNiTM`.
         kernel_size: see `KPNiTM`.
-        mfi: frames interact (KPN-MFI, Table 2).
+        mfi: whether frames interact (KPN-MFI, Table 2).
         **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "kpn_itm"
+    network_class = KPNiTM
 
     def __init__(
         self,
@@ -93,5 +98,5 @@ class KPNiTMTask(ClipTask):
         mfi: bool = False,
         **recipe: Any,
     ) -> None:
-        arguments = {"widths": widths, "kernel_size": kernel_size, "mfi": mfi}
-        super().__init__(KPNiTM(widths, kernel_size, mfi), arguments, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(widths=widths, kernel_size=kernel_size, mfi=mfi)

@@ -1,4 +1,4 @@
-"""Training and evaluation of the networks of single frames that the papers compare with."""
+"""Training and evaluation of the single-frame networks that the papers compare with."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from vitm.training.task import L1Task
 
 
 class FrameTask(L1Task):
-    """A network of single frames, on frames or on the frames of clips.
+    """A network of single frames, trained and measured on frames or on the frames of clips.
 
-    So the same network stands in tables of papers whose data are frames, triplets or windows (`data.radius=0`).
+    So the same network stands in the tables of all papers, whether their data are frames, triplets or windows (these
+    with `data.radius=0`).
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "delta_e_itp")
 
     def forward(self, sdr: Tensor) -> Tensor:
-        """Predictions in [0, 1]: (..., 3, H, W) -> (..., 3, H, W)."""
+        """Return predictions in [0, 1]: (..., 3, H, W) -> (..., 3, H, W)."""
         return super().forward(sdr.flatten(0, -4)).view_as(sdr)
 
     def training_step(self, batch: FrameBatch | TripletBatch | ClipBatch, batch_idx: int) -> Tensor:
-        """L1 of all frames of the batch; dropout is active."""
+        """Return L1 of all frames of the batch; dropout is active."""
         sdr, target = batch["sdr"].flatten(0, -4), batch["hdr_pq"].flatten(0, -4)
         if len(sdr) != len(target):
             raise ValueError(
                 f"a network of single frames got {len(sdr)} frames for {len(target)} targets: set data.radius to 0"
             )
-        with self.step_rng():
+        with self.step_rng(batch_idx):
             hdr_pq = self.network(sdr)
         return self.loss(hdr_pq, target)
 
@@ -48,9 +49,11 @@ class ResNetTask(FrameTask):
     """
 
     name: ClassVar[str] = "srresnet"
+    network_class = SRResNet
 
     def __init__(self, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
-        super().__init__(SRResNet(1, width, blocks), {"width": width, "blocks": blocks}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(width=width, blocks=blocks)
 
 
 class CSRNetTask(FrameTask):
@@ -63,9 +66,11 @@ class CSRNetTask(FrameTask):
     """
 
     name: ClassVar[str] = "csrnet"
+    network_class = CSRNet
 
     def __init__(self, width: int = 64, conditions: int = 32, **recipe: Any) -> None:
-        super().__init__(CSRNet(width, conditions), {"width": width, "conditions": conditions}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(width=width, conditions=conditions)
 
 
 class HDRTVNetTask(FrameTask):
@@ -78,9 +83,11 @@ class HDRTVNetTask(FrameTask):
     """
 
     name: ClassVar[str] = "hdrtvnet"
+    network_class = HDRTVNet
 
     def __init__(self, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
-        super().__init__(HDRTVNet(width, blocks), {"width": width, "blocks": blocks}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(width=width, blocks=blocks)
 
 
 class HDRTVNetPlusTask(FrameTask):
@@ -94,6 +101,8 @@ class HDRTVNetPlusTask(FrameTask):
     """
 
     name: ClassVar[str] = "hdrtvnet_plus"
+    network_class = HDRTVNetPlus
 
     def __init__(self, agcm: bool = True, le: bool = True, width: int = 32, **recipe: Any) -> None:
-        super().__init__(HDRTVNetPlus(agcm, le, width), {"agcm": agcm, "le": le, "width": width}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(agcm=agcm, le=le, width=width)

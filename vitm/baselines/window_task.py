@@ -19,7 +19,8 @@ class MResNetTask(WindowTask):
     """
 
     name: ClassVar[str] = "srresnet"
+    network_class = SRResNet
 
     def __init__(self, frames: int = 5, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
-        network = SRResNet(frames, width, blocks)
-        super().__init__(network, {"frames": frames, "width": width, "blocks": blocks}, **recipe)
+        super().__init__(**recipe)
+        self.configure_networks(frames=frames, width=width, blocks=blocks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lightning.pytorch.strategies import ParallelStrategy
-from torch import nn
+from torch import Tensor, nn
 
+from vitm.training.lightning_internals import loss_scale, step_uncounted
 from vitm.training.task import InverseToneMappingTask
 
 
@@ -17,38 +17,43 @@ class AdversarialTask(InverseToneMappingTask):
 
     A step of the trainer is one of the generator. `optimizers()` gives the generator's and, unless its loss is left
     out, the discriminator's.
+
+    Args:
+        **recipe: see `vitm.training.task.InverseToneMappingTask`.
     """
 
     discriminator: nn.Module
 
-    def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
-        super().__init__(compile, test_metrics)
+    def __init__(self, **recipe: Any) -> None:
+        super().__init__(**recipe)
         self.automatic_optimization = False
+
+    def judge(self, generated: Tensor) -> Tensor:
+        """Return the discriminator's logits for the generator's loss: gradients reach what was generated alone."""
+        self.discriminator.requires_grad_(False)
+        logits: Tensor = self.discriminator(generated)
+        self.discriminator.requires_grad_(True)
+        return logits
 
     def step_both(self) -> None:
         """Apply the gradients, and advance the schedules."""
         optimizers: Any = self.optimizers()
         generator, *others = optimizers if isinstance(optimizers, list) else [optimizers]
-        scale = self._loss_scale()
+        scale = loss_scale(self.trainer)
         generator.step()
         generator.zero_grad()
         for optimizer in others:
-            factor = self._loss_scale() / scale  # fp16: a step may change the scale that these gradients carry
+            factor = loss_scale(self.trainer) / scale  # fp16: a step may change the scale that these gradients carry
             for parameter in self.discriminator.parameters() if factor != 1 else ():
                 assert parameter.grad is not None
                 parameter.grad *= factor
-            # past Lightning's wrapper, which would count it as a step of the trainer
-            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+            step_uncounted(self.trainer, optimizer)
             optimizer.zero_grad()
         schedulers: Any = self.lr_schedulers() or []
         for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
             scheduler.step()
 
     def without_sync(self) -> AbstractContextManager[None]:
-        """Processes do not exchange the gradients that are computed inside."""
+        """Keep processes from exchanging the gradients that are computed inside."""
         strategy = self.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
-
-    def _loss_scale(self) -> float:
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        return float(scaler.get_scale()) if scaler is not None else 1.0

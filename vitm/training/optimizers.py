@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 Schedule = Literal["constant", "cosine", "halving"]
 
@@ -19,17 +20,36 @@ def adam(
     steps: float,
     milestones: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Adam with a schedule over `steps` optimiser steps, as Lightning's `configure_optimizers` returns it.
+    """Return Adam with a schedule, as Lightning's `configure_optimizers` returns it.
 
-    `"constant"` keeps `lr`; `"cosine"` rises to it over the first 2 % of the steps and falls to zero at the last one;
-    `"halving"` halves it after each of the `milestones`, which are numbers of steps.
+    Args:
+        parameters: parameters or parameter groups of the optimiser.
+        lr: learning rate.
+        betas: betas of Adam.
+        schedule: `"constant"` keeps `lr`; `"cosine"` rises to it over the first 2 % of the steps and falls to zero at
+            the last one; `"halving"` halves it after each of the `milestones`.
+        steps: optimiser steps of the whole training; infinite where it has no end.
+        milestones: numbers of steps.
+
+    Raises:
+        ValueError: the schedule needs an end of the training, and there is none.
     """
     optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas)
-    if schedule == "constant":
+    scheduler = _SCHEDULES[schedule](optimizer, steps, milestones)
+    if scheduler is None:
         return {"optimizer": optimizer}
-    if schedule == "halving":
-        halving = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), 0.5)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "interval": "step"}}
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _constant(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequence[int]) -> None:
+    return None
+
+
+def _halving(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequence[int]) -> LRScheduler:
+    return MultiStepLR(optimizer, list(milestones), 0.5)
+
+
+def _cosine(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequence[int]) -> LRScheduler:
     if not math.isfinite(steps):
         raise ValueError("schedule=cosine needs an end: set trainer.max_steps or trainer.max_epochs")
     warmup = max(1, round(0.02 * steps))
@@ -39,5 +59,11 @@ def adam(
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    return LambdaLR(optimizer, factor)
+
+
+_SCHEDULES: dict[Schedule, Callable[[torch.optim.Optimizer, float, Sequence[int]], LRScheduler | None]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "halving": _halving,
+}

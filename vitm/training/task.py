@@ -1,4 +1,4 @@
-"""What every task shares: optimiser and schedule, evaluation, and what a checkpoint says about its network."""
+"""What every task shares: its three hooks, evaluation, and what a checkpoint says about its network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vitm.training.optimizers import Schedule, adam
 
 
 def constructor_arguments(network: type[nn.Module], given: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a network's constructor, those that are not `given` by their defaults."""
+    """Return all arguments of a network's constructor: those given, and the defaults of the others."""
     bound = inspect.signature(network).bind(**given)
     bound.apply_defaults()
     return dict(bound.arguments)
@@ -30,74 +30,99 @@ def constructor_arguments(network: type[nn.Module], given: dict[str, Any]) -> di
 class InverseToneMappingTask(LightningModule):
     """A network that maps SDR to HDR10, its training and its evaluation by the field's metrics.
 
-    A task sets `name` and `metrics`, which validation measures and, unless `test_metrics` says otherwise, the test;
-    it builds `self.network` and `self.arguments` (those of the network's constructor),
-    and defines `training_step` and `configure_optimizers`.
+    Three hooks say what a task consists of: `configure_metrics`, which the constructor calls, `configure_networks`,
+    which a subclass calls at the end of its own constructor, and `configure_losses`, which is called before a fit. A
+    subclass sets `name`, `metrics` and `network_class` and defines `training_step`.
+
+    Args:
+        lr: learning rate of Adam.
+        betas: betas of Adam.
+        schedule: schedule of the learning rate, see `vitm.training.optimizers.adam`.
+        milestones: steps after which `schedule=halving` halves the rate.
+        compile: run the network through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
     """
 
     name: ClassVar[str]
+    """Name of the network in `vitm.zoo`, or the import path of its class."""
+    network_class: ClassVar[type[nn.Module]]
+    """Class of the network, for tasks with one network."""
     metrics: ClassVar[tuple[str, ...]]
+    """What validation measures, and the test unless `test_metrics` says otherwise: names of `vitm.metrics.METRICS`."""
+    monitor: ClassVar[tuple[str, str]] = ("val/psnr", "max")
+    """Value that chooses the best checkpoint, and whether its largest or smallest (`"min"`) value is best."""
     clip_frames: int | None = None
-    """How many frames the network takes at once, (B, T, 3, H, W); None for single ones, (B, 3, H, W)."""
+    """Number of frames that the network takes at once, (B, T, 3, H, W); None: single ones, (B, 3, H, W)."""
     analytic: ClassVar[bool] = True
     """Whether the analytic operators do the same task, and are measured beside the network."""
-    monitor: ClassVar[tuple[str, str]] = ("val/psnr", "max")
-    """Which value chooses the best checkpoint, and whether the most or the least of it is best."""
     light: ClassVar[str] = ""
-    """How relative light became absolute before it was measured, where it did."""
+    """Scaling from relative to absolute light before measuring, for the printed protocol."""
+
     network: nn.Module
     arguments: dict[str, Any]
-    schedule: Schedule
+    """Arguments of the network's constructor, which rebuild it from a checkpoint."""
 
-    def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule = "constant",
+        milestones: Sequence[int] = (),
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+    ) -> None:
         super().__init__()
-        self._seed = torch.initial_seed()
+        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
         self.compile_network = compile
+        self._seed = torch.initial_seed()
+        self._ready_to_fit = False
+        self.configure_metrics(test_metrics)
+
+    def configure_metrics(self, test_metrics: list[str] | None) -> None:
+        """Make `val_metrics` and `test_metrics`."""
         self.val_metrics = frame_metrics(self.metrics)
         self.test_metrics = frame_metrics(self.metrics if test_metrics is None else test_metrics)
 
+    def configure_networks(self, **arguments: Any) -> None:
+        """Make `network`, and `arguments`, which rebuild it; here: `network_class(**arguments)`."""
+        self.network, self.arguments = self.network_class(**arguments), arguments
+
+    def configure_losses(self) -> None:
+        """Make the losses, with all that training needs and a test does not; here: nothing."""
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam of the network's parameters, with the schedule."""
+        return self.adam(self.network.parameters())
+
+    def adam(self, parameters: Any) -> dict[str, Any]:
+        """Return Adam of parameters or parameter groups, with the schedule, as `configure_optimizers` returns it."""
+        steps = float(self.trainer.estimated_stepping_batches) if self.schedule == "cosine" else math.inf
+        return adam(parameters, self.lr, self.betas, self.schedule, steps, self.milestones)
+
+    def prepare_fit(self) -> None:
+        """Call `configure_losses`, once: what is missing for training is an error here, before any work."""
+        if not self._ready_to_fit:
+            self.configure_losses()
+            self._ready_to_fit = True
+
     def setup(self, stage: str) -> None:
-        """Channels-last weights, and a compiled network where asked for."""
+        """Prepare a fit; lay the weights out channels-last, and compile the network where asked for."""
+        if stage == "fit":
+            self.prepare_fit()
         self.network.to(memory_format=torch.channels_last)
         if self.compile_network:
             self.network.compile()
 
     def forward(self, sdr: Tensor) -> Tensor:
-        """The network's prediction in [0, 1]: what is measured, shown and written."""
+        """Return the network's prediction in [0, 1]: what is measured, shown and written."""
         hdr_pq: Tensor = self.network(sdr).float().clamp(0, 1)
         return hdr_pq
 
-    def earlier_stages(self) -> dict[str, nn.Module]:
-        """Networks by name that the test measures beside this one, because it goes on from them."""
-        return {}
-
-    def baselines(self) -> dict[str, dict[str, float]]:
-        """Name -> metrics of what the test measured beside the network, by itself."""
-        return {}
-
-    def preview(self, batch: Any, outputs: Any) -> tuple[Tensor, Tensor, Tensor, str]:
-        """SDR, prediction and target of the first sample, of a clip its middle frame, (3, H, W) each; and its name.
-
-        Args:
-            batch: of validation or test.
-            outputs: what the step returned for it.
-        """
-        frames = [x[0] if x.ndim == 4 else x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
-        return frames[0], frames[1], frames[2], batch["name"][0]
-
-    def macs_per_frame(self) -> int | None:
-        """Multiply-adds a frame at 256 x 256; None: not counted."""
-        if self.clip_frames is None:
-            network = copy.deepcopy(self.network).to("meta").eval()  # counts whole maps, and computes nothing
-            return count_macs(network, torch.empty(1, 3, 256, 256, device="meta"))
-        clip = torch.rand(1, self.clip_frames, 3, 64, 64, device=self.device)  # a sixteenth of it, in one band of rows
-        return count_macs(self.network, clip) * 16 // self.clip_frames
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Measure and return the prediction."""
         return self._evaluate(batch, self.val_metrics)
 
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
         """Measure and return the prediction."""
         return self._evaluate(batch, self.test_metrics)
 
@@ -109,70 +134,75 @@ class InverseToneMappingTask(LightningModule):
         """Log `test/<metric>`."""
         self._log_metrics("test", self.test_metrics)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write which network this is, so that `vitm.zoo.load_network` rebuilds it from the file alone."""
-        checkpoint["vitm"] = {"network": self.name, "arguments": self.arguments}
-
-    @contextmanager
-    def step_rng(self) -> Iterator[None]:
-        """Random numbers, of dropout say, that depend on the seed, the step and the process alone.
-
-        So a resumed run draws what an undisturbed one draws.
-        """
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(hash((self._seed, self.global_step, self.global_rank)))
-            yield
-
-    @property
-    def steps(self) -> float:
-        """Optimiser steps of the whole training, where the schedule depends on them; else infinite."""
-        return float(self.trainer.estimated_stepping_batches) if self.schedule == "cosine" else math.inf
+    def _evaluate(self, batch: Any, metrics: MetricCollection) -> Any:
+        hdr_pq: Tensor = self(batch["sdr"])
+        metrics.update(hdr_pq, batch["hdr_pq"])
+        return hdr_pq
 
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         self.log_dict({f"{stage}/{name}": value.float() for name, value in metrics.compute().items()})
         metrics.reset()
 
-    def _evaluate(self, batch: Any, metrics: MetricCollection) -> Tensor:
-        hdr_pq: Tensor = self(batch["sdr"])
-        metrics.update(hdr_pq, batch["hdr_pq"])
-        return hdr_pq
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write which network this is, so that `vitm.zoo.load_network` rebuilds it from the file alone."""
+        checkpoint["vitm"] = {"network": self.name, "arguments": self.arguments}
+
+    def earlier_stages(self) -> dict[str, nn.Module]:
+        """Return networks by name that the test measures beside this one, because it goes on from them."""
+        return {}
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Return the metrics of what the test measured beside the network, by its name."""
+        return {}
+
+    def preview(self, batch: Any, outputs: Any) -> tuple[Tensor, Tensor, Tensor, str]:
+        """Return SDR, prediction and target of the first sample (of a clip its middle frame), and the sample's name.
+
+        Args:
+            batch: batch of validation or test.
+            outputs: what the step returned for it.
+
+        Returns:
+            Three frames (3, H, W), and the name.
+        """
+        frames = [x[0] if x.ndim == 4 else x[0, x.shape[1] // 2] for x in (batch["sdr"], outputs, batch["hdr_pq"])]
+        return frames[0], frames[1], frames[2], batch["name"][0]
+
+    def macs_per_frame(self) -> int | None:
+        """Return the multiply-adds a frame at 256 x 256; None: not counted."""
+        if self.clip_frames is None:
+            network = copy.deepcopy(self.network).to("meta").eval()  # counts whole maps, and computes nothing
+            return count_macs(network, torch.empty(1, 3, 256, 256, device="meta"))
+        clip = torch.rand(1, self.clip_frames, 3, 64, 64, device=self.device)  # a sixteenth of it, in one band of rows
+        return count_macs(self.network, clip) * 16 // self.clip_frames
+
+    @contextmanager
+    def step_rng(self, batch_idx: int) -> Iterator[None]:
+        """Draw random numbers, of dropout say, that depend on the seed, the step and the process alone.
+
+        So a resumed run draws what an undisturbed one draws. The batches of an accumulated step draw different ones.
+        """
+        key = [self._seed, self.global_step, self.global_rank]
+        if part := batch_idx % self.trainer.accumulate_grad_batches:
+            key.append(part)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(hash(tuple(key)))
+            yield
 
 
 class L1Task(InverseToneMappingTask):
     """A network that learns by the mean absolute difference of PQ codes, with Adam.
 
     Args:
-        network: the network.
-        arguments: all arguments of its constructor.
-        lr: learning rate of Adam.
-        betas: betas of Adam.
-        schedule: of the learning rate.
-        milestones: steps after which `schedule=halving` halves the rate.
-        compile: run the network through torch.compile.
-        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        schedule: schedule of the learning rate, halved at `milestones` by default.
+        **recipe: see `InverseToneMappingTask`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        arguments: dict[str, Any],
-        lr: float = 5e-4,
-        betas: tuple[float, float] = (0.9, 0.999),
-        schedule: Schedule = "halving",
-        milestones: Sequence[int] = (),
-        compile: bool = False,
-        test_metrics: list[str] | None = None,
-    ) -> None:
-        super().__init__(compile, test_metrics)
-        self.network, self.arguments = network, arguments
-        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
+    def __init__(self, schedule: Schedule = "halving", **recipe: Any) -> None:
+        super().__init__(schedule=schedule, **recipe)
 
     def loss(self, hdr_pq: Tensor, target: Tensor) -> Tensor:
-        """The loss of a training step, logged."""
+        """Return the loss of a training step, and log it."""
         loss = F.l1_loss(hdr_pq.float(), target)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """Adam with the schedule."""
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitm.data.batch import ClipBatch
 from vitm.nets.complexity import count_macs
@@ -21,52 +21,52 @@ MILESTONES = (50_000, 100_000, 150_000, 190_000, 230_000, 270_000, 310_000)
 class WindowTask(L1Task):
     """A network that converts the middle frame of a window, with the mean absolute difference of PQ codes.
 
+    The network is a `vitm.nets.interface.WindowNetwork`: (B, 2 radius + 1, 3, H, W) -> (B, 3, H, W).
+
     Args:
-        network: (B, 2 radius + 1, 3, H, W) -> (B, 3, H, W), a `WindowNetwork`.
-        arguments: all arguments of its constructor.
         milestones: steps after which `schedule=halving` halves the rate (section Training Details: every 50,000, after
             150,000 every 40,000).
-        **recipe: see `vitm.training.task.L1Task`; the rate too is of section Training Details.
+        **recipe: see `vitm.training.task.L1Task`; the learning rate too is that of section Training Details.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "sr_sim", "delta_e_itp")
 
-    def __init__(
-        self, network: nn.Module, arguments: dict[str, Any], milestones: Sequence[int] = MILESTONES, **recipe: Any
-    ) -> None:
-        super().__init__(network, arguments, milestones=milestones, **recipe)
-        if not isinstance(network, WindowNetwork):
-            raise TypeError(f"expected a network of windows (`WindowNetwork`), got {type(network).__name__}")
-        self.clip_frames = 2 * network.radius + 1
+    def __init__(self, milestones: Sequence[int] = MILESTONES, **recipe: Any) -> None:
+        super().__init__(milestones=milestones, **recipe)
+
+    @property
+    def clip_frames(self) -> int:  # type: ignore[override]  # here it depends on the network
+        """The number of frames that the network takes at once."""
+        assert isinstance(self.network, WindowNetwork)
+        return 2 * self.network.radius + 1
 
     def forward(self, sdr: Tensor) -> Tensor:
-        """Predictions in [0, 1] of all frames of clips: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
+        """Return predictions in [0, 1] of all frames of clips: (B, T, 3, H, W) -> (B, T, 3, H, W)."""
         return torch.stack(list(stream(self.network, sdr.unbind(1))), dim=1).float().clamp(0, 1)
 
-    def macs_per_frame(self) -> int:
-        """Multiply-adds a frame at 256 x 256: a window gives one."""
-        clip = torch.rand(1, int(self.clip_frames or 1), 3, 64, 64, device=self.device)
-        return count_macs(self.network, clip) * 16
-
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
-        """L1 of the target frame (section Training Details)."""
-        frames = int(self.clip_frames or 0)
-        spare = (batch["sdr"].shape[1] - frames) // 2
+        """Return L1 of the target frame (section Training Details)."""
+        spare = (batch["sdr"].shape[1] - self.clip_frames) // 2
         if spare < 0:
             raise ValueError(
-                f"the network takes {frames} frames, and the batch has windows of {batch['sdr'].shape[1]}: set "
-                f"data.radius to {frames // 2} or more"
+                f"the network takes {self.clip_frames} frames, and the batch has windows of {batch['sdr'].shape[1]}: set "
+                f"data.radius to {self.clip_frames // 2} or more"
             )
-        return self.loss(self.network(batch["sdr"][:, spare : spare + frames]), batch["hdr_pq"])
+        return self.loss(self.network(batch["sdr"][:, spare : spare + self.clip_frames]), batch["hdr_pq"])
+
+    def macs_per_frame(self) -> int:
+        """Return the multiply-adds a frame at 256 x 256: a window gives one frame."""
+        clip = torch.rand(1, self.clip_frames, 3, 64, 64, device=self.device)
+        return count_macs(self.network, clip) * 16
 
 
 class DSLNetTask(WindowTask):
     """DSLNet.
 
     Args:
-        lr: see `WindowTask`.
-        betas: see `WindowTask`.
-        schedule: see `WindowTask`.
+        lr: learning rate of Adam (section Training Details).
+        betas: betas of Adam.
+        schedule: schedule of the learning rate.
         milestones: see `WindowTask`.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
@@ -85,14 +85,11 @@ class DSLNetTask(WindowTask):
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        arguments = constructor_arguments(DSLNet, network)
         super().__init__(
-            DSLNet(**network),
-            arguments,
-            lr=lr,
-            betas=betas,
-            schedule=schedule,
-            milestones=milestones,
-            compile=compile,
-            test_metrics=test_metrics,
+            lr=lr, betas=betas, schedule=schedule, milestones=milestones, compile=compile, test_metrics=test_metrics
         )
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network."""
+        self.network, self.arguments = DSLNet(**network), constructor_arguments(DSLNet, network)

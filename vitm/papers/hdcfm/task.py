@@ -20,7 +20,7 @@ from vitm.papers.hdcfm.network import HDCFM
 from vitm.papers.hdcfm.pdcg import HDCFMPDCG, PDCG
 from vitm.papers.hdcfm.published import load_hdcfm
 from vitm.training.adversarial import AdversarialTask
-from vitm.training.optimizers import Schedule, adam
+from vitm.training.optimizers import Schedule
 from vitm.training.task import L1Task, constructor_arguments
 
 METRICS = ("psnr", "ssim", "delta_e_itp")
@@ -46,7 +46,7 @@ class HDCFMTask(L1Task):
     Args:
         lr: learning rate of Adam (section 4.1).
         betas: betas of Adam (not in the paper; HDRTVNet's).
-        schedule: of the learning rate (section 4.1: halved every 200,000 steps).
+        schedule: schedule of the learning rate (section 4.1: halved every 200,000 steps).
         milestones: steps after which `schedule=halving` halves the rate.
         init: `"default"`: PyTorch's; `"identity"`: dynamic filters start by passing features on (not in the paper),
             which learns in hundreds of steps what otherwise takes thousands.
@@ -69,14 +69,21 @@ class HDCFMTask(L1Task):
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        arguments = constructor_arguments(HDCFM, network)
-        super().__init__(HDCFM(**network), arguments, lr, betas, schedule, milestones, compile, test_metrics)
-        if init == "identity":
+        super().__init__(
+            schedule, lr=lr, betas=betas, milestones=milestones, compile=compile, test_metrics=test_metrics
+        )
+        self.init = init
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network, and its initial filters."""
+        self.network, self.arguments = HDCFM(**network), constructor_arguments(HDCFM, network)
+        if self.init == "identity":
             start_as_identity(self.network)
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
-        """L1 (section 4.1); the estimator's dropout is active."""
-        with self.step_rng():
+        """Return L1 (section 4.1); the estimator's dropout is active."""
+        with self.step_rng(batch_idx):
             hdr_pq = self.network(batch["sdr"])
         return self.loss(hdr_pq, batch["hdr_pq"])
 
@@ -92,18 +99,18 @@ class PDCGTask(AdversarialTask):
         hdcfm: checkpoint of the first stage, ours or the published file. Needed to train; a checkpoint that is measured
             brings its own.
         l1_weight: alpha of equation 4.
-        perceptual_weight: beta; 0 needs no VGG19 weights.
-        gan_weight: gamma; 0 leaves the discriminator out.
+        perceptual_weight: beta of equation 4; 0 needs no VGG19 weights.
+        gan_weight: gamma of equation 4; 0 leaves the discriminator out.
         gan: `"vanilla"`: binary cross-entropy; `"lsgan"`: least squares.
         vgg_weights: file of VGG19's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         vgg_layer: layer that the perceptual loss compares (not in the paper).
         lr: learning rate of both Adams (not in the paper; HDRTVNet's).
-        betas: their betas (likewise).
-        schedule: of both learning rates.
-        milestones: steps after which `schedule=halving` halves them.
-        clip_value: clip every gradient to plus or minus this; None for no clipping.
+        betas: betas of both Adams (not in the paper; HDRTVNet's).
+        schedule: schedule of both learning rates.
+        milestones: steps after which `schedule=halving` halves both rates.
+        clip_value: limit that every gradient is clipped to, plus or minus; None for no clipping.
         accumulate: pieces in which a batch is computed, to need less memory; the step is that of the whole batch.
-        ema_decay: of the moving average of the generator; 0 for none. The first steps count more.
+        ema_decay: decay of the moving average of the generator; 0 for none. The first steps count more.
         compile: run the generator through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         base: arguments of `HDCFM` where `hdcfm` does not say them.
@@ -135,68 +142,76 @@ class PDCGTask(AdversarialTask):
         base: dict[str, Any] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile, test_metrics)
+        super().__init__(
+            lr=lr, betas=betas, schedule=schedule, milestones=milestones, compile=compile, test_metrics=test_metrics
+        )
         if accumulate < 1 or not 0 <= ema_decay < 1:
             raise ValueError(
                 f"expected accumulate >= 1 and 0 <= ema_decay < 1, got accumulate={accumulate}, ema_decay={ema_decay}"
             )
-        if hdcfm is not None:
-            first = recorded(read_checkpoint(hdcfm))
+        self.hdcfm, self.base = hdcfm, base
+        self.l1_weight, self.perceptual_weight, self.gan_weight = l1_weight, perceptual_weight, gan_weight
+        self.gan: GANLoss = gan
+        self.vgg_weights, self.vgg_layer = vgg_weights, vgg_layer
+        self.clip_value, self.accumulate, self.ema_decay = clip_value, accumulate, ema_decay
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make both stages, the generator in training and the discriminator."""
+        base = self.base or {}
+        if self.hdcfm is not None:
+            first = recorded(read_checkpoint(self.hdcfm))
             base = {} if first is None else first.arguments  # the released network has the defaults
-        self.arguments = {
-            "base": constructor_arguments(HDCFM, base or {}),
-            **constructor_arguments(PDCG, network),
-        }
-        self.network = HDCFMPDCG(**self.arguments)
+        self.arguments = {"base": constructor_arguments(HDCFM, base), **constructor_arguments(PDCG, network)}
+        self.network = HDCFMPDCG(**self.arguments).requires_grad_(False)
         self.generator = PDCG(**network)
         self.generator.load_state_dict(self.network.pdcg.state_dict())
-        self.network.requires_grad_(False)
-        self.discriminator = PatchDiscriminator().requires_grad_(gan_weight > 0)
-        self.trainable = hdcfm is not None
-        self.perceptual: PerceptualLoss | None = None
-        if hdcfm is not None:
-            self.network.hdcfm.load_state_dict(load_hdcfm(hdcfm).state_dict())
-            self.perceptual = PerceptualLoss(vgg_weights, vgg_layer) if perceptual_weight > 0 else None
-        self.gan: GANLoss = gan
-        self.l1_weight, self.perceptual_weight, self.gan_weight = l1_weight, perceptual_weight, gan_weight
-        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
-        self.clip_value, self.accumulate, self.ema_decay = clip_value, accumulate, ema_decay
+        self.discriminator = PatchDiscriminator().requires_grad_(self.gan_weight > 0)
+        if self.hdcfm is not None:
+            self.network.hdcfm.load_state_dict(load_hdcfm(self.hdcfm).state_dict())
 
-    def setup(self, stage: str) -> None:
-        """As always, and the same for the generator in training and the discriminator.
+    def configure_losses(self) -> None:
+        """Make the perceptual loss, unless its weight is 0.
 
         Raises:
             ValueError: there is no first stage to train behind.
         """
-        if stage == "fit" and not self.trainable:
+        if self.hdcfm is None:
             raise ValueError("PDCG is trained behind an HDCFM: give its checkpoint as `hdcfm` (--model.hdcfm PATH)")
+        self.perceptual = PerceptualLoss(self.vgg_weights, self.vgg_layer) if self.perceptual_weight > 0 else None
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam for the generator, and one for the discriminator."""
+        networks = [self.generator, *([self.discriminator] if self.gan_weight > 0 else [])]
+        return [self.adam(network.parameters()) for network in networks]
+
+    def setup(self, stage: str) -> None:
+        """Prepare the generator in training and the discriminator like the network."""
         super().setup(stage)
         for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)
         if self.compile_network:
             self.generator.compile()
 
-    def earlier_stages(self) -> dict[str, nn.Module]:
-        """HDCFM alone."""
-        return {"HDCFM alone": self.network.hdcfm}
-
     def training_step(self, batch: FrameBatch, batch_idx: int) -> None:
-        """One step of the generator and one of the discriminator, against each other's weights before the step."""
+        """Make one step of the generator and one of the discriminator, against each other's weights before the step."""
         pieces = list(zip(batch["sdr"].chunk(self.accumulate), batch["hdr_pq"].chunk(self.accumulate), strict=True))
         logged: dict[str, Tensor] = {}
         for i, (sdr, target) in enumerate(pieces):
             share = len(sdr) / len(batch["sdr"])
             with nullcontext() if i == len(pieces) - 1 else self.without_sync():
-                losses = self._losses(sdr, target)
+                losses = self.losses(sdr, target)
                 # They share no parameter that takes a gradient, so one pass back serves both.
                 self.manual_backward(share * (losses["loss"] + losses["discriminator"]))
             for name, loss in losses.items():
                 logged[name] = logged.get(name, 0) + share * loss.detach()
-        self._step()
+        self.step_both()
+        self.update_average()
         for name, loss in logged.items():
             self.log(f"train/{name}", loss, prog_bar=name == "loss", sync_dist=True)
 
-    def _losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the generator's `loss` (equation 4) and its parts, and the `discriminator`'s."""
         hdr_pq, mask = self.network.first_stage(sdr)
         generated = self.generator(hdr_pq, mask)
         zero = generated.new_zeros(())
@@ -204,9 +219,7 @@ class PDCGTask(AdversarialTask):
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(generated, target)
         if self.gan_weight > 0:
-            self.discriminator.requires_grad_(False)
-            losses["gan"] = patch_loss(self.discriminator(generated), mask, real=True, kind=self.gan)
-            self.discriminator.requires_grad_(True)
+            losses["gan"] = patch_loss(self.judge(generated), mask, real=True, kind=self.gan)
             real = patch_loss(self.discriminator(target), mask, real=True, kind=self.gan)
             fake = patch_loss(self.discriminator(generated.detach()), mask, real=False, kind=self.gan)
             losses["discriminator"] = (real + fake) / 2
@@ -217,20 +230,19 @@ class PDCGTask(AdversarialTask):
         )  # eq. 4
         return losses
 
-    def _step(self) -> None:
-        self.step_both()
-        decay = min(self.ema_decay, self.global_step / (10 + self.global_step))
-        with torch.no_grad():
-            for average, current in zip(self.network.pdcg.parameters(), self.generator.parameters(), strict=True):
-                average.lerp_(current, 1 - decay)
-
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients, which are unscaled by now."""
         if self.clip_value is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
 
-    def configure_optimizers(self) -> Any:
-        """Adam for the generator, and one for the discriminator."""
-        networks = [self.generator, *([self.discriminator] if self.gan_weight > 0 else [])]
-        return [adam(n.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones) for n in networks]
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the average of the generator, which is in `network`, towards the generator."""
+        decay = min(self.ema_decay, self.global_step / (10 + self.global_step))
+        for average, current in zip(self.network.pdcg.parameters(), self.generator.parameters(), strict=True):
+            average.lerp_(current, 1 - decay)
+
+    def earlier_stages(self) -> dict[str, nn.Module]:
+        """Return HDCFM alone."""
+        return {"HDCFM alone": self.network.hdcfm}

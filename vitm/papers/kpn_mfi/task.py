@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from vitm.data.batch import TripletBatch
 from vitm.nets.flow import FlowName, flow_estimator
 from vitm.papers.kpn_mfi.losses import consistency_loss, content_loss
 from vitm.papers.kpn_mfi.network import KPNMFI
-from vitm.training.optimizers import adam
+from vitm.training.optimizers import Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 
@@ -24,7 +25,8 @@ class KPNMFITask(InverseToneMappingTask):
         flow_weights: file of the flow network's weights, for all but `"dis"` and `"zero"`.
         lr: learning rate of Adam (released code).
         betas: betas of Adam (released code).
-        schedule: of the learning rate (released code: constant).
+        schedule: schedule of the learning rate (released code: constant).
+        milestones: steps after which `schedule=halving` halves the rate.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `KPNMFI`.
@@ -42,30 +44,35 @@ class KPNMFITask(InverseToneMappingTask):
         flow_weights: str | None = None,
         lr: float = 5e-4,
         betas: tuple[float, float] = (0.9, 0.999),
-        schedule: Literal["constant", "cosine"] = "constant",
+        schedule: Schedule = "constant",
+        milestones: Sequence[int] = (),
         compile: bool = False,
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile, test_metrics)
-        self.network = KPNMFI(**network)
-        self.arguments = constructor_arguments(KPNMFI, network)
-        self.alpha = alpha
-        self.consistency = consistency_loss(consistency, flow_estimator(flow, flow_weights)) if alpha else None
-        self.lr, self.betas, self.schedule = lr, betas, schedule
+        super().__init__(lr, betas, schedule, milestones, compile, test_metrics)
+        self.alpha, self.consistency = alpha, consistency
+        self.flow, self.flow_weights = flow, flow_weights
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network."""
+        self.network, self.arguments = KPNMFI(**network), constructor_arguments(KPNMFI, network)
+
+    def configure_losses(self) -> None:
+        """Make the consistency loss, unless its weight is 0."""
+        self.consistency_loss: Callable[[Tensor, Tensor], Tensor] | None = None
+        if self.alpha:
+            self.consistency_loss = consistency_loss(self.consistency, flow_estimator(self.flow, self.flow_weights))
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
-        """L = L_C + alpha L_T (section 3.3)."""
+        """Return L = L_C + alpha L_T (section 3.3)."""
         hdr_pq = self.network(batch["sdr"])
         loss = content = content_loss(hdr_pq, batch["hdr_pq"])
-        if self.consistency is not None:
-            consistency = self.consistency(hdr_pq, batch["sdr"])
+        if self.consistency_loss is not None:
+            consistency = self.consistency_loss(hdr_pq, batch["sdr"])
             loss = content + self.alpha * consistency
             self.log("train/consistency", consistency, sync_dist=True)
         self.log("train/content", content, sync_dist=True)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """Adam, at a constant rate by default (released code)."""
-        return adam(self.network.parameters(), self.lr, self.betas, self.schedule, self.steps)

@@ -21,7 +21,7 @@ from vitm.papers.vitm_tc.exposure import linearise, over_exposure
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, flow_loss, mu_law, pixel_loss, tone_mapped_flow
 from vitm.papers.vitm_tc.network import VITMTC
 from vitm.training.adversarial import AdversarialTask
-from vitm.training.optimizers import Schedule, adam
+from vitm.training.optimizers import Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 CHUNK = 8  # frames that are measured at once
@@ -34,21 +34,28 @@ class SequenceTask(InverseToneMappingTask):
     Beside the metrics it logs `over_exposed`: the mean absolute difference of mu-law codes where the input is
     over-exposed, which is all that VITM-TC changes.
 
-    A subclass sets `max_clues` and `every`, arguments of `VITMTC.stream`.
+    Args:
+        max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
+        every: distance of the frames that are measured; more than 1 needs a network without FCPM.
+        **recipe: see `vitm.training.task.InverseToneMappingTask`.
     """
 
+    name: ClassVar[str] = "vitm_tc"
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "pu21_psnr")
     analytic: ClassVar[bool] = False
     light: ClassVar[str] = "99.9th percentile of the truth at 1000 cd/m2"
     monitor: ClassVar[tuple[str, str]] = ("val/over_exposed", "min")
     network: VITMTC
-    max_clues: int | None
-    every: int = 1
 
-    def __init__(self, compile: bool = False, test_metrics: Sequence[str] | None = None) -> None:
-        super().__init__(compile, test_metrics)
+    def __init__(self, max_clues: int | None = None, every: int = 1, **recipe: Any) -> None:
+        super().__init__(**recipe)
+        self.max_clues, self.every = max_clues, every
+
+    def configure_metrics(self, test_metrics: list[str] | None) -> None:
+        """Make the metrics of the prediction, and of the linearised input, which the test measures too."""
+        super().configure_metrics(test_metrics)
         self.over_exposed = build_metric("over_exposed")
-        self.unreconstructed = self.test_metrics.clone()  # the input, linearised
+        self.unreconstructed = self.test_metrics.clone()
         self.unreconstructed_over_exposed = build_metric("over_exposed")
         self._baselines: dict[str, dict[str, float]] = {}
 
@@ -58,79 +65,97 @@ class SequenceTask(InverseToneMappingTask):
         return linear
 
     def macs_per_frame(self) -> None:
-        """They depend on the number of clues that a clip has."""
+        """Return None: the operations depend on the number of clues that a clip has."""
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """What the test measured of the linearised input."""
+        """Return what the test measured of the linearised input."""
         return self._baselines
 
     def preview(self, batch: Any, outputs: Any) -> tuple[Tensor, Tensor, Tensor, str]:
-        """The frame in the middle, as `outputs` has it."""
+        """Return the frame in the middle, which is what a step returns."""
         sdr, hdr_pq, target = outputs
         return sdr, hdr_pq, target, batch.name
 
     def _evaluate(self, clip: LongClip, metrics: MetricCollection) -> Any:
-        """Measure one clip; returns its middle frame as SDR, prediction and target."""
+        """Measure one clip; return its middle frame as SDR, prediction and target."""
         times = range(0, len(clip), self.every)
-        for name, metric in metrics.items():
-            if isinstance(metric, ClipMetric) and len(times) < metric.context + metric.least:
-                raise ValueError(
-                    f"{name} needs {metric.context + metric.least} frames or more, and {clip.name} gives {len(times)}; "
-                    "leave the metric out, or the clip"
-                )
+        check_length(clip, len(times), metrics)
         frames = (clip.ldr(t)[None] for t in range(len(clip)))
         stream = self.network.stream(frames, self.max_clues, every=self.every)
         predicted = torch.cat([frame.cpu() for frame in stream])
         pairs = [tuple(frame.cpu() for frame in clip.frame(t)) for t in times]
         ldr, target = (torch.stack(frames) for frames in zip(*pairs, strict=True))
         white = measuring_white(target)
-        clipped = over_exposure(ldr) > 0
-
-        def measure(linear: Tensor, chosen: MetricCollection, over_exposed: Metric) -> None:
-            for metric in chosen.values():
-                step = len(linear) if isinstance(metric, ClipMetric) else CHUNK
-                for i in range(0, len(linear), step):
-                    x, y = (to_hdr_pq(light[i : i + step].to(self.device), white)[None] for light in (linear, target))
-                    metric.update(x, y)
-            over_exposed.update(mu_law(linear), mu_law(target), clipped)
-
-        measure(predicted, metrics, self.over_exposed)
+        self._measure(predicted, target, ldr, white, metrics, self.over_exposed)
         if metrics is self.test_metrics:
-            measure(linearise(ldr), self.unreconstructed, self.unreconstructed_over_exposed)
+            self._measure(linearise(ldr), target, ldr, white, self.unreconstructed, self.unreconstructed_over_exposed)
         middle = len(times) // 2
         return ldr[middle], to_hdr_pq(predicted[middle], white), to_hdr_pq(target[middle], white)
+
+    def _measure(
+        self,
+        linear: Tensor,
+        target: Tensor,
+        ldr: Tensor,
+        white: float,
+        metrics: MetricCollection,
+        over_exposed: Metric,
+    ) -> None:
+        """Measure the linear light of a clip, (T, 3, H, W) on the CPU, against the true light."""
+        for metric in metrics.values():
+            step = len(linear) if isinstance(metric, ClipMetric) else CHUNK
+            for i in range(0, len(linear), step):
+                x, y = (to_hdr_pq(light[i : i + step].to(self.device), white)[None] for light in (linear, target))
+                metric.update(x, y)
+        over_exposed.update(mu_law(linear), mu_law(target), over_exposure(ldr) > 0)
 
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         super()._log_metrics(stage, metrics)
         self.log(f"{stage}/over_exposed", self.over_exposed.compute().float())
         self.over_exposed.reset()
-        if stage == "test":  # here, where all processes are
-            values = {name: float(value) for name, value in self.unreconstructed.compute().items()}
-            error = float(self.unreconstructed_over_exposed.compute())
-            self._baselines = {"linearised input": values | {"over_exposed": error}}
-            self.unreconstructed.reset()
-            self.unreconstructed_over_exposed.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test, and keep what was measured of the linearised input: here, where all processes are."""
+        super().on_test_epoch_end()
+        values = {name: float(value) for name, value in self.unreconstructed.compute().items()}
+        error = float(self.unreconstructed_over_exposed.compute())
+        self._baselines = {"linearised input": values | {"over_exposed": error}}
+        self.unreconstructed.reset()
+        self.unreconstructed_over_exposed.reset()
+
+
+def check_length(clip: LongClip, frames: int, metrics: MetricCollection) -> None:
+    """Raise a ValueError if a metric needs more frames than are measured of a clip."""
+    for name, metric in metrics.items():
+        if isinstance(metric, ClipMetric) and frames < metric.context + metric.least:
+            raise ValueError(
+                f"{name} needs {metric.context + metric.least} frames or more, and {clip.name} gives {frames}; "
+                "leave the metric out, or the clip"
+            )
+
+
+def hdr_perceptual_loss(weight: float, vgg_weights: str | None) -> HDRPerceptualLoss | None:
+    """Make L_per, unless its weight is 0."""
+    return HDRPerceptualLoss(vgg_weights) if weight > 0 else None
 
 
 class ICAMTask(SequenceTask):
     """ICAM on single key frames with a few references (equation 8).
 
     Args:
-        perceptual_weight: of L_per; 0 needs no VGG16 weights.
-        flow_weight: of L_flow. The true flow is exact where the data know their motion, else estimated between true HDR
-            frames.
+        perceptual_weight: weight of L_per; 0 needs no VGG16 weights.
+        flow_weight: weight of L_flow. The true flow is exact where the data know their motion, else estimated between
+            true HDR frames.
         vgg_weights: file of VGG16's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         lr: learning rate of Adam (section 4.1).
         betas: betas of Adam (not in the paper).
-        schedule: of the learning rate (not in the paper).
+        schedule: schedule of the learning rate (not in the paper).
         milestones: steps after which `schedule=halving` halves the rate.
-        max_clues: of a key that is measured, the nearest ones (Figure 7); null is all that the network has.
-        every: measure every so manieth frame only, each as a key frame.
+        max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
+        every: evaluate every n-th frame only, each as a key frame.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `VITMTC`.
     """
-
-    name: ClassVar[str] = "vitm_tc"
 
     def __init__(
         self,
@@ -146,50 +171,67 @@ class ICAMTask(SequenceTask):
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(test_metrics=test_metrics)
-        network = {"propagation": "none"} | network
-        if network["propagation"] != "none":
-            raise ValueError(f"ICAM is trained alone, expected propagation='none', got {network['propagation']!r}")
-        self.network = VITMTC(**network)
-        self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
+        super().__init__(
+            max_clues, every, lr=lr, betas=betas, schedule=schedule, milestones=milestones, test_metrics=test_metrics
+        )
         self.perceptual_weight, self.flow_weight, self.vgg_weights = perceptual_weight, flow_weight, vgg_weights
-        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
-        self.max_clues, self.every = max_clues, every
+        self.configure_networks(**network)
 
-    def setup(self, stage: str) -> None:
-        """As always; the perceptual loss needs its weights for training alone."""
-        super().setup(stage)
-        trains = stage == "fit" and self.perceptual_weight > 0
-        self.perceptual = HDRPerceptualLoss(self.vgg_weights) if trains else None
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network, without FCPM."""
+        network = {"propagation": "none"} | network
+        self.network = VITMTC(**network)
+        if self.network.fcpm is not None:
+            raise ValueError(f"ICAM is trained alone, expected propagation='none', got {network['propagation']!r}")
+        self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
+
+    def configure_losses(self) -> None:
+        """Make the perceptual loss, unless its weight is 0."""
+        self.perceptual = hdr_perceptual_loss(self.perceptual_weight, self.vgg_weights)
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam; alignment at half the rate (not in the paper)."""
+        icam = self.network.icam
+        alignment = [p for part in (icam.correction, icam.deformation) if part is not None for p in part.parameters()]
+        slow = {id(p) for p in alignment}
+        groups: list[dict[str, Any]] = [{"params": [p for p in icam.parameters() if id(p) not in slow]}]
+        if alignment:
+            groups.append({"params": alignment, "lr": self.lr / 2})
+        return self.adam(groups)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        """L_pix + 0.1 L_per + 0.05 L_flow (equation 8), of the composite."""
+        """Return L_pix + 0.1 L_per + 0.05 L_flow (equation 8), of the composite."""
         rows = torch.arange(len(batch["ldr"]), device=self.device)[:, None]
-        used = batch["reference_mask"][:, 0].any(0)  # by any sample
-        if self.trainer.world_size > 1 and not used.any():  # all processes need gradients of the same parameters
-            used = torch.arange(len(used), device=used.device) == 0
+        used = self._used_references(batch)
         index, present = batch["references"][:, 0, used], batch["reference_mask"][:, 0, used]
         key, references = batch["ldr"][:, 0], batch["ldr"][rows, index]
         flows = [self.network.reference_flow(key, frame) for frame in references.unbind(1)]
-        made = self.network.icam.reconstruct(
+        reconstruction = self.network.icam.reconstruct(
             key, references, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:]), present
         )
-        loss = pixel = pixel_loss(made.hdr_linear, batch["linear"][:, 0])
+        loss = pixel = pixel_loss(reconstruction.hdr_linear, batch["linear"][:, 0])
         self.log("train/pixel", pixel, sync_dist=True)
         if self.perceptual is not None:
-            perceptual = self.perceptual(made.hdr_linear, batch["linear"][:, 0])
+            perceptual = self.perceptual(reconstruction.hdr_linear, batch["linear"][:, 0])
             loss = loss + self.perceptual_weight * perceptual
             self.log("train/perceptual", perceptual, sync_dist=True)
         if self.flow_weight > 0 and self.network.icam.correction is not None and flows:
-            exact, valid = self._true_flows(batch, index)
-            flow = flow_loss(made.flows, exact, valid & present[:, :, None, None, None])  # eq. 4
+            true_flows, valid = self._true_flows(batch, index)
+            flow = flow_loss(reconstruction.flows, true_flows, valid & present[:, :, None, None, None])  # eq. 4
             loss = loss + self.flow_weight * flow  # eq. 8
             self.log("train/flow", flow, sync_dist=True)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
+    def _used_references(self, batch: SequenceBatch) -> Tensor:
+        """Return which references any sample has, (R,); one at least where other processes need its gradients."""
+        used = batch["reference_mask"][:, 0].any(0)
+        if self.trainer.world_size > 1 and not used.any():  # all processes need gradients of the same parameters
+            used = torch.arange(len(used), device=used.device) == 0
+        return used
+
     def _true_flows(self, batch: SequenceBatch, index: Tensor) -> tuple[Tensor, Tensor]:
-        """From the keys to their references, (B, R, 2, H, W), and where it is known, (B, R, 1, H, W)."""
+        """Return the flows from keys to references, (B, R, 2, H, W), and where they are known, (B, R, 1, H, W)."""
         size = (batch["ldr"].shape[-2], batch["ldr"].shape[-1])
         flows, valid = [], []
         for r in index.unbind(1):
@@ -205,35 +247,23 @@ class ICAMTask(SequenceTask):
             valid.append(inside)
         return torch.stack(flows, 1), torch.stack(valid, 1)
 
-    def configure_optimizers(self) -> Any:
-        """Adam; alignment at half the rate (not in the paper)."""
-        icam = self.network.icam
-        alignment = [p for part in (icam.correction, icam.deformation) if part is not None for p in part.parameters()]
-        slow = {id(p) for p in alignment}
-        groups = [{"params": [p for p in icam.parameters() if id(p) not in slow]}]
-        if alignment:
-            groups.append({"params": alignment, "lr": self.lr / 2})  # type: ignore[dict-item]
-        return adam(groups, self.lr, self.betas, self.schedule, self.steps, self.milestones)
-
 
 class FCPMTask(AdversarialTask, SequenceTask):
     """FCPM on windows of consecutive frames, behind a frozen ICAM (equation 13).
 
     Args:
         icam: checkpoint of the first stage. Needed to train; a checkpoint that is measured brings its own.
-        perceptual_weight: of L_per; 0 needs no VGG16 weights.
-        gan_weight: of L_GAN; 0 leaves the discriminator out.
+        perceptual_weight: weight of L_per; 0 needs no VGG16 weights.
+        gan_weight: weight of L_GAN; 0 leaves the discriminator out.
         vgg_weights: file of VGG16's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         lr: learning rate of both Adams (section 4.1).
-        betas: their betas (not in the paper).
-        schedule: of both learning rates (not in the paper).
-        milestones: steps after which `schedule=halving` halves them.
-        max_clues: of a key that is measured, the nearest ones (Figure 7); null is all that the network has.
+        betas: betas of both Adams (not in the paper).
+        schedule: schedule of both learning rates (not in the paper).
+        milestones: steps after which `schedule=halving` halves both rates.
+        max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `VITMTC`; those of ICAM, and the flow, are the first stage's where `icam` is given.
     """
-
-    name: ClassVar[str] = "vitm_tc"
 
     def __init__(
         self,
@@ -249,83 +279,92 @@ class FCPMTask(AdversarialTask, SequenceTask):
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(test_metrics=test_metrics)
-        if icam is not None:
-            first = read_checkpoint(icam)
+        super().__init__(
+            max_clues=max_clues,
+            lr=lr,
+            betas=betas,
+            schedule=schedule,
+            milestones=milestones,
+            test_metrics=test_metrics,
+        )
+        self.icam = icam
+        self.perceptual_weight, self.gan_weight, self.vgg_weights = perceptual_weight, gan_weight, vgg_weights
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network, its ICAM that of the first stage and frozen, and the discriminator."""
+        if self.icam is not None:
+            first = read_checkpoint(self.icam)
             about = recorded(first)
             if about is None or about.network != self.name:
-                raise CheckpointError(f"{icam} holds no ICAM: train the entry vitm_tc/icam, and give its checkpoint")
+                raise CheckpointError(f"{self.icam} holds no ICAM: give the checkpoint of a run of vitm_tc/icam")
             network |= {k: v for k, v in about.arguments.items() if k in FIRST_STAGE}
         self.network = VITMTC(**network)
         if self.network.fcpm is None:
             raise ValueError("propagation='none' has no FCPM to train; ICAM alone is the first stage")
         self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
-        if icam is not None:
+        if self.icam is not None:
             state = network_state(first)
             self.network.icam.load_state_dict(
                 {k.removeprefix("icam."): v for k, v in state.items() if k.startswith("icam.")}
             )
         self.network.icam.requires_grad_(False)
-        self.trainable = icam is not None
-        self.discriminator = ClipDiscriminator().requires_grad_(gan_weight > 0)
-        self.perceptual_weight, self.gan_weight, self.vgg_weights = perceptual_weight, gan_weight, vgg_weights
-        self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
-        self.max_clues = max_clues
+        self.discriminator = ClipDiscriminator().requires_grad_(self.gan_weight > 0)
 
-    def setup(self, stage: str) -> None:
-        """As always; the perceptual loss needs its weights for training alone.
+    def configure_losses(self) -> None:
+        """Make the perceptual loss, unless its weight is 0.
 
         Raises:
             ValueError: there is no first stage to train behind.
         """
-        if stage == "fit" and not self.trainable:
+        if self.icam is None:
             raise ValueError("FCPM is trained behind an ICAM: give its checkpoint as `icam` (--model.icam PATH)")
-        super().setup(stage)
-        trains = stage == "fit" and self.perceptual_weight > 0
-        self.perceptual = HDRPerceptualLoss(self.vgg_weights) if trains else None
+        self.perceptual = hdr_perceptual_loss(self.perceptual_weight, self.vgg_weights)
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam for FCPM, and one for the discriminator."""
+        assert self.network.fcpm is not None
+        networks = [self.network.fcpm, *([self.discriminator] if self.gan_weight > 0 else [])]
+        return [self.adam(network.parameters()) for network in networks]
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> None:
-        """L_pix + 0.1 L_per + 0.05 L_GAN (equation 13), of the composites, and a step of the discriminator."""
-        made, true = self._windows(batch)
-        losses = {"pixel": pixel_loss(made, true)}
-        loss = losses["pixel"]
-        if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(made.flatten(0, 1), true.flatten(0, 1))
-            loss = loss + self.perceptual_weight * losses["perceptual"]
-        if self.gan_weight > 0:
-            self.discriminator.requires_grad_(False)
-            losses["gan"] = least_squares_loss(self.discriminator(mu_law(made)), real=True)
-            self.discriminator.requires_grad_(True)
-            real = least_squares_loss(self.discriminator(mu_law(true)), real=True)
-            fake = least_squares_loss(self.discriminator(mu_law(made.detach())), real=False)
-            losses["discriminator"] = real + fake
-            loss = loss + self.gan_weight * losses["gan"]  # eq. 13
+        """Make one step of FCPM and one of the discriminator, against each other's weights before the step."""
+        losses = self.losses(*self._windows(batch))
         # Generator and discriminator share no parameter that takes a gradient, so one pass back serves both.
-        self.manual_backward(loss + losses["discriminator"] if "discriminator" in losses else loss)
+        self.manual_backward(losses["loss"] + losses["discriminator"] if self.gan_weight > 0 else losses["loss"])
         self.step_both()
-        for name, value in {**losses, "loss": loss}.items():
+        for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", sync_dist=True)
 
+    def losses(self, predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """Return `loss`, L_pix + 0.1 L_per + 0.05 L_GAN (equation 13), its parts, and the `discriminator`'s."""
+        losses = {"pixel": pixel_loss(predicted, true)}
+        loss = losses["pixel"]
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(predicted.flatten(0, 1), true.flatten(0, 1))
+            loss = loss + self.perceptual_weight * losses["perceptual"]
+        if self.gan_weight > 0:
+            losses["gan"] = least_squares_loss(self.judge(mu_law(predicted)), real=True)
+            loss = loss + self.gan_weight * losses["gan"]  # eq. 13
+            real = least_squares_loss(self.discriminator(mu_law(true)), real=True)
+            fake = least_squares_loss(self.discriminator(mu_law(predicted.detach())), real=False)
+            losses["discriminator"] = real + fake
+        return losses | {"loss": loss}
+
     def _windows(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Predicted and true windows (B, W, 3, H, W); samples have keys and clues of their own, so one by one."""
-        made, true = [], []
+        """Return predicted and true windows (B, W, 3, H, W); each sample has its own keys and clues, so one by one."""
+        predicted, true = [], []
         for b, times in enumerate(batch["time"].tolist()):
             ldr = {t: batch["ldr"][b, i][None] for i, t in enumerate(times)}
             window = batch["window"][b].tolist()
             keys = {
-                times[key]: [times[r] for r, there in zip(references, mask, strict=True) if there]
+                times[key]: [times[r] for r, exists in zip(references, mask, strict=True) if exists]
                 for key, present, references, mask in zip(
                     *(batch[k][b].tolist() for k in ("keys", "key_mask", "references", "reference_mask")),
                     strict=True,
                 )
                 if present
             }
-            made.append(self.network.window(ldr, range(times[window[0]], times[window[-1]] + 1), keys))
+            predicted.append(self.network.window(ldr, range(times[window[0]], times[window[-1]] + 1), keys))
             true.append(batch["linear"][b, window][None])
-        return torch.cat(made), torch.cat(true)
-
-    def configure_optimizers(self) -> Any:
-        """Adam for FCPM, and one for the discriminator."""
-        assert self.network.fcpm is not None
-        networks = [self.network.fcpm, *([self.discriminator] if self.gan_weight > 0 else [])]
-        return [adam(n.parameters(), self.lr, self.betas, self.schedule, self.steps, self.milestones) for n in networks]
+        return torch.cat(predicted), torch.cat(true)

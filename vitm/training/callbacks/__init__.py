@@ -1,4 +1,4 @@
-"""What rides along with a run: previews, baselines, throughput, and checkpoints that are whole."""
+"""Callbacks of every run: previews, baselines, throughput, checkpoints that are whole, and an orderly stop."""
 
 from vitm.training.callbacks.baselines import AnalyticBaselines
 from vitm.training.callbacks.checkpoints import WholeCheckpointIO

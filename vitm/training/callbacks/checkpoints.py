@@ -1,4 +1,4 @@
-"""Checkpoint files that are whole or not there."""
+"""Checkpoint files that are whole or absent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 class WholeCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint beside its name and rename it when it is whole.
 
-    A full disk or a crash leaves the checkpoint that was there before.
+    A full disk or a crash leaves the earlier checkpoint as it was.
     """
 
     def save_checkpoint(

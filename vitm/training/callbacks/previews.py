@@ -1,4 +1,4 @@
-"""Pictures of what the network does: SDR, prediction, target, and where they differ."""
+"""Pictures of the network's results: SDR, prediction, target, and where these two differ."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ERROR_SCALE = 20.0  # delta E_ITP shown as the last colour of the map
 
 
 def preview(sdr: Tensor, hdr_pq: Tensor, target: Tensor) -> NDArray[np.uint8]:
-    """SDR, prediction and target (tone-mapped by BT.2446 A) and the error in delta E_ITP, side by side with captions.
+    """Draw SDR, prediction, target (both tone-mapped by BT.2446 A) and their delta E_ITP side by side, with captions.
 
     Args:
         sdr: (3, H, W), BT.709 gamma code in [0, 1].
         hdr_pq: prediction (3, H, W), BT.2020 PQ code.
-        target: ground truth, likewise.
+        target: ground truth (3, H, W), BT.2020 PQ code.
 
     Returns:
         (H + 24, 4 W, 3), RGB, 8 bit.
@@ -50,11 +50,11 @@ def _caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 class Previews(Callback):
-    """Write what a task shows (`preview`) of the first batches of validation and test as PNG, and to W&B.
+    """Write the previews of a task for the first batches of validation and test, as PNG and to W&B.
 
     Args:
-        folder: where the PNG files go.
-        samples: how many.
+        folder: folder of the PNG files.
+        samples: number of batches that are shown.
     """
 
     def __init__(self, folder: Path, samples: int = 4) -> None:
