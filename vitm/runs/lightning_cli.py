@@ -112,6 +112,8 @@ class ExperimentCLI(EntryCLI):
         """Check task, data and options, so that bad input is an error before a run folder exists; build the trainer."""
         setup, command, config = self.setup, self.setup.request.command, self.config_init["trainer"]
         check_network(self.model, setup.last if setup.resumed else setup.checkpoint)
+        if setup.request.trains:
+            self.model.prepare_fit()
         if first_process():
             self.datamodule.prepare_data()
             for stage in (command,) if command else ("fit", "test"):

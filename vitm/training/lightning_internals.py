@@ -25,7 +25,7 @@ __all__ = [
     "stop_after_batch",
 ]
 
-CHECKED_WITH = ("2.5.5", "2.5.6", "2.6.6")
+CHECKED_WITH = ("2.5.0", "2.5.6", "2.6.1", "2.6.6")
 """Versions of Lightning whose source was read for these names, and whose resumed runs were compared bit by bit."""
 
 PATHS = {

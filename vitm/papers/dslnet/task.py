@@ -46,13 +46,14 @@ class WindowTask(L1Task):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """Return L1 of the target frame (section Training Details)."""
-        spare = (batch["sdr"].shape[1] - self.clip_frames) // 2
+        frames, given = self.clip_frames, batch["sdr"].shape[1]
+        spare = (given - frames) // 2
         if spare < 0:
             raise ValueError(
-                f"the network takes {self.clip_frames} frames, and the batch has windows of {batch['sdr'].shape[1]}: set "
-                f"data.radius to {self.clip_frames // 2} or more"
+                f"the network takes {frames} frames, and the batch has windows of {given}: set data.radius to "
+                f"{frames // 2} or more"
             )
-        return self.loss(self.network(batch["sdr"][:, spare : spare + self.clip_frames]), batch["hdr_pq"])
+        return self.loss(self.network(batch["sdr"][:, spare : spare + frames]), batch["hdr_pq"])
 
     def macs_per_frame(self) -> int:
         """Return the multiply-adds a frame at 256 x 256: a window gives one frame."""
