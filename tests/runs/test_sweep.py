@@ -126,6 +126,23 @@ def test_a_run_with_other_options_or_other_data_does_not_count(play, tmp_path):
     assert row() == row("--model.lr", "3e-4") == row("--data.root", "DATA") == 5  # others came later
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--data.flips", "false"),
+        ("--data.shuffle_order", "true"),
+        ("--data.val_split", "test"),
+        ("--trainer.gradient_clip_val", "0.1"),
+    ],
+)
+def test_no_option_is_invisible(option, value, play, tmp_path):
+    """Neither one of the data module's that the entry does not name, nor one of the trainer's."""
+    row = ["kpn_mfi/table3", "--row", "no_mfi"]
+    for options, count in (([option, value], 1), ([], 2), ([option, value], 2), ([], 2)):
+        assert play(*row, "--", *options)[0] == 0
+        assert len(folders(tmp_path, "kpn_mfi/table3/no_mfi")) == count
+
+
 def test_a_run_without_a_metric_that_is_asked_for_does_not_count(play, tmp_path):
     def row(metrics):
         status, _ = play("kpn_mfi/table3", "--row", "no_mfi", "--", "--model.test_metrics", metrics)

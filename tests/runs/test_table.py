@@ -20,8 +20,26 @@ def main(args):
     return cli.main(["table", *args])
 
 
-def finish(runs, name, run, *, psnr, seed=0, tag="data", stage="test", steps=7, age=0, unlike=(), by=None, **options):
-    """A run of an entry with options as `model_lr=1e-3`, or a test `by` the weights of another run."""
+def finish(
+    runs,
+    name,
+    run,
+    *,
+    psnr,
+    seed=0,
+    tag="data",
+    stage="test",
+    steps=7,
+    age=0,
+    unlike=(),
+    by=None,
+    wrote=False,
+    **options,
+):
+    """A run of an entry with options as `model_lr=1e-3`, or a test `by` the weights of another run.
+
+    It `wrote` what it overrides; or it did not, as runs of before.
+    """
     folder, entry = runs / name / run, find_entry(name)
     folder.mkdir(parents=True)
     (folder / "tags").write_text(tag)
@@ -34,6 +52,12 @@ def finish(runs, name, run, *, psnr, seed=0, tag="data", stage="test", steps=7, 
         section, _, key = option.partition("_")
         config[section][key] = value
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    if wrote:
+        different = {"seed_everything": seed, "data": {"root": "DATA"}} if seed else {"data": {"root": "DATA"}}
+        for option, value in options.items():
+            section, _, key = option.partition("_")
+            different.setdefault(section, {})[key] = value
+        (folder / "overrides.yaml").write_text(yaml.safe_dump(different))
     content = {
         "stage": stage,
         "values": {"psnr": psnr, "sr_sim": 0.9, "delta_e_itp": 20.0},
@@ -73,6 +97,37 @@ def test_a_later_run_with_other_options_does_not_become_the_papers_row(options, 
     assert read(tmp_path)["M6"]["PSNR dB ours"].startswith("25.00")
     (option,) = (name.replace("_", ".", 1) for name in options)
     assert f"M6: trained or measured with another {option} than its entry" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrote", [True, False])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("data.flips", False),
+        ("data.shuffle_order", True),
+        ("data.val_split", "test"),
+        ("trainer.gradient_clip_val", 0.1),
+        ("trainer.limit_val_batches", 3),
+    ],
+)
+def test_no_option_is_invisible(option, value, wrote, tmp_path, capsys):
+    """Neither one of the data module's that the entry does not name, nor one of the trainer's."""
+    row, odd = "kpn_mfi/table3/no_mfi", {option.replace(".", "_"): value}
+    plain = finish(tmp_path, row, "plain", psnr=30.0, age=50, wrote=wrote)
+    finish(tmp_path, row, "odd", psnr=10.0, wrote=wrote, **odd)
+    assert main(["kpn_mfi/table3", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path, "kpn_mfi/table3")["#1"]["PSNR dB ours"] == "30.0000"
+    assert "another" not in capsys.readouterr().out
+    (plain / "metrics.json").unlink()
+    assert main(["kpn_mfi/table3", "--runs", str(tmp_path)]) == 0
+    assert f"#1: trained or measured with another {option} than its entry" in capsys.readouterr().out
+
+
+def test_options_that_do_not_affect_results_do_not_count(tmp_path, capsys):
+    options = {"data_num_workers": 0, "trainer_devices": 2, "trainer_accelerator": "cpu", "data_cache": True}
+    finish(tmp_path, LKQE, "a", psnr=30.0, wrote=True, **options)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert "another" not in capsys.readouterr().out
 
 
 def test_a_later_test_with_other_options_does_not_replace_a_number(tmp_path, capsys):
@@ -149,6 +204,23 @@ def test_unmeasured_and_demo_runs_stay_apart(tmp_path, capsys):
     assert main(["dslnet/table2", "--runs", str(tmp_path), "--demo"]) == 0
     assert read(tmp_path)["M6"]["PSNR dB ours"] == "2.00"
     assert "PSNR dB diff" not in read(tmp_path)["M6"]
+
+
+def test_every_measured_value_is_there_and_every_digit_that_the_paper_prints(tmp_path):
+    folder = finish(tmp_path, "kpn_mfi", "a", psnr=37.5)
+    content = json.loads((folder / "metrics.json").read_text())
+    content["values"] = {"psnr": 37.5, "flicker": 0.25, "mse_mabd": 3.2e-6, "of_my_own": 7.0}
+    content |= {"macs": 29_060_000_000, "parameters": 3_376_515}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    assert main(["kpn_mfi/table3", "--runs", str(tmp_path)]) == 0
+    row = read(tmp_path, "kpn_mfi/table3")["#3"]
+    assert (row["PSNR dB paper"], row["PSNR dB ours"], row["PSNR dB diff"]) == ("37.7260", "37.5000", "-0.2260")
+    assert (row["flicker ours"], row["MSE of MABD ours"], row["of_my_own ours"]) == ("0.2500", "3.20e-06", "7.00")
+    assert not {"flicker paper", "flicker diff"} & row.keys()
+    assert (row["M params paper"], row["M params ours"]) == ("3.3735", "3.3765")
+    assert (row["GMAC paper"], row["GMAC ours"]) == ("29.0289", "29.0600")
+    for name in ("table.md", "table.tex"):
+        assert "37.7260" in (tmp_path / "kpn_mfi/table3" / name).read_text()
 
 
 def test_a_number_that_the_paper_measured_otherwise_is_left_out(tmp_path, capsys):
