@@ -24,7 +24,8 @@ from vitm.metrics.functional.filters import box3, correlate, gaussian, glare, re
 from vitm.metrics.functional.hdr_vdp3 import HDR_VDP3_CONFIGS, HDRVDP3Config, hdr_vdp3
 from vitm.metrics.functional.hdr_vdp3_observer import NATIVE_TO_LMSR, mtf, response_table
 from vitm.metrics.functional.steerable import BFILT, HI0FILT, LO0FILT, LOFILT, decompose
-from vitm.metrics.protocol import FRAMES, PAPER, compatible
+from vitm.metrics.protocol import FRAMES, compatible
+from vitm.runs.entries import find_entry
 
 PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 GOLDEN_CONFIGS: dict[str, str | HDRVDP3Config] = {
@@ -244,7 +245,7 @@ def test_the_metric_is_the_mean_over_frames_under_its_protocol(pred: Tensor, tar
     pair = (quantize_16bit(x).float() for x in (pred, target))
     value = hdr_vdp3(*pair, "kpn_mfi", "q").item()
     assert metric.compute().item() == pytest.approx((2 * value + 10) / 3, abs=1e-9)
-    assert compatible(metric.protocol, PAPER["kpn_mfi"]["hdr_vdp3_kpn"])
+    assert compatible(metric.protocol, find_entry("kpn_mfi").protocols["hdr_vdp3_kpn"])
     assert str(HDRVDP3().protocol).startswith("Q_JOD, PQ BT.2020")
     assert (HDRVDP3().protocol.ppd, HDRVDP3().protocol.display) == (60.0, "oled")
     own = HDRVDP3(HDRVDP3Config(mtf=False), round_16bit=False).protocol

@@ -6,7 +6,7 @@ The names here load torch when they are used: `from vitm.metrics import METRICS,
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vitm.metrics.protocol import PAPER, Protocol, compatible
+from vitm.metrics.protocol import Protocol, compatible
 from vitm.metrics.registry import (
     DEFAULT_METRICS,
     METRICS,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_METRICS",
     "METRICS",
-    "PAPER",
     "TABLES",
     "ClipMetric",
     "FrameMetric",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -55,43 +53,3 @@ def compatible(a: Protocol, b: Protocol) -> bool:
 
 FRAMES = Protocol("PQ BT.2020", 10_000.0, "16-bit", "full frame", "mean of frames")
 CLIPS = replace(FRAMES, reduction="mean of clips")
-
-# The protocols of the papers' tables, by paper and name of the value.
-PAPER: Mapping[str, Mapping[str, Protocol]] = MappingProxyType(
-    {
-        "kpn_mfi": MappingProxyType(
-            {
-                "psnr": FRAMES,
-                "ssim_kpn": replace(FRAMES, variant="kpn"),
-                "delta_e_itp": FRAMES,
-                "hdr_vdp3_kpn": replace(FRAMES, variant="Q", ppd=16.9238, display="led-lcd-wcg"),
-                "mabd_pred": CLIPS,
-            }
-        ),
-        # Its rows are HDRTVNet's own. SSIM's definition was not published; SR-SIM's scale is inferred from its values,
-        # here and in DSLNet, which measures as HDRTVNet does.
-        "hdcfm": MappingProxyType(
-            {
-                "psnr": FRAMES,
-                "ssim": replace(FRAMES, variant="gauss11"),
-                "sr_sim": replace(FRAMES, variant="0..255"),
-                "delta_e_itp": FRAMES,
-                "hdr_vdp3_hdrtvnet": replace(FRAMES, variant="Q", ppd=50.0, display="led-lcd-wcg"),
-            }
-        ),
-        "dslnet": MappingProxyType(
-            {
-                "psnr": FRAMES,
-                "sr_sim": replace(FRAMES, variant="0..255"),
-                "delta_e_itp": FRAMES,
-            }
-        ),
-        # The scale from relative to absolute light is not stated; here the truth's 99.9th percentile is at 1000 cd/m2.
-        "vitm_tc": MappingProxyType(
-            {
-                "hdr_vdp3": replace(FRAMES, variant="Q_JOD", ppd=60.0, display="oled"),
-                "hdr_vqm": replace(CLIPS, variant="runs of 15 frames", display="SIM2, 0.03-4500 cd/m2"),
-            }
-        ),
-    }
-)

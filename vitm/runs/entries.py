@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,13 @@ from typing import Any
 
 import yaml
 
+from vitm.metrics.protocol import FRAMES, Protocol
+
 Sections = dict[str, Any]  # of a configuration: model, data, trainer, seed_everything
 
 SECTIONS = ("model", "data", "trainer", "seed_everything")
 PRINTED = ("results", "parameters_m", "gmacs")  # numbers of a paper, whose digits are kept
-ABOUT = ("title", "task", "data_module", "base", "after", "missing", "paper", "table", "row", *PRINTED)
+ABOUT = ("title", "task", "data_module", "base", "after", "missing", "paper", "table", "row", "protocols", *PRINTED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class Entry:
         paper: name of the paper.
         table: number of the paper's table.
         row: the paper's name for it.
+        protocols: name of a value -> how the paper measured it.
         results: name of a value -> the paper's number, with all digits that it prints.
         parameters_m: the paper's number of parameters, in millions.
         gmacs: the paper's number of multiply-adds, in billions.
@@ -65,6 +68,7 @@ class Entry:
     paper: str = ""
     table: str = ""
     row: str = ""
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
     results: Mapping[str, Decimal] = field(default_factory=dict)
     parameters_m: Decimal | None = None
     gmacs: Decimal | None = None
@@ -322,6 +326,7 @@ def _entry(file: Path, name: str, address: str, given: Sections, seen: tuple[str
         paper=str(given.get("paper", shared.paper)),
         table=table,
         row=row,
+        protocols=_protocols(file, given["protocols"]) if "protocols" in given else below.protocols,
         results=given.get("results", shared.results),
         parameters_m=given.get("parameters_m", shared.parameters_m),
         gmacs=given.get("gmacs", shared.gmacs),
@@ -329,6 +334,13 @@ def _entry(file: Path, name: str, address: str, given: Sections, seen: tuple[str
     if not missing and not (entry.task and entry.data_module):
         raise ValueError(f"{address} needs a task and a data_module (import paths) in its entry section, or a base")
     return entry
+
+
+def _protocols(file: Path, given: Mapping[str, Any]) -> dict[str, Protocol]:
+    """Return how a paper measured: what a file says differs from PSNR here (PQ codes, 16 bit, mean of frames)."""
+    for value, fields in given.items():
+        _check_keys(file, fields, tuple(Protocol.__dataclass_fields__), f"protocols.{value}.")
+    return {value: replace(FRAMES, **fields) for value, fields in given.items()}
 
 
 def _seen_from_here(file: Path, address: str) -> str:
@@ -375,16 +387,16 @@ def _with_decimals(content: Any, texts: Any) -> Any:
     """Return a mapping with the numbers that a paper prints as decimals, made of their text: 37.7260 keeps its zero."""
     if not isinstance(content, Mapping) or not isinstance(texts, Mapping):
         return content
-    made: dict[Any, Any] = {}
+    result: dict[Any, Any] = {}
     for key, value in content.items():
         text: Any = texts.get(key)
         if key == "results" and isinstance(text, Mapping):
-            made[key] = {name: Decimal(number) for name, number in text.items()}
+            result[key] = {name: Decimal(number) for name, number in text.items()}
         elif key in PRINTED and value is not None:
-            made[key] = Decimal(text)
+            result[key] = Decimal(text)
         else:
-            made[key] = _with_decimals(value, text)
-    return made
+            result[key] = _with_decimals(value, text)
+    return result
 
 
 def _load(path: str, address: str) -> Any:

@@ -44,7 +44,7 @@ def finished_runs(entry: Entry, runs: Path, *, demo: bool) -> list[FinishedRun]:
     Raises:
         ValueError: a run cannot be read; the message names the file.
     """
-    found = []
+    measured_runs = []
     for file in (file for name in entry.folders for file in (runs / name).glob("*/metrics.json")):
         results = Results.read(file)
         if results.stage != "test" or on_demo_data(file.parent) != demo:
@@ -57,8 +57,8 @@ def finished_runs(entry: Entry, runs: Path, *, demo: bool) -> list[FinishedRun]:
         counted = recipe_changes(measured, entry) | {key: measured[key] for key in (ROOT,) if key in measured}
         otherwise = {key for key, value in counted.items() if not (key in trained and same(value, trained[key]))}
         changed = tuple(sorted(otherwise | recipe_changes(trained, entry).keys()))
-        found.append(FinishedRun(folder, results, trained, frozenset(otherwise), changed, file.stat().st_mtime))
-    return found
+        measured_runs.append(FinishedRun(folder, results, trained, frozenset(otherwise), changed, file.stat().st_mtime))
+    return measured_runs
 
 
 def one_of_each_seed(
@@ -75,8 +75,8 @@ def one_of_each_seed(
     Raises:
         ValueError: a run cannot be read; the message names the file.
     """
-    found = [run for run in finished_runs(entry, runs, demo=demo) if fits(run)]
-    return {run.seed(entry): run for run in sorted(found, key=lambda run: (not run.changed, run.when))}
+    fitting = [run for run in finished_runs(entry, runs, demo=demo) if fits(run)]
+    return {run.seed(entry): run for run in sorted(fitting, key=lambda run: (not run.changed, run.when))}
 
 
 def seed_of(overrides: Mapping[str, Any], entry: Entry) -> int:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vitm.files import replace_when_whole
-from vitm.metrics import PAPER, compatible, value_info, value_order, value_protocols
+from vitm.metrics import compatible, value_info, value_order, value_protocols
 from vitm.nets.complexity import count_parameters
 from vitm.runs.entries import Entry
 from vitm.runs.overrides import unreadable
@@ -83,7 +83,7 @@ class Results:
         analytic = [c.results for c in trainer.callbacks if isinstance(c, AnalyticBaselines)]
         cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
         protocols = value_protocols(task.test_metrics)
-        of_paper = PAPER.get(entry.name.split("/")[0], {})
+        of_paper = entry.protocols
         measured = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint else None
         return cls(
             entry=entry.name,

@@ -161,14 +161,14 @@ def _run(run: PlannedRun, log: IO[str], place: str, *, of_agent: bool) -> str | 
         console.print(f"[{place}] {run}: finished, {took}", style="green", markup=False, soft_wrap=True)
         return None
     text = Path(log.name).read_bytes()[start:].decode(errors="replace")
-    said = [line for line in text.splitlines() if line.strip()][-TAIL:]
+    ending = [line for line in text.splitlines() if line.strip()][-TAIL:]
     console.print(f"[{place}] {run}: failed (exit status {status}) after {took}", style="bold red", markup=False)
-    for line in said:
+    for line in ending:
         console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
     if saved := run.interrupted():
         hint = f"    the same command goes on in {saved}; if it fails again: remove {saved} to begin again"
         console.print(hint, markup=False, highlight=False, soft_wrap=True)
-    return said[-1] if said else f"exit status {status}"
+    return ending[-1] if ending else f"exit status {status}"
 
 
 def _span(seconds: float) -> str:
@@ -216,8 +216,8 @@ def _summary(table: PaperTable, planned: Sequence[PlannedRun], runs: Path) -> No
     for run in planned:
         if done := run.finished():
             results = done.results
-            said = f"{run}: {_span(results.wall_seconds)}, {results.steps} steps, {results.device}"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            line = f"{run}: {_span(results.wall_seconds)}, {results.steps} steps, {results.device}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             console.print(f"{run}: not finished", style="red", markup=False, soft_wrap=True)
 
@@ -252,10 +252,10 @@ def _wandb(
     config = wandb_config(table, rows, seeds, options, runs)
     if os.environ.get("WANDB_MODE", "online") == "online" and wandb.login(prompt=False, verify=False):
         try:
-            made = wandb.sweep(config, project=config["project"])
+            sweep_id = wandb.sweep(config, project=config["project"])
         except wandb.Error as error:
             raise ValueError(f"W&B made no sweep: {error}") from error
-        console.print(f"Start agents, here or on other machines with the same data: wandb agent vitm/{made}")
+        console.print(f"Start agents, here or on other machines with the same data: wandb agent vitm/{sweep_id}")
         return 0
     file = runs / table.name / "sweep.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)

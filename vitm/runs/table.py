@@ -76,8 +76,9 @@ def table(name: str, runs: Path = Path("runs"), *, demo: bool = False, output: P
     """
     if output is not None and output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; give a folder")
-    found = find_table(name)
-    return show(found, collect(found, runs, demo=demo), output or runs / found.name, demo=demo)
+    paper_table = find_table(name)
+    rows = collect(paper_table, runs, demo=demo)
+    return show(paper_table, rows, output or runs / paper_table.name, demo=demo)
 
 
 def collect(
@@ -121,19 +122,19 @@ def columns(rows: Sequence[TableRow], *, demo: bool) -> list[Column]:
     last = newest(rows)
     yardsticks = last.baselines if last else {}
     below = [""] * len(yardsticks)
-    made = [Column("row", [*(row.entry.row or row.entry.name for row in rows), *yardsticks])]
+    table = [Column("row", [*(row.entry.row or row.entry.name for row in rows), *yardsticks])]
     for name in value_order({name for row in rows for name in (*row.entry.results, *row.measured)}):
-        made += _columns_of_value(name, rows, yardsticks, demo=demo)
+        table += _columns_of_value(name, rows, yardsticks, demo=demo)
     for title, printed, ours in (
         ("M params", [row.entry.parameters_m for row in rows], [row.size("parameters", 1e6) for row in rows]),
         ("GMAC", [row.entry.gmacs for row in rows], [row.size("macs", 1e9) for row in rows]),
     ):
         if any(printed):
-            made.append(Column(f"{title} paper", [*("" if n is None else str(n) for n in printed), *below]))
+            table.append(Column(f"{title} paper", [*("" if n is None else str(n) for n in printed), *below]))
         if any(ours):
-            made.append(Column(f"{title} ours", [*ours, *below]))
+            table.append(Column(f"{title} ours", [*ours, *below]))
     states = [str(len(row.runs)) if row.runs else "no entry" if row.entry.missing else "not run" for row in rows]
-    return [*made, Column("seeds", states + below)]
+    return [*table, Column("seeds", states + below)]
 
 
 def _columns_of_value(
@@ -165,45 +166,45 @@ def _columns_of_value(
 def notes(rows: Sequence[TableRow], *, demo: bool) -> list[str]:
     """Return what a reader must know before comparing."""
     measured = [results for row in rows for results in row.results]
-    said = []
+    texts = []
     if demo and measured:
-        said.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
+        texts.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
     if not demo and measured:
-        said.append("The difference means something only where data and schedule are the paper's.")
+        texts.append("The difference means something only where data and schedule are the paper's.")
     if len(steps := sorted({results.steps for results in measured})) > 1:
-        said.append(f"The rows were trained for different numbers of steps: {steps}.")
+        texts.append(f"The rows were trained for different numbers of steps: {steps}.")
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if options := tuple(sorted({option for run in row.runs.values() for option in run.changed})):
             alike.setdefault(options, []).append(row.entry.row)
     for options, names in alike.items():
         whose = "its entry" if len(names) == 1 else "their entries"
-        said.append(f"{', '.join(names)}: trained or measured with another {', '.join(options)} than {whose}.")
+        texts.append(f"{', '.join(names)}: trained or measured with another {', '.join(options)} than {whose}.")
     if (last := newest(rows)) and last.baselines:
-        said.append(f"Below the paper's rows: what needs no training, on the test frames of {last.entry}.")
-    said += [f"{row.entry.row}, no entry: {row.entry.missing}" for row in rows if row.entry.missing]
+        texts.append(f"Below the paper's rows: what needs no training, on the test frames of {last.entry}.")
+    texts += [f"{row.entry.row}, no entry: {row.entry.missing}" for row in rows if row.entry.missing]
     for name in sorted({name for results in measured for name in results.unlike_paper}):
-        said.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
+        texts.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
     protocols = {(name, how) for results in measured for name, how in results.protocol.items()}
-    return said + [f"{name}: {how}" for name, how in sorted(protocols)]
+    return texts + [f"{name}: {how}" for name, how in sorted(protocols)]
 
 
 def show(table: PaperTable, rows: Sequence[TableRow], folder: Path, *, demo: bool) -> bool:
     """Print rows and write them to a folder; return whether one has a run, without which nothing is written."""
-    made, said = columns(rows, demo=demo), notes(rows, demo=demo)
-    titles, lines = [column.title for column in made], list(zip(*(column.cells for column in made), strict=True))
+    cells, remarks = columns(rows, demo=demo), notes(rows, demo=demo)
+    titles, lines = [column.title for column in cells], list(zip(*(column.cells for column in cells), strict=True))
     printed = rich.table.Table(title=table.title, title_justify="left")
     for title in titles:
         printed.add_column(title, justify="left" if title == "row" else "right", overflow="fold")
     for line in lines:
         printed.add_row(*line)
     console.print(printed)
-    for note in said:
+    for note in remarks:
         console.print(note, style="dim", highlight=False, markup=False)
     if not any(row.runs for row in rows):
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in said)
+    text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in remarks)
     for name, content in (("md", text), ("csv", as_csv(titles, lines)), ("tex", latex(titles, lines))):
         with replace_when_whole(folder / f"table.{name}") as part:
             part.write_text(content)
