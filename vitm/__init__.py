@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitm.conversion import convert as convert
+    from vitm.evaluation import evaluate as evaluate
     from vitm.zoo import list_networks as list_networks
     from vitm.zoo import load_network as load_network
 

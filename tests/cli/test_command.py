@@ -37,10 +37,7 @@ sys.exit(status)
     return done.stdout, {name.partition(".")[0] for name in done.stderr.split()}
 
 
-LATER = [pytest.param("evaluate", marks=pytest.mark.xfail(strict=False, reason="its parser still imports the metrics"))]
-
-
-@pytest.mark.parametrize("command", [None, *(name for name in COMMANDS if name != "evaluate"), *LATER])
+@pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_loads_nothing_heavy(command):
     """And so takes under half a second of a CPU."""
     said, loaded = loaded_by(*([command] if command else []), "--help")

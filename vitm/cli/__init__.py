@@ -79,19 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(name: str) -> Callable[[list[str], Console], int]:
     """Return the function that runs a command with the arguments behind its name."""
-    module = importlib.import_module(f"vitm.cli.{name}")
-    if hasattr(module, "main"):
-        command: Callable[[list[str], Console], int] = module.main
-        return command
-
-    def parsed(arguments: list[str], out: Console) -> int:
-        parser = argparse.ArgumentParser(prog="vitm")
-        module.add_parser(parser.add_subparsers())
-        options = parser.parse_args([name, *arguments])
-        status: int = options.run(options, out)
-        return status
-
-    return parsed
+    command: Callable[[list[str], Console], int] = importlib.import_module(f"vitm.cli.{name}").main
+    return command
 
 
 @contextmanager

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from vitm.cli.options import frame_rate, in_words_of_the_command
+from vitm.zoo import NETWORKS, OPERATORS
 
 if TYPE_CHECKING:
     from vitm.conversion import ConversionReport
-from vitm.zoo import NETWORKS, OPERATORS
 
 _MODELS = f"""\
 models: {", ".join(OPERATORS)} (analytic operators, need nothing); {", ".join(NETWORKS)} (networks, need --checkpoint);
 or the import path of a network of your own (package.module.Class)."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parsers of `vitm`; imports nothing heavy."""
-    parser = commands.add_parser(
-        "convert",
-        help="convert SDR video to HDR",
+def main(arguments: list[str], console: Console) -> int:
+    """Convert and print; return the exit status."""
+    return run(_parser().parse_args(arguments), console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        "vitm convert",
         description="Convert an SDR video, or a folder of SDR frames, to HDR. OUT appears when it is whole; "
         "interrupted, the same command goes on where it stopped. OUT.json says how it was made.",
         epilog=_MODELS,
@@ -79,7 +83,7 @@ def add_parser(commands: Any) -> None:
     files.add_argument("--fps", type=frame_rate, help="frame rate of a folder (24)")
     files.add_argument("--on-error", choices=("stop", "repeat"), default="stop", help="at a damaged frame")
     files.add_argument("--segment-frames", type=int, default=120, help="frames that are finished together (120)")
-    parser.set_defaults(run=run)
+    return parser
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from vitm.evaluation import ClipSummary, Summary
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parsers of `vitm`; imports nothing heavy."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="measure predicted HDR video against the truth",
+def main(arguments: list[str], console: Console) -> int:
+    """Evaluate and print; return the exit status."""
+    return run(_parser().parse_args(arguments), console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        "vitm evaluate",
         description="Measure predicted HDR against the truth: HDR10 videos, folders of 16-bit PNG or TIFF frames with "
         "PQ BT.2020 codes, or of linear EXR frames. Interrupted, the same command goes on where it stopped.",
         epilog=f"metrics: {', '.join(METRICS)}; or the import path of a metric of your own (package.module.Class). "
@@ -44,7 +48,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--fps", type=frame_rate, help="frame rate of folders (24)")
     parser.add_argument("--unit-nits", type=float, help="light of 1.0 in cd/m2, for linear frames")
     parser.add_argument("--mixed-depths", action="store_true", help="compare files of different bit depth")
-    parser.set_defaults(run=run)
+    return parser
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

@@ -52,13 +52,20 @@ the same light, by a camera that turns slowly. A panorama of 8192x4096 fills fra
 Interrupted, the same command goes on. Exit status: 0 if at least one panorama gave clips, 2 if none did."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parsers of `vitm`."""
-    about = "make data sets from SDR and HDR10 videos, or from HDR panoramas"
-    parser = commands.add_parser("prepare", help=about, description=f"M{about[1:]}.")
+def main(arguments: list[str], console: Console) -> int:
+    """Prepare a data set and print; return the exit status: 2 if no source gave samples."""
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options, console)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "vitm prepare", description="Make data sets from SDR and HDR10 videos, or from HDR panoramas."
+    )
     kinds = parser.add_subparsers(title="data sets", required=True, metavar="KIND")
     for name, kind in _KINDS.items():
-        command = _parser(kinds, name, kind.about, _PAIRS)
+        command = _kind_parser(kinds, name, kind.about, _PAIRS)
         command.add_argument("pairs", metavar="PAIRS.csv", type=Path, help="table of the videos, see below")
         command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
         if name != "clips":
@@ -77,7 +84,9 @@ def add_parser(commands: Any) -> None:
         )
         _add_shared(command, "videos")
         command.set_defaults(run=_videos, kind=name)
-    command = _parser(kinds, "panorama", "clips filmed in HDR panoramas (.exr, .hdr) by a virtual camera", _PANORAMA)
+    command = _kind_parser(
+        kinds, "panorama", "clips filmed in HDR panoramas (.exr, .hdr) by a virtual camera", _PANORAMA
+    )
     command.add_argument(
         "panoramas", metavar="PANORAMA", type=Path, nargs="+", help="equirectangular picture, linear BT.709"
     )
@@ -99,9 +108,10 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--seed", type=_number(0, int), default=0, help="seed of the camera's ways (0)")
     _add_shared(command, "panoramas")
     command.set_defaults(run=_panoramas)
+    return parser
 
 
-def _parser(kinds: Any, kind: str, what: str, epilog: str) -> argparse.ArgumentParser:
+def _kind_parser(kinds: Any, kind: str, what: str, epilog: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(
         kind,
         help=what,
