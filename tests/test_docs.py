@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -130,6 +131,19 @@ def test_commands_exist(page):
             assert (ROOT / (words[2].replace(".", "/") + ".py")).is_file(), line
             if words[2].startswith("experiments"):
                 check_vitm([words[2].rpartition(".")[2], *words[3:]], line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_python_examples_call_functions_as_they_are(page):
+    """`vitm.convert(...)` and its neighbours have the arguments that a page gives them."""
+    import vitm
+
+    for block in re.findall(r"^```python[^\n]*\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse("" if block.startswith(" ") else block)):  # an indented one is part of a file
+            call = isinstance(node, ast.Call) and ast.unparse(node.func)
+            if call in ("vitm.convert", "vitm.evaluate", "vitm.load_network", "load_network", "convert"):
+                function = getattr(vitm, call.removeprefix("vitm."))
+                inspect.signature(function).bind(*node.args, **{k.arg: k.value for k in node.keywords})
 
 
 def test_make_help_lists_every_target():
