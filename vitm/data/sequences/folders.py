@@ -41,8 +41,7 @@ def kind_of(root: Path, kind: Kind = "auto") -> Kind:
         return kind
     if _sharp(root, "train") or _sharp(root, "val"):
         return "reds"
-    names = {p.name.lower() for p in root.iterdir() if p.is_dir()}
-    if names & {"dataset_part1", "dataset_part2"} or ("label" in names and any(n.isdigit() for n in names)):
+    if _is_sice(root):
         return "sice"
     for place in _places(root):
         if any(_files(folder, ".exr") for folder in _folders(place)):
@@ -58,8 +57,13 @@ def kind_of(root: Path, kind: Kind = "auto") -> Kind:
 
 def merge_stills(root: Path, kind: Kind, workers: int = 2) -> None:
     """Merge the stacks of SICE, where that is not done yet; other kinds need no preparation."""
-    if kind == "sice":
+    if kind == "sice" or (kind == "auto" and root.is_dir() and _is_sice(root)):
         merge_all(find_stacks(root), workers)
+
+
+def _is_sice(root: Path) -> bool:
+    names = {path.name.lower() for path in root.iterdir() if path.is_dir()}
+    return bool(names & {"dataset_part1", "dataset_part2"} or ("label" in names and any(n.isdigit() for n in names)))
 
 
 def find_clips(root: Path, split: Split, kind: Kind, val_clips: int) -> list[Source]:

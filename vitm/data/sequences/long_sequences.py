@@ -192,7 +192,7 @@ class LongSequences(ResumableDataModule):
     def prepare_data(self) -> None:
         """Merge SICE's stacks of exposures, where that is not done yet."""
         for root in self.roots:
-            merge_stills(root, kind_of(root, self.source), self.num_workers)
+            merge_stills(root, self.source, self.num_workers)
 
     def setup(self, stage: str) -> None:
         """Find and check the clips that `stage` needs.
@@ -215,11 +215,15 @@ class LongSequences(ResumableDataModule):
 
     def find(self, split: Split) -> list[Source]:
         """Return the clips of a split, of all roots; raise ValueError if two have one name."""
-        clips = [c for r in self.roots for c in find_clips(r, split, kind_of(r, self.source), self.val_clips)]
+        clips = [clip for root in self.roots for clip in self.clips(root, split)]
         names = [clip.name for clip in clips]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two clips of the '{split}' split are called {min(twice)}: rename one")
         return clips
+
+    def clips(self, root: Path, split: Split) -> list[Source]:
+        """Return the clips of a split in one root; a data set of another kind overrides this."""
+        return find_clips(root, split, kind_of(root, self.source), self.val_clips)
 
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""

@@ -1,6 +1,6 @@
 """What every kind of long clip offers: a name, a length, and takes of it, whose motion is chosen and then fixed.
 
-A new kind of data is a `Source` and its `Take`, found by a subclass of `LongSequences` that overrides `find`.
+New data are a `Source`, found by a subclass of `LongSequences` that overrides `clips`: see docs/adding/data_set.md.
 """
 
 from __future__ import annotations

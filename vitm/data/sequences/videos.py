@@ -1,8 +1,9 @@
-"""Videos as folders of numbered frames: REDS (gamma PNG) and OpenEXR sequences (linear light)."""
+"""Clips that move by themselves: footage of any kind, REDS (gamma PNG) and OpenEXR sequences (linear light)."""
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +21,73 @@ from vitm.video.images import image_header, read_image
 
 _NUMBER = re.compile(r"(.*?)(\d+)$")
 _GAMMA_22 = ((np.arange(256) / 255) ** 2.2).astype(np.float32)  # f^-1 of VITM-TC, eq. 14, of every code
+_THUMBNAIL = 64  # side of the frames from which a clip's exposure is found
+
+
+class Footage(ABC):
+    """A `Source` whose frames are as they were filmed: its motion is its own, and not known.
+
+    A subclass has a `name` and says how many frames there are and how to read one; see docs/adding/data_set.md.
+    """
+
+    name: str
+
+    @abstractmethod
+    def length(self, frames: int) -> int:
+        """Return its own length, whatever is asked for."""
+
+    @abstractmethod
+    def light(self, t: int) -> Floats:
+        """Return the linear light (H, W, 3) of frame t, RGB, float32, of any scale."""
+
+    def take(self, key: Key, size: int, frames: int) -> FootageTake:
+        """Return the footage itself at a size."""
+        return FootageTake(self, size)
+
+    def check(self) -> None:
+        """Look at the middle frame, and at the ends where that one is black.
+
+        Raises:
+            ValueError: All are black.
+        """
+        last = self.length(0) - 1
+        if all((self.light(t) <= 0).all() for t in (last // 2, 0, last)):
+            raise ValueError(f"{self.name} is all black (its first, middle and last frame are): remove the clip")
+
+    @cached_property
+    def gain(self) -> float:
+        """Factor that brings its light to 0 EV, one for the clip, from three frames."""
+        n = self.length(0)
+        frames = [resized(self.light(t), _THUMBNAIL) for t in (n // 6, n // 2, 5 * n // 6)]
+        return base_gain(np.concatenate([frame.reshape(-1, 3) for frame in frames]))
 
 
 @dataclass(frozen=True)
-class Video:
+class FootageTake:
+    """`Footage` at one size."""
+
+    source: Footage
+    size: int
+    still: bool = False
+
+    def planes(self, times: Sequence[int], placement: Placement) -> Floats:
+        """Return the frames, see `Take`; each is read once."""
+        gain = np.float32(self.source.gain)
+        frames = {t: placement(resized(self.source.light(t), self.size)) * gain for t in {*times}}
+        return np.stack([frames[t] for t in times])
+
+    def homographies(self, times: Sequence[int], placement: Placement) -> Matrices:
+        """Return NaN: the motion is not known."""
+        return unknown(times)
+
+
+def resized(light: Floats, size: int) -> Floats:
+    """Return light at (size, size): the mean over each pixel's area, whatever the aspect."""
+    return np.asarray(cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA))
+
+
+@dataclass(frozen=True)
+class Video(Footage):
     """A folder of frames with consecutive numbers and one size: 8-bit PNG (gamma 1 / 2.2) or EXR (linear light).
 
     Attributes:
@@ -48,9 +112,9 @@ class Video:
         )
         if not numbered:
             raise FileNotFoundError(f"{folder} holds no numbered {suffix} frame")
-        (stem, first, _), (_, _, start) = numbered[0], numbered[0]
-        for k, (name_of_frame, number, path) in enumerate(numbered):
-            if name_of_frame != stem:
+        stem, first, start = numbered[0]
+        for k, (other_stem, number, path) in enumerate(numbered):
+            if other_stem != stem:
                 raise ValueError(f"{folder} holds frames of two names, {start.name} and {path.name}; expected one clip")
             if number != first + k:
                 before = numbered[k - 1][2].name
@@ -71,9 +135,10 @@ class Video:
         """Return its own length, whatever is asked for."""
         return len(self.paths)
 
-    def take(self, key: Key, size: int, frames: int) -> VideoTake:
-        """Return the video itself; its motion is what was filmed."""
-        return VideoTake(self, size)
+    def light(self, t: int) -> Floats:
+        """Return the linear light (H, W, 3) of frame t."""
+        image = read_image(self.paths[t])
+        return _GAMMA_22[image] if image.dtype == np.uint8 else np.maximum(image, 0)
 
     def check(self) -> None:
         """Look at the middle frame, and at the ends where that one says nothing.
@@ -81,14 +146,14 @@ class Video:
         Raises:
             ValueError: All are black, or every sample of an 8-bit clip is 255.
         """
-        for name, code in (("black", 0), ("clipped", 255)):
-            if name == "clipped" and self.linear_light:
-                continue
-            last = len(self.paths) - 1
-            if all(_is_all(read_image(self.paths[k]), code) for k in (last // 2, 0, last)):
-                raise ValueError(
-                    f"{self.paths[0].parent} is all {name} (its first, middle and last frame are): remove the clip"
-                )
+        last = len(self.paths) - 1
+        images = [read_image(self.paths[t]) for t in (last // 2, 0, last)]
+        black = all((image <= 0).all() for image in images)
+        if black or (not self.linear_light and all((image == 255).all() for image in images)):
+            raise ValueError(
+                f"{self.paths[0].parent} is all {'black' if black else 'clipped'} (its first, middle and last frame "
+                "are): remove the clip"
+            )
 
     @property
     def linear_light(self) -> bool:
@@ -97,40 +162,5 @@ class Video:
 
     @cached_property
     def gain(self) -> float:
-        """Factor that brings its light to 0 EV, one for the clip, from three frames; 1 for PNG."""
-        if not self.linear_light:
-            return 1.0
-        n = len(self.paths)
-        return base_gain(
-            np.concatenate([_light(self.paths[k], 64).reshape(-1, 3) for k in (n // 6, n // 2, 5 * n // 6)])
-        )
-
-
-def _is_all(image: Floats, code: int) -> bool:
-    return bool((image <= 0).all() if code == 0 else (image >= code).all())
-
-
-@dataclass(frozen=True)
-class VideoTake:
-    """A `Video` at one size."""
-
-    source: Video
-    size: int
-    still: bool = False
-
-    def planes(self, times: Sequence[int], placement: Placement) -> Floats:
-        """Return the frames, see `Take`; each file is read once."""
-        gain = np.float32(self.source.gain)
-        read = {t: placement(_light(self.source.paths[t], self.size)) * gain for t in {*times}}
-        return np.stack([read[t] for t in times])
-
-    def homographies(self, times: Sequence[int], placement: Placement) -> Matrices:
-        """Return NaN: the motion is not known."""
-        return unknown(times)
-
-
-def _light(path: Path, size: int) -> Floats:
-    """Return the linear light (size, size, 3) of a frame: the mean over each pixel's area, whatever the aspect."""
-    image = read_image(path)
-    linear = _GAMMA_22[image] if image.dtype == np.uint8 else np.maximum(image, 0)
-    return np.asarray(cv2.resize(linear, (size, size), interpolation=cv2.INTER_AREA))
+        """Factor that brings its light to 0 EV; 1 for PNG."""
+        return super().gain if self.linear_light else 1.0
