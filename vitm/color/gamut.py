@@ -24,7 +24,7 @@ _LUMINANCE: dict[str, tuple[float, float, float]] = {
 
 
 def _rgb_to_xyz(primaries: Primaries) -> Tensor:
-    """The normalised primary matrix (SMPTE RP 177): columns scaled so that RGB = 1 is the white point with Y = 1."""
+    """Return the normalised primary matrix (SMPTE RP 177), whose RGB = 1 is the white point with Y = 1."""
     xy = torch.tensor((*_CHROMATICITIES[primaries], _WHITE_D65), dtype=torch.float64)
     xyz = torch.stack((xy[:, 0] / xy[:, 1], torch.ones(4, dtype=torch.float64), (1 - xy.sum(1)) / xy[:, 1]))
     matrix: Tensor = xyz[:, :3] * torch.linalg.solve(xyz[:, :3], xyz[:, 3])
@@ -41,7 +41,7 @@ BT2020_TO_BT709 = _conversion("bt2020", "bt709")
 
 
 def apply_matrix(x: Tensor, matrix: Matrix) -> Tensor:
-    """A 3x3 matrix on the channels of (..., 3, H, W).
+    """Apply a 3x3 matrix to the channels of (..., 3, H, W).
 
     Written as sums, not as a matrix product: autocast and TF32 would round a product to 8 or 11 bits.
     """
@@ -50,31 +50,43 @@ def apply_matrix(x: Tensor, matrix: Matrix) -> Tensor:
 
 
 def bt709_to_bt2020(rgb_linear: Tensor) -> Tensor:
-    """Linear BT.709 to linear BT.2020 (BT.2087-0, annex 2, M2; digits derived from the primaries).
+    """Convert linear BT.709 to linear BT.2020 (BT.2087-0, annex 2, M2; digits derived from the primaries).
 
     Args:
         rgb_linear: (..., 3, H, W), linear light of any scale.
 
     Returns:
         The same shape; never negative where the input is not.
+
+    Example:
+        >>> import torch
+        >>> red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
+        >>> [round(value, 3) for value in bt709_to_bt2020(red).flatten().tolist()]
+        [0.627, 0.069, 0.016]
     """
     return apply_matrix(rgb_linear, BT709_TO_BT2020)
 
 
 def bt2020_to_bt709(rgb_linear: Tensor) -> Tensor:
-    """Linear BT.2020 to linear BT.709, the inverse of `bt709_to_bt2020`.
+    """Convert linear BT.2020 to linear BT.709, the inverse of `bt709_to_bt2020`.
 
     Args:
         rgb_linear: (..., 3, H, W), linear light of any scale.
 
     Returns:
         The same shape; negative where the colour lies outside BT.709 (nothing is clipped here).
+
+    Example:
+        >>> import torch
+        >>> white = torch.full((3, 1, 1), 100.0)
+        >>> bt2020_to_bt709(white).flatten().round().tolist()
+        [100.0, 100.0, 100.0]
     """
     return apply_matrix(rgb_linear, BT2020_TO_BT709)
 
 
 def luminance(rgb_linear: Tensor, primaries: Primaries = "bt2020") -> Tensor:
-    """Luminance of linear RGB, with the weights that the standards print.
+    """Return the luminance of linear RGB, with the weights that the standards print.
 
     Args:
         rgb_linear: (..., 3, H, W), linear light of any scale.
@@ -85,6 +97,12 @@ def luminance(rgb_linear: Tensor, primaries: Primaries = "bt2020") -> Tensor:
 
     Raises:
         ValueError: for other primaries, or if there are not three channels.
+
+    Example:
+        >>> import torch
+        >>> green = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1)
+        >>> round(luminance(green).item(), 4), round(luminance(green, "bt709").item(), 4)
+        (0.678, 0.7152)
     """
     if primaries not in _LUMINANCE:
         raise ValueError(f"unknown primaries {primaries!r}: expected one of {sorted(_LUMINANCE)}")

@@ -1,4 +1,4 @@
-"""Between the two HDR signals, PQ and HLG, with the same picture on the reference display of 1000 cd/m2."""
+"""Conversion between the two HDR signals, PQ and HLG, with the same picture on the reference display of 1000 cd/m2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HLG_TOP = (1019 - 64) / 876  # the largest 10-bit narrow-range video code, 1.09 
 
 
 def pq_to_hlg(hdr_pq: Tensor, peak_nits: float = 1000.0) -> Tensor:
-    """PQ to HLG by the light on a display of this peak (BT.2390-11, 7.2; BT.2100-2, table 5).
+    """Convert PQ to HLG by the light on a display of this peak (BT.2390-11, 7.2; BT.2100-2, table 5).
 
     PQ code -> display light, cut at the peak -> inverse OOTF (system gamma 1.2 at 1000 cd/m2) -> OETF.
 
@@ -39,7 +39,7 @@ def pq_to_hlg(hdr_pq: Tensor, peak_nits: float = 1000.0) -> Tensor:
 
 
 def hlg_to_pq(hlg: Tensor, peak_nits: float = 1000.0) -> Tensor:
-    """HLG to PQ by the light on a display of this peak (BT.2390-11, 7.2; BT.2100-2, table 5).
+    """Convert HLG to PQ by the light on a display of this peak (BT.2390-11, 7.2; BT.2100-2, table 5).
 
     Args:
         hlg: (..., 3, H, W), BT.2020, HLG signal, 1 at peak white.

@@ -21,19 +21,25 @@ _LMS_TO_ICTCP, _ICTCP_TO_LMS = _rows(_ICTCP), _rows(torch.linalg.inv(_ICTCP))
 
 
 def rgb2020_to_ictcp(rgb_nits: Tensor) -> Tensor:
-    """Linear BT.2020 to ICtCp (BT.2100-2, table 7, PQ).
+    """Convert linear BT.2020 to ICtCp (BT.2100-2, table 7, PQ).
 
     Args:
         rgb_nits: (..., 3, H, W), cd/m2; the cone responses are clamped to [0, 10000] by PQ.
 
     Returns:
         (..., 3, H, W): I in [0, 1], Ct and Cp in [-0.5, 0.5]. For BT.2124 halve Ct.
+
+    Example:
+        >>> import torch
+        >>> grey = torch.full((3, 1, 1), 100.0)
+        >>> [round(value, 2) for value in rgb2020_to_ictcp(grey).flatten().tolist()]
+        [0.51, 0.0, 0.0]
     """
     return apply_matrix(pq_inverse_eotf(apply_matrix(rgb_nits, _RGB_TO_LMS)), _LMS_TO_ICTCP)
 
 
 def ictcp_to_rgb2020(ictcp: Tensor) -> Tensor:
-    """ICtCp to linear BT.2020, the inverse of `rgb2020_to_ictcp`.
+    """Convert ICtCp to linear BT.2020, the inverse of `rgb2020_to_ictcp`.
 
     Args:
         ictcp: (..., 3, H, W): I in [0, 1], Ct and Cp in [-0.5, 0.5].

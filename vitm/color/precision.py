@@ -1,4 +1,4 @@
-"""What every function of this room does first: check the tensor, and leave half precision."""
+"""Precision of this room: every function first checks its tensor and leaves half precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def as_float(x: Tensor) -> Tensor:
-    """Half precision becomes fp32; fp32 and fp64 stay as they are.
+    """Convert half precision to fp32; leave fp32 and fp64 as they are.
 
     Raises:
         TypeError: for integer tensors, whose scale (8, 10 or 16 bit) is not known here.
@@ -18,7 +18,7 @@ def as_float(x: Tensor) -> Tensor:
 
 
 def rgb_planes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three planes (..., 1, H, W) of an image tensor (..., 3, H, W), at least fp32.
+    """Return the three planes (..., 1, H, W) of an image tensor (..., 3, H, W), at least fp32.
 
     Raises:
         ValueError: if the tensor has not three channels at dimension -3.

@@ -46,7 +46,7 @@ def _rho(peak_nits: float) -> float:
 
 
 def _bt2446a(hdr_nits: Tensor, peak_nits: float) -> Tensor:
-    """Section 4.1, tables 1 to 3."""
+    """Apply method A (section 4.1, tables 1 to 3)."""
     rho_hdr, rho_sdr = _rho(peak_nits), _rho(SDR_PEAK_NITS)
     rgb = bt1886_inverse_eotf(hdr_nits / peak_nits)
     y = luminance(rgb)
@@ -63,7 +63,7 @@ def _bt2446a(hdr_nits: Tensor, peak_nits: float) -> Tensor:
 
 
 def _bt2446a_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
-    """Section 4.2, table 4, which is a fit for 1000 cd/m2; for other peaks, 4.1 solved for its input."""
+    """Invert method A: by section 4.2, table 4, a fit for 1000 cd/m2; for other peaks, by 4.1 solved for its input."""
     if peak_nits != 1000:
         return _bt2446a_solved(sdr_linear, peak_nits)
     rgb = bt1886_inverse_eotf(sdr_linear)
@@ -103,7 +103,7 @@ class MethodC(NamedTuple):
 
 @lru_cache(maxsize=16)
 def method_c_parameters(peak_nits: float = 1000.0) -> MethodC:
-    """The curve of BT.2446 method C from the conditions that the report states in 6.1.4.
+    """Return the curve of BT.2446 method C from the conditions that the report states in 6.1.4.
 
     Skin is 50 % HLG and 70 % SDR, the inflection lies at 80 % SDR, HDR Reference White is 75 % HLG and 96 % SDR,
     and the slope is continuous. At 1000 cd/m2 these are the printed 0.83802, 15.09968, 0.74204 and 78.99439.
@@ -126,7 +126,7 @@ def method_c_parameters(peak_nits: float = 1000.0) -> MethodC:
 
 
 def _crosstalk_luminance(rgb: Tensor) -> Tensor:
-    """Y after the crosstalk matrix of 6.1.2.
+    """Return Y after the crosstalk matrix of 6.1.2.
 
     The curve of 6.1.4 keeps x and y, so it scales R, G and B by one factor. A factor passes through the inverse matrix
     of 6.1.6: crosstalk changes nothing but the Y that the curve sees.
@@ -135,7 +135,7 @@ def _crosstalk_luminance(rgb: Tensor) -> Tensor:
 
 
 def _bt2446c(hdr_nits: Tensor, peak_nits: float) -> Tensor:
-    """Section 6.1; what lies above SDR white (the report's 100 to 109 %) is clipped by `tone_map`."""
+    """Apply method C (section 6.1); what lies above SDR white (the report's 100 to 109 %) is clipped by `tone_map`."""
     p = method_c_parameters(peak_nits)
     y = _crosstalk_luminance(hdr_nits)
     y_high = y.clamp(min=p.inflection_nits)
@@ -144,7 +144,7 @@ def _bt2446c(hdr_nits: Tensor, peak_nits: float) -> Tensor:
 
 
 def _bt2446c_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
-    """Section 6.2."""
+    """Invert method C (section 6.2)."""
     p = method_c_parameters(peak_nits)
     sdr_nits = SDR_PEAK_NITS * sdr_linear
     y = _crosstalk_luminance(sdr_nits)
@@ -162,12 +162,12 @@ _FILMIC_WHITE = _filmic(torch.tensor(_HABLE_WHITE, dtype=torch.float64)).item()
 
 
 def _hable(hdr_nits: Tensor, peak_nits: float) -> Tensor:
-    """Per channel; the peak is the curve's white."""
+    """Apply the filmic curve to each channel; the peak is the curve's white."""
     return _filmic(hdr_nits * (_HABLE_WHITE / peak_nits)) / _FILMIC_WHITE
 
 
 def _hable_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
-    """The positive root of A (1 - v) x^2 + B (C - v) x + D (E - F v) = 0 with v = y f(white) + E / F."""
+    """Return the positive root of A (1 - v) x^2 + B (C - v) x + D (E - F v) = 0 with v = y f(white) + E / F."""
     y = sdr_linear * _FILMIC_WHITE
     v = y + _E / _F
     a, b, c = _A * (1 - v), _B * (_C - v), -_D * _F * y
@@ -177,13 +177,13 @@ def _hable_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
 
 
 def _reinhard(hdr_nits: Tensor, peak_nits: float) -> Tensor:
-    """Reinhard et al. 2002, eq. 4, on luminance: 1 is HDR Reference White, the peak is the smallest pure white."""
+    """Apply Reinhard et al. 2002, eq. 4, to luminance: 1 is HDR Reference White, the peak is the least pure white."""
     y, white = luminance(hdr_nits) / DIFFUSE_WHITE_NITS, peak_nits / DIFFUSE_WHITE_NITS
     return hdr_nits / DIFFUSE_WHITE_NITS * (1 + y / white**2) / (1 + y)
 
 
 def _reinhard_inverse(sdr_linear: Tensor, peak_nits: float) -> Tensor:
-    """The positive root of y^2 / white^2 + (1 - d) y - d = 0, over d."""
+    """Return the positive root of y^2 / white^2 + (1 - d) y - d = 0, over d."""
     d, white = luminance(sdr_linear), peak_nits / DIFFUSE_WHITE_NITS
     b = 1 - d
     gain = 2 / (b + (b**2 + 4 * d / white**2).sqrt())
@@ -218,7 +218,7 @@ def _operator(method: str, peak_nits: float) -> tuple[_Operator, _Operator]:
 
 
 def tone_map(hdr_pq: Tensor, method: str = "bt2446a", peak_nits: float = 1000.0) -> Tensor:
-    """SDR from HDR10.
+    """Convert HDR10 to SDR by a tone curve.
 
     Args:
         hdr_pq: (..., 3, H, W), BT.2020 PQ codes in [0, 1].
@@ -233,13 +233,19 @@ def tone_map(hdr_pq: Tensor, method: str = "bt2446a", peak_nits: float = 1000.0)
     Raises:
         ValueError: for an unknown method, a peak outside [100, 10000], or if there are not three channels.
         TypeError: for integer tensors.
+
+    Example:
+        >>> import torch
+        >>> white = torch.full((3, 1, 1), 0.581)  # PQ code of 203 cd/m2
+        >>> round(tone_map(white, "clip").max().item(), 2)
+        1.0
     """
     forward, _ = _operator(method, peak_nits)
     return bt1886_inverse_eotf(bt2020_to_bt709(forward(pq_eotf(hdr_pq), peak_nits)).clamp(0.0, 1.0))
 
 
 def inverse_tone_map(sdr: Tensor, method: str = "bt2446a", peak_nits: float = 1000.0) -> Tensor:
-    """HDR10 from SDR by a fixed formula.
+    """Convert SDR to HDR10 by a fixed formula.
 
     `tone_map` undoes it up to rounding, except for "bt2446a" at 1000 cd/m2, where the report's own expansion (4.2,
     table 4) is a fit: grey comes back within 0.012, uniformly drawn colours within 0.016 on average and 0.17 at worst.
@@ -257,6 +263,13 @@ def inverse_tone_map(sdr: Tensor, method: str = "bt2446a", peak_nits: float = 10
     Raises:
         ValueError: for an unknown method, a peak outside [100, 10000], or if there are not three channels.
         TypeError: for integer tensors.
+
+    Example:
+        >>> import torch
+        >>> from vitm.color import pq_eotf
+        >>> white = torch.ones(3, 1, 1)
+        >>> [round(pq_eotf(inverse_tone_map(white, method)).max().item()) for method in ("clip", "hable")]
+        [203, 1000]
     """
     _, inverse = _operator(method, peak_nits)
     return pq_inverse_eotf(inverse(bt709_to_bt2020(bt1886_eotf(sdr).clamp(max=1.0)), peak_nits))

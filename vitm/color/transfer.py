@@ -41,12 +41,12 @@ def _domain(x: Tensor, top: float = _TOP) -> Tensor:
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """The power x ** exponent for x >= 0, by its chord from 0 below 1e-12."""
+    """Return x ** exponent for x >= 0, by its chord from 0 below 1e-12."""
     return torch.where(x < _CHORD, x * _CHORD ** (exponent - 1), x.clamp(min=_CHORD) ** exponent)
 
 
 def pq_eotf(code: Tensor) -> Tensor:
-    """PQ code to light (ST 2084:2014, eq. 4.1; BT.2100-2, table 4).
+    """Convert PQ code to light (ST 2084:2014, eq. 4.1; BT.2100-2, table 4).
 
     Written about code = 1 (c1 = c3 - c2 + 1), where the printed form loses four digits of fp32.
 
@@ -55,32 +55,47 @@ def pq_eotf(code: Tensor) -> Tensor:
 
     Returns:
         Display light in cd/m2, in [0, 10000].
+
+    Example:
+        >>> import torch
+        >>> [round(nits, 1) for nits in pq_eotf(torch.tensor([0.0, 0.5, 1.0])).tolist()]
+        [0.0, 92.2, 10000.0]
     """
     u = torch.expm1(_domain(code, 1.0).clamp(min=_C1**_M2).log() / _M2)  # E^(1/m2) - 1; the EOTF is 0 up to c1^m2
     return PQ_PEAK_NITS * ((_D + u).clamp(min=0.0) / (_D - _C3 * u)) ** (1 / _M1)
 
 
 def pq_inverse_eotf(nits: Tensor) -> Tensor:
-    """Light to PQ code (ST 2084:2014, eq. 5.2; BT.2100-2, table 4).
+    """Convert light to PQ code (ST 2084:2014, eq. 5.2; BT.2100-2, table 4).
 
     Args:
         nits: display light in cd/m2, clamped to [0, 10000].
 
     Returns:
         PQ codes in [7.3e-7, 1] (the code of 0 cd/m2 is c1 ** m2, as in the standard).
+
+    Example:
+        >>> import torch
+        >>> [round(code, 3) for code in pq_inverse_eotf(torch.tensor([100.0, 203.0, 1000.0])).tolist()]
+        [0.508, 0.581, 0.752]
     """
     y = _power(_domain(nits, PQ_PEAK_NITS) / PQ_PEAK_NITS, _M1)
     return torch.exp(_M2 * torch.log1p(_D * (y - 1) / (1 + _C3 * y)))
 
 
 def hlg_oetf(scene: Tensor) -> Tensor:
-    """HLG OETF (BT.2100-2, table 5).
+    """Convert scene light to an HLG signal (BT.2100-2, table 5).
 
     Args:
         scene: scene light, 1 at the nominal peak.
 
     Returns:
         Signal, 1 at the nominal peak.
+
+    Example:
+        >>> import torch
+        >>> [round(signal, 3) for signal in hlg_oetf(torch.tensor([0.0, 1 / 12, 1.0])).tolist()]
+        [0.0, 0.5, 1.0]
     """
     e = _domain(scene)
     log = _HLG_A * torch.log(12 * e.clamp(min=1 / 12) - _HLG_B) + _HLG_C
@@ -88,20 +103,25 @@ def hlg_oetf(scene: Tensor) -> Tensor:
 
 
 def hlg_inverse_oetf(code: Tensor) -> Tensor:
-    """HLG inverse OETF (BT.2100-2, table 5).
+    """Convert an HLG signal to scene light (BT.2100-2, table 5).
 
     Args:
         code: signal in [0, 1.095], clamped to that range.
 
     Returns:
         Scene light, 1 at the nominal peak.
+
+    Example:
+        >>> import torch
+        >>> [round(light, 3) for light in hlg_inverse_oetf(torch.tensor([0.0, 0.5, 1.0])).tolist()]
+        [0.0, 0.083, 1.0]
     """
     v = _domain(code, _HLG_TOP)
     return torch.where(v <= 0.5, v**2 / 3, (torch.exp((v.clamp(min=0.5) - _HLG_C) / _HLG_A) + _HLG_B) / 12)
 
 
 def hlg_system_gamma(peak_nits: float) -> float:
-    """The system gamma of a display (BT.2100-2, table 5, notes 5e and 5f).
+    """Return the system gamma of an HLG display (BT.2100-2, table 5, notes 5e and 5f).
 
     1.2 + 0.42 log10(peak / 1000) from 400 to 2000 cd/m2; 1.2 * 1.111 ** log2(peak / 1000) outside.
 
@@ -116,7 +136,7 @@ def hlg_system_gamma(peak_nits: float) -> float:
 
 
 def hlg_ootf(scene: Tensor, peak_nits: float = 1000.0) -> Tensor:
-    """HLG scene light to display light: F = peak * Y ** (gamma - 1) * E (BT.2100-2, table 5; black level 0).
+    """Convert HLG scene light to display light: F = peak * Y ** (gamma - 1) * E (BT.2100-2, table 5; black level 0).
 
     Args:
         scene: (..., 3, H, W), linear BT.2020 scene light, 1 at the nominal peak.
@@ -127,13 +147,20 @@ def hlg_ootf(scene: Tensor, peak_nits: float = 1000.0) -> Tensor:
 
     Raises:
         ValueError: if the peak is not positive, or if there are not three channels.
+
+    Example:
+        >>> import torch
+        >>> round(hlg_ootf(torch.ones(3, 1, 1), peak_nits=1000.0).max().item())
+        1000
     """
     e = _domain(scene)
     return peak_nits * _power(luminance(e), hlg_system_gamma(peak_nits) - 1) * e
 
 
 def hlg_inverse_ootf(nits: Tensor, peak_nits: float = 1000.0) -> Tensor:
-    """Display light to HLG scene light: E = Y ** ((1 - gamma) / gamma) * F, on light over peak (BT.2100-2, table 5).
+    """Convert display light to HLG scene light (BT.2100-2, table 5).
+
+    E = Y ** ((1 - gamma) / gamma) * F, on light over peak.
 
     Args:
         nits: (..., 3, H, W), linear BT.2020 display light in cd/m2.
@@ -158,7 +185,7 @@ def _bt1886_gain_and_lift(peak: float, black: float) -> tuple[float, float]:
 
 
 def bt1886_eotf(code: Tensor, peak: float = 1.0, black: float = 0.0) -> Tensor:
-    """Reference display of SDR: L = a * max(V + b, 0) ** 2.4 (BT.1886, annex 1).
+    """Convert SDR code to the light of the reference display: L = a * max(V + b, 0) ** 2.4 (BT.1886, annex 1).
 
     Args:
         code: SDR codes in [0, 1].
@@ -170,13 +197,18 @@ def bt1886_eotf(code: Tensor, peak: float = 1.0, black: float = 0.0) -> Tensor:
 
     Raises:
         ValueError: unless 0 <= black < peak.
+
+    Example:
+        >>> import torch
+        >>> round(bt1886_eotf(torch.tensor(0.5), peak=100.0).item(), 2)
+        18.95
     """
     gain, lift = _bt1886_gain_and_lift(peak, black)
     return gain * _domain(as_float(code) + lift) ** 2.4
 
 
 def bt1886_inverse_eotf(light: Tensor, peak: float = 1.0, black: float = 0.0) -> Tensor:
-    """Display light to SDR code: V = (L / a) ** (1 / 2.4) - b (BT.1886, annex 1).
+    """Convert display light to SDR code: V = (L / a) ** (1 / 2.4) - b (BT.1886, annex 1).
 
     Args:
         light: display light on the scale of `peak`.
@@ -194,35 +226,35 @@ def bt1886_inverse_eotf(light: Tensor, peak: float = 1.0, black: float = 0.0) ->
 
 
 def srgb_eotf(code: Tensor) -> Tensor:
-    """The sRGB code to relative linear light, both 1 at white (IEC 61966-2-1, 5.2)."""
+    """Convert sRGB code to relative linear light, both 1 at white (IEC 61966-2-1, 5.2)."""
     v = _domain(code)
     return torch.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
 
 
 def srgb_inverse_eotf(linear: Tensor) -> Tensor:
-    """Relative linear light to the sRGB code, both 1 at white (IEC 61966-2-1, 5.3)."""
+    """Convert relative linear light to sRGB code, both 1 at white (IEC 61966-2-1, 5.3)."""
     x = _domain(linear)
     return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def gamma22_eotf(code: Tensor) -> Tensor:
-    """Code to relative linear light by a pure power of 2.2, both 1 at white."""
+    """Convert code to relative linear light by a pure power of 2.2, both 1 at white."""
     return _domain(code) ** 2.2
 
 
 def gamma22_inverse_eotf(linear: Tensor) -> Tensor:
-    """Relative linear light to code by a pure power of 1 / 2.2, both 1 at white."""
+    """Convert relative linear light to code by a pure power of 1 / 2.2, both 1 at white."""
     return _power(_domain(linear), 1 / 2.2)
 
 
 def bt709_oetf(linear: Tensor) -> Tensor:
-    """Scene light to the camera's code, both 1 at white (BT.709-6, item 1.2)."""
+    """Convert scene light to the camera's code, both 1 at white (BT.709-6, item 1.2)."""
     x = _domain(linear)
     return torch.where(x < 0.018, 4.5 * x, 1.099 * x.clamp(min=0.018) ** 0.45 - 0.099)
 
 
 def bt709_inverse_oetf(code: Tensor) -> Tensor:
-    """The camera's code to scene light, both 1 at white (inverse of BT.709-6, item 1.2).
+    """Convert the camera's code to scene light, both 1 at white (inverse of BT.709-6, item 1.2).
 
     The printed pieces leave a gap from 0.0810 to 0.0813, which is read as their joint, 0.018.
     """

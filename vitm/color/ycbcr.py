@@ -22,7 +22,7 @@ _LUMA_WEIGHTS: dict[str, tuple[float, float, float]] = {
 
 
 def _forward(kr: float, kg: float, kb: float) -> Matrix:
-    """Y = kr R + kg G + kb B, Cb = (B - Y) / (2 - 2 kb), Cr = (R - Y) / (2 - 2 kr).
+    """Return the matrix of Y = kr R + kg G + kb B, Cb = (B - Y) / (2 - 2 kb), Cr = (R - Y) / (2 - 2 kr).
 
     BT.709-6, items 3.2 and 3.3; BT.2100-2, table 6.
     """
@@ -31,7 +31,7 @@ def _forward(kr: float, kg: float, kb: float) -> Matrix:
 
 
 def _inverse(kr: float, kg: float, kb: float) -> Matrix:
-    """R = Y + (2 - 2 kr) Cr, B = Y + (2 - 2 kb) Cb, and G from the definition of Y."""
+    """Return the matrix of R = Y + (2 - 2 kr) Cr, B = Y + (2 - 2 kb) Cb, and G from the definition of Y."""
     cb, cr = 2 * (1 - kb), 2 * (1 - kr)
     return (1.0, 0.0, cr), (1.0, -kb * cb / kg, -kr * cr / kg), (1.0, cb, 0.0)
 
@@ -47,7 +47,7 @@ def _matrix(table: dict[str, Matrix], name: str) -> Matrix:
 
 
 def rgb_to_ycbcr(rgb: Tensor, matrix: YCbCrMatrix = "bt2020") -> Tensor:
-    """Non-linear R'G'B' to Y'CbCr (BT.709-6, items 3.2-3.3; BT.2100-2, table 6, non-constant luminance).
+    """Convert non-linear R'G'B' to Y'CbCr (BT.709-6, items 3.2-3.3; BT.2100-2, table 6, non-constant luminance).
 
     Args:
         rgb: (..., 3, H, W), gamma, PQ or HLG codes, nominally in [0, 1].
@@ -63,7 +63,7 @@ def rgb_to_ycbcr(rgb: Tensor, matrix: YCbCrMatrix = "bt2020") -> Tensor:
 
 
 def ycbcr_to_rgb(ycbcr: Tensor, matrix: YCbCrMatrix = "bt2020") -> Tensor:
-    """Y'CbCr to non-linear R'G'B', the inverse of `rgb_to_ycbcr`.
+    """Convert Y'CbCr to non-linear R'G'B', the inverse of `rgb_to_ycbcr`.
 
     Args:
         ycbcr: (..., 3, H, W), Y in [0, 1], Cb and Cr in [-0.5, 0.5].
@@ -79,7 +79,7 @@ def ycbcr_to_rgb(ycbcr: Tensor, matrix: YCbCrMatrix = "bt2020") -> Tensor:
 
 
 def code_scale(bits: int, full_range: bool = False) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Gain and offset of the integer codes of (Y, Cb, Cr): code = gain * value + offset.
+    """Return gain and offset of the integer codes of (Y, Cb, Cr): code = gain * value + offset.
 
     BT.2100-2, table 9; BT.709-6, item 4.6.
 
@@ -110,7 +110,7 @@ def _check_planes(x: Tensor) -> None:
 
 
 def quantize_ycbcr(ycbcr: Tensor, bits: int, full_range: bool = False) -> Tensor:
-    """Y'CbCr to integer codes, rounded half up (BT.2100-2, table 9).
+    """Convert Y'CbCr to integer codes, rounded half up (BT.2100-2, table 9).
 
     Args:
         ycbcr: (..., 3, H, W), Y in [0, 1], Cb and Cr in [-0.5, 0.5].
@@ -134,7 +134,7 @@ def quantize_ycbcr(ycbcr: Tensor, bits: int, full_range: bool = False) -> Tensor
 
 
 def dequantize_ycbcr(codes: Tensor, bits: int, full_range: bool = False) -> Tensor:
-    """Integer codes to Y'CbCr, the inverse of `quantize_ycbcr`.
+    """Convert integer codes to Y'CbCr, the inverse of `quantize_ycbcr`.
 
     Args:
         codes: (..., 3, H, W), codes of any integer or floating point type.
