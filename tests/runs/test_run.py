@@ -229,6 +229,27 @@ def test_impossible_trainers_are_explained(tiny, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("enable_checkpointing", "false", "does not go with a run, which keeps its checkpoints and logs"),
+        ("barebones", "true", "does not go with a run, which keeps its checkpoints and logs"),
+        ("precision", "64x", "64x does not fit; expected one of 64, 32, 16, transformer-engine"),
+        ("callbacks", "x", "x does not fit; expected one of list, Callback, null"),
+        ("max_steps", "many", "expected a int. Got value: many"),
+    ],
+)
+def test_options_that_lightning_would_refuse_at_length_are_refused_in_a_line(
+    option, value, message, tiny, tmp_path, capsys
+):
+    assert main(["kpn_mfi", *tiny, f"--trainer.{option}", value]) == 2
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "error" in line]
+    assert line.startswith(f"error: --trainer.{option}")
+    assert message in line
+    assert " at 0x" not in line
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_missing_test_split_is_noticed_before_training(fake_data, tmp_path, capsys):
     data = tmp_path / "data"
     shutil.copytree(fake_data, data, ignore=shutil.ignore_patterns("test"))

@@ -82,6 +82,21 @@ def test_elements_of_an_array_are_runs_with_names_of_their_own(tmp_path, capsys,
     assert not list(tmp_path.iterdir())
 
 
+def test_an_entry_of_ones_own_is_a_file_anywhere(tmp_path, capsys, fake_data):
+    """Its runs are in a folder of its name; the job has the file's path."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("entry: {title: Mine, base: kpn_mfi}\nmodel: {width: 8, trunk: [1, 1, 1, 1, 1]}\n")
+    options = ["--tasks", "1", "--runs", str(tmp_path / "runs"), "--dry-run", "--", "--data.root", str(fake_data)]
+    assert main([str(mine), *options]) == 0
+    text = capsys.readouterr().out
+    assert directives(text)["job-name"] == "mine"
+    assert directives(text)["output"].startswith(f"{tmp_path}/runs/mine/")
+    words = executed(text).splitlines()
+    assert words[words.index("run") + 1] == str(mine)
+    folder = tmp_path / "runs" / "mine" / words[words.index("--name") + 1]
+    assert place([[str(mine)]], "mine", tmp_path / "runs")[2][0].parent == folder.parent
+
+
 def test_a_run_that_goes_on_keeps_its_folder(tmp_path):
     old = tmp_path / "kpn_mfi" / "old"
     _, named, folders = place([["kpn_mfi", "--resume", str(old)], ["kpn_mfi", "fit"]], "kpn_mfi", tmp_path)

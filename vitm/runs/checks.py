@@ -1,4 +1,4 @@
-"""What must be right before a run begins."""
+"""Checks of a configuration and of a checkpoint before a run starts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vitm.training.adversarial import AdversarialTask
 
 
 def check_config(entry: Entry, config: dict[str, Any]) -> None:
-    """What is seen from a run's configuration alone: its data must be there, and its trainer fit its task.
+    """Check what a configuration alone tells: that its data exist, and that its trainer suits its task.
 
     Raises:
-        FileNotFoundError: there is no folder or file of that name.
-        ValueError: see `check_trainer`.
+        FileNotFoundError: There is no such folder of data.
+        ValueError: An option of the trainer does not go with the task, see `check_trainer`.
     """
     data = config["data"]
     roots = data["root"]
@@ -29,11 +29,18 @@ def check_config(entry: Entry, config: dict[str, Any]) -> None:
 
 
 def check_trainer(task: Any, trainer: Any) -> None:
-    """Options that only Lightning's own optimiser steps heed are an error where a task makes steps by itself.
+    """Check that a run can keep its promises with the options of a trainer.
 
     Raises:
-        ValueError: it does, and the trainer's configuration has one of them.
+        ValueError: It would leave no checkpoint or log; or the task steps its optimisers by itself, and an option needs
+            Lightning's own steps.
     """
+    if trainer.barebones or trainer.enable_checkpointing is False:
+        option = "barebones true" if trainer.barebones else "enable_checkpointing false"
+        raise ValueError(
+            f"--trainer.{option} does not go with a run, which keeps its checkpoints and logs; for a quick look take "
+            "--trainer.max_steps 10 --trainer.limit_val_batches 1"
+        )
     if task.automatic_optimization:
         return
     if trainer.accumulate_grad_batches != 1:
@@ -50,21 +57,23 @@ def check_trainer(task: Any, trainer: Any) -> None:
 
 
 def check_network(task: Any, checkpoint: Path | None) -> None:
-    """A checkpoint must be of the task's network, with the same arguments.
+    """Check that a checkpoint is of the task's network, with the same arguments.
 
     Raises:
-        CheckpointError: it is not, or is damaged.
+        CheckpointError: It is not, or it is damaged.
     """
     if checkpoint is None:
         return
     identity = read_checkpoint(checkpoint).get("vitm")
     if identity is None:
-        raise CheckpointError(f"{checkpoint} was not written by experiments.run")
+        raise CheckpointError(f"{checkpoint} was not written by vitm run")
     if identity["network"] != task.name:
         raise CheckpointError(f"{checkpoint} is a checkpoint of {identity['network']}, not of {task.name}")
-    theirs, ours = identity["arguments"], task.arguments
+    saved = identity["arguments"]
     different = [
-        f"{k}: {theirs.get(k)} there, {v} here" for k, v in ours.items() if json.dumps(theirs.get(k)) != json.dumps(v)
+        f"{k}: {saved.get(k)} there, {v} here"
+        for k, v in task.arguments.items()
+        if json.dumps(saved.get(k)) != json.dumps(v)
     ]
     if different:
         raise CheckpointError(

@@ -14,39 +14,43 @@ from vitm.runs.entries import Entry
 
 
 def newest_run(entry: Entry, runs: Path, file: str, tag: str | None = None) -> Path:
-    """The run folder of `entry`, or of the one whose runs it shares, with the newest file of a pattern.
+    """Return the run folder of an entry, or of the one whose runs it shares, with the newest file of a pattern.
 
     Args:
-        entry: entry whose runs are asked for.
-        runs: folder of all runs.
-        file: pattern of the file.
+        entry: Entry whose runs are asked for.
+        runs: Folder of all runs.
+        file: Pattern of the file.
         tag: `demo` or `data`; None: either.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: There is none.
     """
     folders = [folder for name in entry.folders for folder in (runs / name).glob("*/")]
-    found = {path.stat().st_mtime: folder for folder in folders for path in folder.glob(file)}
+    dated = {path.stat().st_mtime: folder for folder in folders for path in folder.glob(file)}
     if tag:
-        found = {when: folder for when, folder in found.items() if tag in run_tags(folder)}
-    if not found:
+        dated = {when: folder for when, folder in dated.items() if tag in run_tags(folder)}
+    if not dated:
         raise FileNotFoundError(f"no run of {entry.name} with {file} under {runs}; fit first, or name a checkpoint")
-    return found[max(found)]
+    return dated[max(dated)]
 
 
 def run_tags(folder: Path) -> list[str]:
-    """`demo` or `data`, what a run was trained on; none where it is no run, or not yet."""
+    """Return `demo` or `data`, the kind of data of a run; nothing where the folder holds no run, or not yet."""
     file = folder / "tags"
     return file.read_text().split() if file.is_file() else []
 
 
 def best_checkpoint(folder: Path) -> Path:
-    """The best checkpoint of a run folder, or the last one where none was best."""
+    """Return the best checkpoint of a run folder, or the last one where none was best."""
     return next(folder.glob("checkpoints/best*.ckpt"), folder / "checkpoints" / "last.ckpt")
 
 
 def run_folder(request: Request) -> tuple[Path, bool]:
-    """Return the folder of a run, and whether it goes on with an earlier one."""
+    """Return the folder of a run, and whether it goes on with an earlier one.
+
+    Raises:
+        FileNotFoundError: There is no run to resume.
+    """
     entry = request.entry
     if request.resume:
         pattern = "checkpoints/last.ckpt"
@@ -62,7 +66,7 @@ def run_folder(request: Request) -> tuple[Path, bool]:
     task = "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
     job = os.environ.get("SLURM_JOB_ID") if task else None  # in a session at a terminal, runs are runs as anywhere
     unique = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    if job:  # known to all processes of a job, also after it was requeued; runs of one job differ in their options
+    if job:  # the same for all processes of a job, also after a requeue; runs of one job differ in their options
         unique = f"slurm-{job}-{request.command or 'run'}-{digest(' '.join(request.options))[:6]}"
     if "LOCAL_RANK" in os.environ:  # a process that Lightning started for one more device: the first one chose
         unique = os.environ.get("VITM_RUN_ID", unique)
@@ -73,7 +77,7 @@ def run_folder(request: Request) -> tuple[Path, bool]:
 
 
 def first_process() -> bool:
-    """Whether this is the process that speaks for the others, also those of other machines."""
+    """Return whether this is the process that speaks for the others, also those of other machines."""
     local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0"))
     return {local, *(os.environ.get(rank, "0") for rank in ("RANK", "NODE_RANK", "GROUP_RANK"))} == {"0"}
 
@@ -82,7 +86,7 @@ def hold(folder: Path) -> IO[str]:
     """Take a run folder for this process alone, until the result is closed.
 
     Raises:
-        LockedError: another process holds it.
+        LockedError: Another process holds it.
     """
     try:
         return lock(folder / "lock")

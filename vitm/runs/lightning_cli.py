@@ -178,6 +178,10 @@ def _one_line(message: str, options: Iterable[str] = ()) -> str:
         near = difflib.get_close_matches(name, options, n=1)
         return f"there is no option {name}{f'; did you mean {near[0]}?' if near else ''}"
     message = re.sub(r'Parser key "([\w.]+)":', r"--\1:", message)
+    if union := re.match(r"(--[\w.]+): .*Subtypes: \[(.*)\] Errors: .*Given value: (.*)", message):
+        kinds = re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.\w+|(?:\w+\.)+", r"\1", union[2].replace("NoneType", "null"))
+        names = dict.fromkeys(name.strip(" '") for name in re.split(r"[\[\],]+", kinds))
+        return f"{union[1]}: {union[3]} does not fit; expected one of {', '.join(filter(None, names))}"
     message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
     message = re.sub(r"Expected a typing.Literal\[(.*?)\]", r"expected one of \1", message)
     return re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", message).replace(": Expected a", ": expected a")

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from vitm.runs.command import parse
-from vitm.runs.entries import find_entries
+from vitm.runs.entries import find_entries, find_entry
 from vitm.runs.run import check as check_run
 
 
@@ -24,18 +24,18 @@ class Cluster:
     """What a run asks of Slurm.
 
     Attributes:
-        nodes: machines.
-        gpus: of a node, a process each; 0 where there are `tasks`.
-        tasks: processes of a node that train on its CPUs.
-        cpus: cores of a process, of which data loading takes its share.
-        time: limit, in any of Slurm's forms.
-        margin: minutes before the limit at which a run saves itself and goes back to the queue.
-        at_once: how many elements of an array may run at a time; None: any number.
-        partition: where; None: the cluster's default.
-        sbatch: more options of sbatch, `key=value` or `key`; they win over those above.
+        nodes: Number of machines.
+        gpus: GPUs of a node, with one process each; 0 where there are `tasks`.
+        tasks: Processes of a node that train on its CPUs.
+        cpus: Cores of a process; data loading takes its share of them.
+        time: Time limit, in any of Slurm's forms.
+        margin: Minutes before the limit at which a run saves itself and goes back to the queue.
+        at_once: Largest number of an array's elements that run at a time; None: any number.
+        partition: Partition of the cluster; None: its default.
+        sbatch: More options of sbatch, `key=value` or `key`; they win over those above.
 
     Raises:
-        ValueError: a value that Slurm would take, or refuse without saying why.
+        ValueError: Slurm would refuse a value, or take it for another.
     """
 
     nodes: int = 1
@@ -65,12 +65,12 @@ class Cluster:
 
     @property
     def devices(self) -> int:
-        """Processes of a node."""
+        """Number of processes of a node."""
         return self.gpus or self.tasks
 
     @property
     def trainer(self) -> list[str]:
-        """The options of `vitm run` that go with it."""
+        """Options of `vitm run` for these devices."""
         kind = "gpu" if self.gpus else "cpu"
         return [
             *("--trainer.accelerator", kind, "--trainer.devices", str(self.devices)),
@@ -78,7 +78,7 @@ class Cluster:
         ]
 
     def directives(self, name: str, log: Path, elements: int) -> dict[str, str | None]:
-        """Options of sbatch, without their dashes -> value; None: it takes none."""
+        """Return options of sbatch, without their dashes -> value; None for those that take no value."""
         array = f"0-{elements - 1}" + (f"%{self.at_once}" if self.at_once else "")
         options: dict[str, str | None] = {
             "job-name": name,
@@ -106,10 +106,10 @@ class Submitted:
     """A job in the queue.
 
     Attributes:
-        job: its number.
-        script: what was submitted.
-        log: pattern of its log files.
-        folders: where the runs go, in the order of their commands.
+        job: Its number.
+        script: The file that was submitted.
+        log: Pattern of its log files.
+        folders: Folders of its runs, in the order of their commands.
     """
 
     job: str
@@ -119,10 +119,14 @@ class Submitted:
 
 
 def seconds(time: str) -> int:
-    """A time limit in any of Slurm's forms: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s.
+    """Return the seconds of a time limit in any of Slurm's forms: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: It has another form.
+
+    Example:
+        >>> seconds("90"), seconds("12:00:00"), seconds("1-12")
+        (5400, 43200, 129600)
     """
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
     if match is None:
@@ -136,13 +140,13 @@ def seconds(time: str) -> int:
 
 
 def script(commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, folder: Path) -> str:
-    """The text of the job.
+    """Return the text of a job.
 
     Args:
-        commands: arguments of `vitm run`, of one run each; more than one are elements of an array.
-        cluster: what each of them asks for.
-        name: of the job.
-        folder: where the log goes.
+        commands: Arguments of `vitm run`, for one run each; more than one are elements of an array.
+        cluster: Nodes, devices and time of each run.
+        name: Name of the job.
+        folder: Folder of the log.
     """
     log = folder.absolute() / ("%a.log" if len(commands) > 1 else "slurm.log")
     directives = cluster.directives(name, log, len(commands))
@@ -172,16 +176,16 @@ def submit(
     """Write the job of some runs beside them and submit it.
 
     Args:
-        commands: arguments of `vitm run`, of one run each; one that has a `--resume FOLDER` goes on there, the
+        commands: Arguments of `vitm run`, for one run each; one that has a `--resume FOLDER` goes on there, the
             others get folders of their own.
-        cluster: what each of them asks for.
-        name: of the job: the entry or table.
-        runs: where runs are kept.
-        after: numbers of jobs that must have succeeded before. They are not in the script, so that it can be submitted
+        cluster: Nodes, devices and time of each run.
+        name: Name of the job: the entry or table.
+        runs: Folder where runs are kept.
+        after: Numbers of jobs that must have succeeded before. They are not in the script, so that it can be submitted
             again when they are long gone.
 
     Raises:
-        FileNotFoundError: there is no Slurm here.
+        FileNotFoundError: There is no Slurm here.
         ValueError: Slurm refused the job; the message is its own.
     """
     _needs_sbatch()
@@ -209,7 +213,7 @@ def _needs_sbatch() -> None:
 
 
 def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Path, list[list[str]], tuple[Path, ...]]:
-    """The folder of a job, its commands with a name for each run, and the folders of the runs.
+    """Return the folder of a job, its commands with a name for each run, and the folders of the runs.
 
     A single run is in the folder of its job; each run has a name that no other one has, since W&B knows it by that.
     """
@@ -221,7 +225,7 @@ def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Pat
         if "--resume" in command:
             folder, own = Path(command[command.index("--resume") + 1]).absolute(), []
         else:
-            folder, own = runs / command[0] / unique, ["--name", unique]
+            folder, own = runs / find_entry(command[0]).name / unique, ["--name", unique]
         named.append([*command, "--runs", str(runs), *own])
         folders.append(folder)
     return runs / name / stamp, named, tuple(folders)
@@ -233,19 +237,19 @@ def dry_run(
     """Return the text of the job that `launch` would submit; needs no Slurm.
 
     Args:
-        name: an entry, or a table, whose rows are the elements of an array.
-        cluster: what each run asks for.
-        seeds: number of seeds; None: the entry's own.
-        runs: folder where runs are kept.
-        passed: options for `vitm run`.
+        name: An entry, or a table, whose rows are the elements of an array.
+        cluster: Nodes, devices and time of each run.
+        seeds: Number of seeds; None: the entry's own.
+        runs: Folder where runs are kept.
+        passed: Options for `vitm run`.
 
     Raises:
         ValueError: `vitm run` would refuse one of the commands.
     """
-    commands = _commands(name, seeds, passed)
+    job, commands = _job(name, seeds, passed)
     refuse(commands, runs)
-    folder, named, _ = place(commands, name, runs)
-    return script(named, cluster, name=name, folder=folder)
+    folder, named, _ = place(commands, job, runs)
+    return script(named, cluster, name=job, folder=folder)
 
 
 def launch(
@@ -255,16 +259,19 @@ def launch(
 
     Raises:
         ValueError: `vitm run` would refuse one of the commands, or Slurm refuses the job.
-        FileNotFoundError: there is no Slurm here.
+        FileNotFoundError: There is no Slurm here.
     """
-    commands = _commands(name, seeds, passed)
+    job, commands = _job(name, seeds, passed)
     _needs_sbatch()
     refuse(commands, runs)
-    return submit(commands, cluster, name=name, runs=runs)
+    return submit(commands, cluster, name=job, runs=runs)
 
 
-def _commands(name: str, seeds: int | None, passed: Sequence[str]) -> list[list[str]]:
-    """The runs of an entry or of a table's rows; a row that is a run of another entry is that one, once."""
+def _job(name: str, seeds: int | None, passed: Sequence[str]) -> tuple[str, list[list[str]]]:
+    """Return the name of a job, and the runs of an entry or of a table's rows.
+
+    A row that is a run of another entry is that one, once.
+    """
     given = {option.partition("=")[0] for option in passed}
     if mine := given & {"predict", "--runs", "--name"}:
         raise ValueError(f"{min(mine)} does not go behind --; it takes fit, validate or test, and their options")
@@ -275,7 +282,8 @@ def _commands(name: str, seeds: int | None, passed: Sequence[str]) -> list[list[
         raise ValueError(f"expected 1 or more seeds, or --seed_everything SEED behind --; got {seeds} seeds")
     if all(entry.missing for entry in entries):
         raise ValueError(f"{name} cannot be run: {entries[0].missing}")
-    return [
+    job = entries[0].name if entries[0].address == name else entries[0].name.rpartition("/")[0]
+    return job, [
         [entry, *passed, *(() if seed is None else ("--seed_everything", str(seed)))]
         for entry in dict.fromkeys(entry.runs.address for entry in entries if not entry.missing)
         for seed in (range(seeds) if seeds else (None,))
@@ -283,12 +291,12 @@ def _commands(name: str, seeds: int | None, passed: Sequence[str]) -> list[list[
 
 
 def refuse(commands: Sequence[Sequence[str]], runs: Path) -> None:
-    """Raise what `vitm run` has against a command, now rather than after a night in the queue.
+    """Raise the error that `vitm run` would have for a command, now rather than after a night in the queue.
 
     It also makes the demo data where a run needs them, once.
 
     Raises:
-        ValueError: a command cannot be run.
+        ValueError: A command cannot be run.
     """
     for command in {command[0]: command for command in commands}.values():
         check_run(parse([*command, "--runs", str(runs)]))

@@ -17,11 +17,11 @@ from vitm.runs.folders import first_process
 
 
 class SteadyWandbLogger(WandbLogger):
-    """Its service outlives SIGUSR1, at which a run saves itself: Slurm may send it to every process of a job."""
+    """A logger whose service survives SIGUSR1, at which a run saves itself: Slurm may send it to every process."""
 
     @property
     def experiment(self) -> Any:
-        """The run on W&B; where it does not exist yet, its service starts deaf to that signal."""
+        """The run on W&B; if it does not exist yet, its service starts with that signal blocked."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         try:
             return super().experiment
@@ -30,9 +30,9 @@ class SteadyWandbLogger(WandbLogger):
 
 
 def wandb_logger(entry: Entry, folder: Path, job_type: str, tags: list[str], resumed: bool, config: Any) -> WandbLogger:
-    """A logger that is offline unless the user is logged in; the environment's WANDB_MODE decides over both.
+    """Return a logger that is offline unless the user is logged in; the environment's WANDB_MODE decides over both.
 
-    The run id is the name of the folder, so a resumed run goes on there too; the group is paper/table.
+    The run id is the name of the folder, so that a resumed run goes on as the same run; the group is paper/table.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     logged_in = wandb.login(prompt=False, verify=False)
@@ -53,7 +53,7 @@ def wandb_logger(entry: Entry, folder: Path, job_type: str, tags: list[str], res
 
 
 def csv_logger(folder: Path, resumed: bool) -> CSVLogger:
-    """A logger to `csv/metrics.csv`; of a resumed run it keeps what was logged before the checkpoint's step."""
+    """Return a logger to `csv/metrics.csv`; in a resumed run it keeps the rows from before the checkpoint's step."""
     logger = CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=1)
     file = folder / "csv" / "metrics.csv"
     if resumed and file.is_file() and first_process():
