@@ -132,10 +132,12 @@ class StreamInfo:
         primaries: "bt709", "bt2020", ...; None: not tagged.
         sample_aspect_ratio: of the upright picture; 1 for square pixels.
         rotation: degrees clockwise by which stored frames are turned to be upright: 0, 90, 180 or 270.
+        mirrored: whether stored frames are mirrored left to right before they are turned.
         has_audio: whether the file has an audio stream.
         mastering_display: ST 2086 metadata.
         max_cll: MaxCLL in cd/m2.
         max_fall: MaxFALL in cd/m2.
+        notes: what is unusual about the file and was settled, in words.
     """
 
     path: Path
@@ -154,10 +156,12 @@ class StreamInfo:
     primaries: str | None
     sample_aspect_ratio: Fraction = Fraction(1)
     rotation: int = 0
+    mirrored: bool = False
     has_audio: bool = False
     mastering_display: MasteringDisplay | None = None
     max_cll: int | None = None
     max_fall: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def duration(self) -> Fraction | None:

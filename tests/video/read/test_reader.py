@@ -286,7 +286,9 @@ def test_a_truncated_mkv_is_refused_before_any_work(make_video: Callable[..., Pa
     path = make_video("long.mkv", planes_420(48), tags=HDR10)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(VideoDecodeError, match=r"long\.mkv: (cut short: 2\.000 s are declared|damaged)"):
+    with pytest.raises(
+        VideoDecodeError, match=r"long\.mkv: cut short: its segment ends at byte [\d,]+, the file at [\d,]+"
+    ):
         FrameReader(path)
 
 
@@ -309,11 +311,14 @@ def test_verify_returns_what_the_file_is(hdr_mp4: Path) -> None:
 
 
 def test_fewer_frames_than_declared(hdr_mp4: Path) -> None:
-    """Some damage makes decoders drop a frame without a word."""
+    """Some damage makes decoders drop a frame without a word; one or two fewer at the end are a container's error."""
     reader = FrameReader(hdr_mp4)
-    object.__setattr__(reader.info, "n_frames", 25)
-    with pytest.raises(VideoDecodeError, match="25 frames are declared, but only 24"):
+    object.__setattr__(reader.info, "n_frames", 27)
+    with pytest.raises(VideoDecodeError, match=r"27 frames are declared, but (only )?24"):
         list(reader)
+    object.__setattr__(reader.info, "n_frames", 26)
+    assert [f.index for f in reader] == list(range(24))
+    assert reader.notes == ["26 frames are declared, and 24 are there"]
 
 
 def test_interlaced_video_is_refused(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:

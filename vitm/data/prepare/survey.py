@@ -5,7 +5,7 @@ For each frame half a kilobyte is kept (90 MB for a film of two hours), whatever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from vitm.color.ycbcr import code_scale
 from vitm.data.arrays import Floats
 from vitm.files import replace_when_whole
-from vitm.video import FrameReader, VideoDecodeError
+from vitm.video import FrameReader
 from vitm.video.cuts import CutDetector
-from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
-from vitm.video.read.stream import decode, open_video
+from vitm.video.planes import Codes, PixelLayout, planes_to_rgb
 
 GRID = (16, 9)  # columns and rows of cells
 BLACK_CODE = 0.04  # luma code up to which a row is black: 10 of 255, above the noise of coding
@@ -84,7 +83,7 @@ def survey_video(reader: FrameReader, on_frame: Callable[[], None] = lambda: Non
     jump: list[float] = []
     cut: list[bool] = []
     before: tuple[Floats, NDArray[np.float64]] | None = None
-    for planes, layout in _planes(reader):
+    for planes, layout in reader.stored():
         bright = [plane > black for plane in (planes if layout.chroma == "rgb" else planes[:1])]
         rows += np.logical_or.reduce([b.any(axis=1) for b in bright])
         columns += np.logical_or.reduce([b.any(axis=0) for b in bright])
@@ -108,21 +107,6 @@ def survey_video(reader: FrameReader, on_frame: Callable[[], None] = lambda: Non
         (rows / n).astype(np.float32),
         (columns / n).astype(np.float32),
     )
-
-
-def _planes(reader: FrameReader) -> Iterator[tuple[list[Codes], PixelLayout]]:
-    """Yield the upright planes of each frame, as stored."""
-    info, count = reader.info, 0
-    with open_video(info.path) as (container, stream):
-        for frame in decode(container, stream, info.path):
-            layout = pixel_layout(frame.format.name)
-            planes = [np.rot90(plane, -info.rotation // 90) for plane in frame_planes(frame)]
-            if planes[0].shape != (info.height, info.width) or layout.bits != info.bit_depth:
-                raise VideoDecodeError(f"{info.path}: size or format changes at {frame.time:.3f} s")
-            yield planes, layout
-            count += 1
-    if count != len(reader):
-        raise VideoDecodeError(f"{info.path}: {len(reader)} frames are declared, but only {count} can be decoded")
 
 
 def _small(planes: list[Codes], layout: PixelLayout, matrix: str, full_range: bool) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -16,13 +16,17 @@ import numpy.typing as npt
 
 from vitm.video.errors import VideoDecodeError
 from vitm.video.images import SUFFIXES
-from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb
+from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.read.damage import surviving_frames
+from vitm.video.read.decoder import Decoder
 from vitm.video.read.frames import probe_frames, read_codes
-from vitm.video.read.stream import container_start, decode, open_video, packet_table, probe_video
+from vitm.video.read.stream import Video, probe_video
+from vitm.video.read.table import FrameTable, frame_table
 from vitm.video.tags import Assume, Role, StreamInfo, check_choice, check_role, fill_missing, require_tags
 
 OnError = Literal["stop", "repeat"]
+
+_OFF_BY = 2  # by so many frames at its end a file may hold less than its container declares
 
 
 @dataclass(frozen=True)
@@ -51,17 +55,17 @@ def probe(path: str | PathLike[str]) -> StreamInfo:
         FileNotFoundError: if there is no such file.
         VideoDecodeError: if it is no video, cut short, interlaced, or of an unsupported pixel format.
     """
-    return _probe(Path(path))
+    return _probe(Path(path)).info
 
 
-def _probe(path: Path, resilient: bool = False) -> StreamInfo:
+def _probe(path: Path, past_damage: bool = False) -> Video:
     if path.is_dir():
         raise VideoDecodeError(
             f"{path}: a folder; frames do not say what their codes mean: use FrameReader(..., expect=...)"
         )
     if path.suffix.lower() in SUFFIXES:
         raise VideoDecodeError(f"{path}: a single image; give its folder to FrameReader, or use read_image")
-    return probe_video(path, resilient)
+    return probe_video(path, past_damage)
 
 
 def verify(path: str | PathLike[str], *, expect: Role | None = None, assume: Assume | None = None) -> StreamInfo:
@@ -127,13 +131,16 @@ class FrameReader:
         self._repeats = on_error == "repeat"
         self._damaged: dict[int, Fraction | None] = {}
         self._files: list[Path] = []
+        self._notes: list[str] = []
         self._open: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         if path.is_dir():
             self.info, self._files = probe_frames(path, expect, None if fps is None else Fraction(fps))
             return
         if fps is not None:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
-        self.info = fill_missing(_probe(path, self._repeats), assume)
+        self._video = _probe(path, self._repeats)
+        self._table = self._video.table
+        self.info = fill_missing(self._video.info, assume)
         require_tags(self.info)
         check_role(self.info, expect)
 
@@ -145,6 +152,11 @@ class FrameReader:
         """Number and time in seconds of the damaged frames met so far, in place of which others were repeated."""
         return sorted(self._damaged.items())
 
+    @property
+    def notes(self) -> list[str]:
+        """What is unusual about the file and was settled, in words; complete after an iteration."""
+        return [*self.info.notes, *self._notes]
+
     def __iter__(self) -> Iterator[Frame]:
         """All frames in order.
 
@@ -153,7 +165,7 @@ class FrameReader:
         """
         if self._files:
             return self._track(self._folder(range(len(self))))
-        return self._track(self._repaired(range(len(self))) if self._repeats else self._video())
+        return self._track(self._repaired(range(len(self))) if self._repeats else self._whole())
 
     def read(self, indices: Sequence[int]) -> Iterator[Frame]:
         """Some frames: seeks to key frames, and decodes only from there.
@@ -185,9 +197,17 @@ class FrameReader:
             for _ in self._survivors(range(len(self))):
                 pass
             return
-        with open_video(self.info.path) as (container, stream):
-            for _ in self._decoded(container, stream):
-                pass
+        for _ in self._decoded():
+            pass
+
+    def stored(self) -> Iterator[tuple[list[Codes], PixelLayout]]:
+        """Yield the planes of all frames of a video as stored, upright, without any conversion.
+
+        Raises:
+            VideoDecodeError: at a damaged frame, naming its time, or if there are fewer frames than declared.
+        """
+        for frame in self._decoded():
+            yield [self._upright(plane) for plane in frame_planes(frame)], pixel_layout(frame.format.name)
 
     def close(self) -> None:
         """Close the iterations that are still open."""
@@ -227,28 +247,83 @@ class FrameReader:
                 continue
         return read_codes(self._files[0], self.info)
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        """All frames, which must be as many as declared and all alike."""
+    def _decoded(self) -> Generator[Any, None, None]:
+        """All frames as decoded, which must be as many as declared and all alike."""
         count = 0
+        times: set[int | None] = set()
         first: tuple[Any, ...] = ()
-        for frame in decode(container, stream, self.info.path):
-            kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, frame.color_trc)
-            first = first or kind
-            if kind != first:
-                raise VideoDecodeError(
-                    f"{self.info.path}: size, format or colour changes at {frame.time:.3f} s, from {first} to {kind}"
+        with self._decoder() as decoder:
+            for frame in decoder.frames():
+                kind = (
+                    *(frame.width, frame.height, frame.format.name),
+                    *(frame.colorspace, frame.color_range, frame.color_trc),
                 )
-            yield frame
-            count += 1
-        if count != len(self):
-            raise VideoDecodeError(
-                f"{self.info.path}: {len(self)} frames are declared, but only {count} can be decoded"
-            )
+                first = first or kind
+                if kind != first:
+                    what = f"size, format or colour changes at {frame.time:.3f} s"
+                    raise VideoDecodeError(f"{self.info.path}: {what}, from {first} to {kind}")
+                if count == len(self):
+                    break
+                times.add(frame.pts)
+                yield frame
+                count += 1
+        if count < len(self):
+            table = self._frames()
+            anywhere = not table.timed or any(int(time) not in times for time in table.pts[:count])
+            self._end_early(count, anywhere)
 
-    def _video(self) -> Generator[Frame, None, None]:
-        with open_video(self.info.path) as (container, stream):
-            for index, frame in enumerate(self._decoded(container, stream)):
-                yield self._convert(frame, container, index)
+    def _decoder(self, seeking: bool = False) -> Decoder:
+        cut_end = self._table is not None and self._table.cut_end
+        timed = self._table is None or self._table.timed
+        return Decoder(self.info.path, threads=not cut_end and (timed or not seeking), past_damage=cut_end)
+
+    def _whole(self) -> Generator[Frame, None, None]:
+        for index, frame in enumerate(self._decoded()):
+            yield Frame(self._rgb(frame), self._seconds(index, frame), index)
+
+    def _end_early(self, count: int, anywhere: bool = False) -> None:
+        """Some containers declare a frame or two more than they hold, which is no damage.
+
+        Args:
+            count: the number of frames that were decoded.
+            anywhere: whether others than the last are missing.
+        """
+        path = self.info.path
+        if len(self) - count > _OFF_BY or anywhere or self._ends_in_damage():
+            raise VideoDecodeError(f"{path}: {len(self)} frames are declared, but only {count} can be decoded")
+        self._note(f"{len(self)} frames are declared, and {count} are there")
+
+    def _note(self, words: str) -> None:
+        if words not in self._notes:
+            self._notes.append(words)
+
+    def _ends_in_damage(self) -> bool:
+        """Decode the last frames once more, in one thread: with several, damage at the end may go unnoticed."""
+        table = self._frames()
+        lost: list[int] = []
+        with Decoder(self.info.path, threads=False, past_damage=True) as decoder:
+            start = next(iter(table.starts_before(len(table) - 1)), None)
+            for _ in decoder.frames(start, on_damage=lambda packet, pts: lost.append(packet)):
+                pass
+        return bool(lost)
+
+    def _frames(self) -> FrameTable:
+        """All frames, listed when they are first needed."""
+        if self._table is None:
+            self._table = frame_table(self.info.path, self._repeats)
+            surplus = len(self) - len(self._table)
+            if not 0 <= surplus <= _OFF_BY:
+                raise VideoDecodeError(
+                    f"{self.info.path}: {len(self)} frames are declared, but {len(self._table)} are there"
+                )
+            if surplus:
+                self._note(f"{len(self)} frames are declared, and {len(self._table)} are there")
+        return self._table
+
+    def _seconds(self, index: int, frame: Any) -> Fraction:
+        """The time of a frame; `frame` is any one of the stream."""
+        pts = frame.pts if self._table is None or index >= len(self._table) else int(self._table.pts[index])
+        return pts * Fraction(frame.time_base) - self._video.start
 
     def _repaired(self, wanted: Sequence[int]) -> Generator[Frame, None, None]:
         """Frames by number, the last good one in place of each damaged one."""
@@ -262,55 +337,51 @@ class FrameReader:
         """Number and time of each wanted frame, and number and decoded frame of the last good one up to it."""
         if not wanted:
             return
-        path, table = self.info.path, packet_table(self.info.path)
-        if len(table.pts) != len(self):
-            raise VideoDecodeError(f"{path}: {len(self)} frames are declared, but {len(table.pts)} are there")
-        frames = surviving_frames(path, table, wanted[0])
+        path = self.info.path
+        frames = surviving_frames(path, self._frames(), wanted[0])
         held, coming = None, next(frames, None)
         for index in wanted:
             while coming is not None and coming[0] <= index:
                 held, coming = coming, next(frames, None)
             if held is None:
                 raise VideoDecodeError(f"{path}: damaged at the beginning: there is no good frame to repeat")
-            found, frame, start = held
-            seconds = int(table.pts[index]) * frame.time_base - start
+            found, frame = held
+            if coming is None and found < index and len(self) - 1 - found <= _OFF_BY and not self._ends_in_damage():
+                self._end_early(found + 1)
+                return
+            seconds = self._seconds(index, frame)
             if found != index:
                 self._damaged[index] = seconds
             yield index, seconds, found, frame
 
     def _seek(self, wanted: list[int]) -> Generator[Frame, None, None]:
-        table = packet_table(self.info.path)
-        with open_video(self.info.path, seeking=True) as (container, stream):
-            frames, position = decode(container, stream, self.info.path), int(table.pts[0]) - 1
+        table = self._frames()
+        find = table.find()
+        with self._decoder(seeking=True) as decoder:
+            position = -1
+            frames: Iterator[Any] = iter(())
             for index in wanted:
-                target = int(table.pts[index])
-                keys = [int(key) for key in table.key_pts[table.key_pts <= target]]
-                for start in self._starts(container, stream, frames, keys, position):
-                    frames = start
-                    frame = next((f for f in frames if f.pts >= target), None)
-                    if frame is not None and frame.pts == target:
+                starts = table.starts_before(index)
+                if position < 0 or (starts and starts[0].index > position):
+                    frames = iter(())  # a key frame lies between
+                frame = _reach(frames, index, find)
+                for start in (*starts, None):
+                    if frame is not None:
                         break
-                else:
-                    time = float(target * stream.time_base)
+                    frames = decoder.frames(start)
+                    frame = _reach(frames, index, find)
+                if frame is None:
+                    if len(self) - index <= _OFF_BY:
+                        self._end_early(index)
+                        return
+                    time = float(self._seconds(index, next(decoder.frames())))
                     raise VideoDecodeError(f"{self.info.path}: frame {index} at {time:.3f} s cannot be decoded")
-                position = target
-                yield self._convert(frame, container, index)
+                position = index
+                yield Frame(self._rgb(frame), self._seconds(index, frame), index)
 
-    def _starts(
-        self, container: Any, stream: Any, current: Iterator[Any], keys: list[int], position: int
-    ) -> Iterator[Iterator[Any]]:
-        """Where to decode from to reach a frame, best first: on from here, the key frame before it, earlier ones.
-
-        The earlier ones are for containers without an index, where a seek may come down after the key frame.
-        """
-        if not keys or keys[-1] <= position:
-            yield current
-        for key in dict.fromkeys((*keys[:-3:-1], *keys[:1])):
-            container.seek(key, stream=stream)
-            yield decode(container, stream, self.info.path, since=key)
-
-    def _convert(self, frame: Any, container: Any, index: int) -> Frame:
-        return Frame(self._rgb(frame), frame.pts * frame.time_base - container_start(container), index)
+    def _upright(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        mirrored = image[:, ::-1] if self.info.mirrored else image
+        return np.rot90(mirrored, -self.info.rotation // 90)
 
     def _rgb(self, frame: Any) -> npt.NDArray[np.float32]:
         info = self.info
@@ -321,6 +392,13 @@ class FrameReader:
             bool(info.full_range),
             info.chroma_location,
         )
-        if info.rotation:
-            rgb = np.ascontiguousarray(np.rot90(rgb, -info.rotation // 90))
-        return rgb
+        return np.ascontiguousarray(self._upright(rgb))
+
+
+def _reach(frames: Iterator[Any], index: int, find: Callable[[Any], int]) -> Any:
+    """The frame of this number, if these lead to it; earlier ones are passed over."""
+    for frame in frames:
+        number = find(frame)
+        if number >= index:
+            return frame if number == index else None
+    return None

@@ -13,7 +13,7 @@ import av
 
 from vitm.files import WriteError
 from vitm.video.errors import VideoDecodeError
-from vitm.video.read.stream import container_start
+from vitm.video.read.container import container_start
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _SUBTITLES = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "srt"}

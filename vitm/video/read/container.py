@@ -1,0 +1,101 @@
+"""Opening files through PyAV: the container, its picture stream, its texts, and the data beside each frame."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.sidedata.sidedata import Type as SideDataType
+
+from vitm.video.errors import VideoDecodeError
+
+
+def open_container(path: Path) -> Any:
+    """Open a file for reading; texts that are not UTF-8 keep their bytes, see `readable`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VideoDecodeError: if it is of no known format.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return av.open(f"file:{path}", metadata_errors="surrogateescape")  # file: "a:b.mp4" names no protocol
+    except av.FFmpegError as error:
+        raise VideoDecodeError(f"{path}: not a video, or its beginning is damaged ({error.strerror})") from error
+
+
+def readable(text: str) -> str:
+    r"""Return a text of a file's metadata as it can be shown and written.
+
+    What is not UTF-8 is read as Latin-1, which loses nothing, though the letters may be wrong: old files do not say
+    their encoding.
+
+    Example:
+        >>> readable(b"caf\xe9".decode(errors="surrogateescape"))
+        'café'
+    """
+    data = text.encode(errors="surrogateescape")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is the cover picture of a song or film."""
+    return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file and its first video stream.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VideoDecodeError: if it is no video, or has no video stream.
+    """
+    with open_container(path) as container:
+        streams = [s for s in container.streams.video if not is_cover(s)]
+        if not streams:
+            raise VideoDecodeError(f"{path}: no video stream")
+        if streams[0].codec_context is None:
+            raise VideoDecodeError(f"{path}: this build of PyAV has no decoder for the video stream")
+        yield container, streams[0]
+
+
+def container_start(container: Any) -> Fraction:
+    """Return the time at which a file starts, in seconds; 0 where it starts before 0."""
+    return Fraction(max(0, container.start_time or 0), 1_000_000)
+
+
+def side_data(frame: Any, kind: str) -> bytes | None:
+    """Return the data of one kind beside a decoded frame, such as "DISPLAYMATRIX", or None."""
+    return next((bytes(data) for data in frame.side_data if data.type.name == kind), None)
+
+
+def display_matrix(frame: Any) -> tuple[int, ...]:
+    """Return a, b, c and d of a frame's display matrix, by which (x, y) is shown at (a x + c y, b x + d y)."""
+    data = side_data(frame, "DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    m = struct.unpack("<9i", data[:36])
+    return m[0], m[1], m[3], m[4]
+
+
+def _unknown_kind(cls: type[Any], value: object) -> Any:
+    """Name a kind of side data that PyAV has no name for, instead of refusing every frame that carries it.
+
+    FFmpeg learns new kinds with each version: the view of spatial video (29), EXIF (32), ...
+    """
+    member = object.__new__(cls)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    return member
+
+
+setattr(SideDataType, "_missing_", classmethod(_unknown_kind))  # noqa: B010 (a hook of every enumeration)
