@@ -146,6 +146,14 @@ def test_a_later_test_with_other_options_does_not_replace_a_number(tmp_path, cap
     assert said in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_weights_of_another_entry_are_not_the_rows_recipe(tmp_path, capsys):
+    """Measured as the row without the consistency loss, but trained with it: the same network, another training."""
+    finish(tmp_path, "kpn_mfi", "trained", psnr=30.0, wrote=True)
+    finish(tmp_path, "kpn_mfi/table3/no_consistency", "a", psnr=31.0, by="../../../kpn_mfi/trained", wrote=True)
+    assert main(["kpn_mfi/table3", "--runs", str(tmp_path)]) == 0
+    assert "#2: trained or measured with another model.alpha than its entry" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("damage", ["tags", "metrics.json", "config.yaml"])
 def test_a_run_that_cannot_be_read_is_named(damage, tmp_path, capsys):
     folder = finish(tmp_path, LKQE, "a", psnr=30.0)

@@ -82,15 +82,15 @@ def save_overrides(
 
 
 def read_overrides(folder: Path, entry: Entry, *, demo: bool) -> dict[str, Any]:
-    """Return what the run in a folder has otherwise than its entry, option -> value.
+    """Return what the run in a folder has otherwise than an entry, option -> value.
 
-    Runs of before `overrides.yaml` was written are compared by their `config.yaml`.
+    Runs of another entry, and those of before `overrides.yaml` was written, are compared by their `config.yaml`.
 
     Raises:
         ValueError: a file cannot be read; the message names it.
     """
-    file = folder / FILE
-    if file.is_file():
+    file, place = folder / FILE, folder.resolve().parent.as_posix()
+    if file.is_file() and place.endswith(tuple(f"/{name}" for name in entry.folders)):
         return leaves(read_mapping(file))
     config = read_mapping(folder / "config.yaml")
     try:
