@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from itertools import islice
 from typing import Any
 
@@ -31,13 +31,14 @@ class AnalyticBaselines(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the operators and their metrics."""
 
-        def measured(networks: dict[Any, nn.Module], names: Sequence[str]) -> dict[Any, Measured]:
-            return {k: (network, frame_metrics(names).to(pl_module.device)) for k, network in networks.items()}
+        def measured(networks: dict[Any, nn.Module], by: MetricCollection) -> dict[Any, Measured]:
+            return {k: (network, _fresh(by)) for k, network in networks.items()}
 
-        self._names: Sequence[str] = list(pl_module.test_metrics.keys())  # type: ignore[union-attr, operator]
+        self._metrics: MetricCollection = pl_module.test_metrics  # type: ignore[assignment]
         earlier: dict[str, nn.Module] = pl_module.earlier_stages()  # type: ignore[operator]
-        self._operators = measured({m: Analytic(m) for m in METHODS} | earlier, self._names)
-        self._gains = measured({s: Gain(DIFFUSE_WHITE_NITS * 2**s) for s in STOPS}, ["psnr"])
+        self._operators = measured({m: Analytic(m) for m in METHODS} | earlier, self._metrics)
+        psnr = frame_metrics(["psnr"]).to(pl_module.device)
+        self._gains = measured({s: Gain(DIFFUSE_WHITE_NITS * 2**s) for s in STOPS}, psnr)
 
     def on_test_batch_end(
         self,
@@ -56,7 +57,7 @@ class AnalyticBaselines(Callback):
         """Collect the results, and measure the best gain once more by all metrics."""
         psnr = {stops: float(metrics.compute()["psnr"]) for stops, (_, metrics) in self._gains.items()}
         best = max(psnr, key=lambda stops: psnr[stops])
-        gain, metrics = self._gains[best][0], frame_metrics(self._names).to(pl_module.device)
+        gain, metrics = self._gains[best][0], _fresh(self._metrics)
         count = trainer.num_test_batches[0]
         loader: Any = trainer.test_dataloaders
         for batch in islice(loader, None if count == float("inf") else int(count)):
@@ -67,3 +68,10 @@ class AnalyticBaselines(Callback):
             name: {k: float(v) for k, v in metrics.compute().items()} for name, (_, metrics) in self._operators.items()
         }
         self.results["gamut + PQ, 203 cd/m2"] = self.results.pop("clip")
+
+
+def _fresh(metrics: MetricCollection) -> MetricCollection:
+    """Return the same metrics, which have measured nothing yet."""
+    fresh = copy.deepcopy(metrics)
+    fresh.reset()
+    return fresh
