@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vitm.files import replace_when_whole
+
 Published = Callable[[Mapping[str, Tensor]], nn.Module | None]
 """Build the network of a published state dict; None if the state dict is of another network."""
 
@@ -62,6 +64,25 @@ def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the state dict of the network inside one of our checkpoints."""
     prefix = "network."
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+
+
+def write_weights(checkpoint: str | Path, path: str | Path) -> None:
+    """Write the network of one of our checkpoints alone, in half precision, as `rebuild_network` reads it.
+
+    Args:
+        checkpoint: checkpoint of a run.
+        path: the new file.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        CheckpointError: it is damaged, or not one of ours.
+    """
+    file = read_checkpoint(checkpoint)
+    if (about := recorded(file)) is None:
+        raise CheckpointError(f"{checkpoint} is no checkpoint of a run")
+    state = {f"network.{k}": v.half() if v.is_floating_point() else v for k, v in network_state(file).items()}
+    with replace_when_whole(path) as part:
+        torch.save({"vitm": about._asdict(), "state_dict": state}, part)
 
 
 def rebuild_network(

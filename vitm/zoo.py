@@ -36,6 +36,7 @@ NETWORKS = {
     "kpn_itm": Listed("vitm.baselines.kpn_itm.KPNiTM"),
     "kpn_mfi": Listed("vitm.papers.kpn_mfi.network.KPNMFI", "vitm.papers.kpn_mfi.published.from_published"),
     "pdcg": Listed("vitm.papers.hdcfm.pdcg.HDCFMPDCG"),
+    "scene_map": Listed("vitm.papers.scene_map.network.SceneMap"),
     "srresnet": Listed("vitm.baselines.srresnet.SRResNet"),
     "vitm_tc": Listed("vitm.papers.vitm_tc.network.VITMTC"),
 }
@@ -43,8 +44,17 @@ OPERATORS = ("bt2446a", "bt2446c", "hable", "reinhard", "clip")
 """The analytic operators: `vitm.color.METHODS`, which only torch can import."""
 
 
+SHIPPED = {"default": ("scene_map", "scene_map.ckpt")}
+"""Networks that come with their weights: name -> name in `NETWORKS`, and a file in the folder `vitm/weights`."""
+
+
+def shipped_weights(name: str) -> Path:
+    """Return the file of the weights that come with a name of `SHIPPED`."""
+    return Path(__file__).with_name("weights") / SHIPPED[name][1]
+
+
 def list_networks(pattern: str = "*") -> list[str]:
-    """Return the names that `load_network` knows: the networks, then the analytic operators, which need no weights.
+    """Return the names that `load_network` knows: what comes with its weights, the networks, the analytic operators.
 
     Args:
         pattern: a shell pattern, such as `"hdr*"`.
@@ -55,7 +65,7 @@ def list_networks(pattern: str = "*") -> list[str]:
         >>> list_networks("bt2446?")
         ['bt2446a', 'bt2446c']
     """
-    return [name for name in (*NETWORKS, *OPERATORS) if fnmatchcase(name, pattern)]
+    return [name for name in (*SHIPPED, *NETWORKS, *OPERATORS) if fnmatchcase(name, pattern)]
 
 
 def network_class(name: str) -> type[nn.Module]:
@@ -88,8 +98,9 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
     """Load a network, in eval mode.
 
     Args:
-        name: a name of `list_networks()`: a network (`"pdcg"` is HDCFM and PDCG after it) or an analytic operator,
-            which needs no checkpoint. Or the import path of a network class: `"mypackage.networks.MyNetwork"`.
+        name: a name of `list_networks()`: `"default"`, which comes with its weights; a network (`"pdcg"` is HDCFM and
+            PDCG after it); or an analytic operator, which needs no checkpoint. Or the import path of a network class:
+            `"mypackage.networks.MyNetwork"`.
         checkpoint: a local file: a checkpoint of a run (its constructor arguments are in the file), the authors'
             released file, or a plain state dict. None gives an untrained network with the paper's arguments.
         flow_weights: file with the weights of the network's optical flow, where it has one that needs them.
@@ -117,6 +128,13 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
         if checkpoint is not None:
             raise ValueError(f"{name} is an analytic operator and takes no checkpoint, got {checkpoint}")
         return Analytic(name).eval()
+    if name in SHIPPED:
+        if checkpoint is not None:
+            raise ValueError(
+                f"{name} comes with its weights and takes no checkpoint, got {checkpoint}; for other weights of the "
+                f"same network say {SHIPPED[name][0]}"
+            )
+        name, checkpoint = SHIPPED[name][0], shipped_weights(name)
     network = network_class(name)
     options: dict[str, Any] = {}
     if flow_weights is not None:

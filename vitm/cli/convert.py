@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from vitm.cli.options import frame_rate, in_words_of_the_command
-from vitm.zoo import NETWORKS, OPERATORS
+from vitm.zoo import NETWORKS, OPERATORS, SHIPPED
 
 if TYPE_CHECKING:
     from vitm.conversion import ConversionReport
 
 _MODELS = f"""\
-models: {", ".join(OPERATORS)} (analytic operators, need nothing); {", ".join(NETWORKS)} (networks, need --checkpoint);
+models: {", ".join(SHIPPED)} (a network with its weights);
+{", ".join(OPERATORS)} (analytic operators);
+{", ".join(NETWORKS)} (networks, need --checkpoint);
 or the import path of a network of your own (package.module.Class)."""
 
 
@@ -36,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "output", metavar="OUT", type=Path, help="*.mp4, *.mkv, *.mov, or the name of a folder of frames"
     )
-    parser.add_argument("--model", help="what converts, see below (default: the network that --checkpoint names)")
+    parser.add_argument(
+        "--model", help="what converts, see below (default: the network that --checkpoint names, or else 'default')"
+    )
     parser.add_argument("--checkpoint", type=Path, help="weights: a checkpoint of a run here, or the authors' file")
     parser.add_argument("--flow-weights", type=Path, help="weights of the model's optical flow, where it needs some")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the first GPU, or the CPU)")

@@ -38,7 +38,7 @@ from vitm.video.read.reader import OnError
 from vitm.video.tags import Assume
 from vitm.video.write.frame_folder import FRAME_KINDS
 from vitm.video.write.outputs import has_mastering, output_grid, output_role
-from vitm.zoo import load_network
+from vitm.zoo import SHIPPED, load_network
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -182,7 +182,7 @@ def convert(
         output: path of the video (.mp4, .mkv, .mov), or of a folder of frames.
         model: name of a network of `vitm.zoo` or of an analytic operator of `vitm.color.METHODS`; or a network of your
             own, sdr (1, 3, H, W) -> hdr_pq of the same shape, which is set to eval mode; None: the network that
-            `checkpoint` names.
+            `checkpoint` names, or without one the network that comes with its weights, `"default"`.
         checkpoint: weights: a checkpoint of a run, or a published file. Analytic operators and networks that are given
             as objects take none.
         flow_weights: weights of the network's optical flow, where it needs some.
@@ -326,16 +326,19 @@ def _network(
         if checkpoint is not None or flow_weights is not None:
             raise ValueError("a network given as an object has its weights: give no checkpoint and no flow_weights")
         return type(model).__name__, (model if device is None else model.to(device)).eval()
+    if model is None and checkpoint is None:
+        model = "default"
     if model is None:
-        if checkpoint is None:
-            raise ValueError("give model=NAME, or checkpoint=FILE of a run, which names its network")
+        assert checkpoint is not None
         facts = read_checkpoint(checkpoint).get("vitm")
         if facts is None:
             raise CheckpointError(f"{checkpoint} is no checkpoint of a run and names no network: give model=NAME too")
         model = str(facts["network"])
     network = load_network(model, checkpoint, None if flow_weights is None else Path(flow_weights))
-    if model not in METHODS and checkpoint is None:
-        raise ValueError(f"{model} needs weights: give checkpoint=FILE (models without weights: {', '.join(METHODS)})")
+    if model not in (*METHODS, *SHIPPED) and checkpoint is None:
+        raise ValueError(
+            f"{model} needs weights: give checkpoint=FILE (models that need none: {', '.join((*SHIPPED, *METHODS))})"
+        )
     return model, network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

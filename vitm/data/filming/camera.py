@@ -151,7 +151,7 @@ def film(
         raise ValueError(f"n_frames is {n_frames}: expected at least 1")
     poses = [path(first + k) for k in range(n_frames)]
     h, w = size
-    frames = np.stack([_frame(world, pose, size) for pose in poses])
+    frames = np.stack([frame(world, pose, size) for pose in poses])
     exact = torch.from_numpy(rearrange(frames, "t h w c -> t c h w"))
     sdr, gain = develop(pq_eotf(exact))
     pairs = list(pairwise(poses))
@@ -165,7 +165,7 @@ def film(
     )
 
 
-def _frame(world: Panorama, pose: Pose, size: tuple[int, int]) -> Floats:
+def frame(world: Panorama, pose: Pose, size: tuple[int, int]) -> Floats:
     """Return a frame (H, W, 3) in PQ, each pixel the mean of several samples where the panorama is finer."""
     h, w = size
     finer = world.pixels_per_degree / (pose.focal(w) * np.pi / 180)

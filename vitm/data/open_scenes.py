@@ -1,0 +1,197 @@
+"""`OpenScenes`: HDR views of real places, and SDR made of them in a random way each time they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vitm.color import pq_eotf, pq_inverse_eotf
+from vitm.color.midtones import level_normalised
+from vitm.data.module import ResumableDataModule
+from vitm.data.production import PRODUCTIONS, produce, random_production
+from vitm.data.sampling import StreamLoader, TrainStream
+from vitm.video import read_image
+
+_PEAKS = (600.0, 1000.0, 1000.0, 1000.0, 2000.0, 4000.0)  # mastering peaks of real HDR, in cd/m2
+
+
+def remaster(nits: Tensor, gain: float, peak_nits: float, knee: float) -> Tensor:
+    """Return light as another master has it: a gain, then highlights bent below a peak.
+
+    Args:
+        nits: (..., 3, H, W), linear light in cd/m2.
+        gain: factor on all light.
+        peak_nits: the brightest channel afterwards.
+        knee: share of the peak from which light is bent, 0 to 1.
+    """
+    light = gain * nits
+    largest = light.amax(-3, keepdim=True) / peak_nits
+    bent = knee + (1 - knee) * torch.tanh((largest - knee) / max(1 - knee, 1e-3))
+    return torch.where(largest > knee, light * (bent / largest.clamp(min=1e-9)), light)
+
+
+class OpenScenes(ResumableDataModule):
+    """Views that `vitm prepare open` made, as HDR10 targets; the SDR is produced on the device, anew each time.
+
+    A training sample gets its own master (level and peak), its own production (`vitm.data.production`), and a target
+    whose level is normalised. It depends on (seed, epoch, index) alone. Validation takes every n-th view of the test
+    places and one fixed production for each; the test takes all views, each by every fixed production. Batches are
+    `FrameBatch`.
+
+    Args:
+        root: Folder with `train/hdr` and `test/hdr`: 16-bit PNG of PQ codes in BT.2020, all of one size.
+        batch_size: Training samples in a batch of one process.
+        num_workers: Processes that load; the pictures lie in memory, so 0 is best.
+        productions: `random`: the whole family. Or the name of one production, for training on it alone.
+        val_views: Number of views to validate on.
+        test_views: Number of views to test on.
+        seed: Seed of the order of the samples, of their masters and of their productions.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 48,
+        num_workers: int = 0,
+        productions: Literal[
+            "random", "clip", "mobius", "hable", "bt2390", "filmic", "reinhard", "bt2446a", "bt2446c", "local"
+        ] = "random",
+        val_views: int = 54,
+        test_views: int = 108,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(batch_size, val_views, test_views) < 1:
+            raise ValueError(f"expected 1 or more, got {batch_size=}, {val_views=}, {test_views=}")
+        self.root, self.batch_size, self.num_workers = Path(root), batch_size, num_workers
+        self.productions, self.val_views, self.test_views, self.seed = productions, val_views, test_views, seed
+        self._sets: dict[str, _Views] = {}
+
+    @classmethod
+    def demo_root(cls) -> Path:
+        """Return the folder of views of the demo's rooms."""
+        from vitm.data.demo.cache import kept
+        from vitm.data.prepare.open import write_demo_views
+
+        return kept("demo_views", write_demo_views)
+
+    def setup(self, stage: str) -> None:
+        """Read the views of the splits that `stage` needs into memory.
+
+        Raises:
+            FileNotFoundError: a split has no views.
+            ValueError: views differ in size.
+        """
+        for split in {"fit": ("train", "test")}.get(stage, ("test",)):
+            if split not in self._sets:
+                self._sets[split] = _Views(_read(self.root / split / "hdr"), self.seed)
+
+    def train_dataloader(self) -> StreamLoader:
+        """Return the training stream, starting after the batches that the trainer has trained on."""
+        data = self._sets["train"]
+        rank, world = self._rank_world()
+        sampler = TrainStream(
+            len(data), self.batch_size, seed=self.seed, rank=rank, world=world, start=self._trained_batches
+        )
+        return StreamLoader(data, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._workers())
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return some views of the test places, each with one of the fixed productions in turn."""
+        names = tuple(PRODUCTIONS) if self.productions == "random" else (self.productions,)
+        picked = _spread(len(self._sets["test"]), self.val_views)
+        return self._fixed([(view, names[i % len(names)]) for i, view in enumerate(picked)], "val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return views of the test places, each with every fixed production."""
+        names = tuple(PRODUCTIONS) if self.productions == "random" else (self.productions,)
+        picked = _spread(len(self._sets["test"]), self.test_views)
+        return self._fixed([(view, name) for view in picked for name in names], "test")
+
+    def _fixed(self, samples: Sequence[tuple[int, str]], split: str) -> DataLoader[Any]:
+        data = _Produced(self._sets["test"], samples)
+        return DataLoader(data, batch_size=1, sampler=self._eval_share(len(data), split), **self._workers())
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Make the SDR of each sample, and normalise the level of its target, on the device."""
+        pairs = []
+        for hdr_pq, seed, name in zip(batch["hdr_pq"], batch.pop("draw").tolist(), batch["production"], strict=True):
+            nits, peak = pq_eotf(hdr_pq), 1000.0
+            noise = torch.Generator(hdr_pq.device).manual_seed(seed)
+            if name:
+                nits, production = remaster(nits, 1.0, peak, 0.75), PRODUCTIONS[name]
+            else:
+                draw = torch.Generator().manual_seed(seed)
+                gain, knee = 2 ** (0.8 * float(torch.randn((), generator=draw))), float(torch.rand((), generator=draw))
+                peak = _PEAKS[int(torch.randint(len(_PEAKS), (), generator=draw))]
+                nits = remaster(nits, min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
+                random = self.productions == "random"
+                production = random_production(draw) if random else PRODUCTIONS[self.productions]
+            sdr = produce(nits, production, peak, noise)
+            pairs.append((sdr, level_normalised(pq_inverse_eotf(nits), sdr, stride=1 if name else 3)))
+        batch["sdr"], batch["hdr_pq"] = (torch.stack(side) for side in zip(*pairs, strict=True))
+        return batch
+
+
+class _Views(Dataset[Any]):
+    """HDR pictures in memory; a key (epoch, index) gives one, mirrored at random, and the seed of its production."""
+
+    def __init__(self, views: dict[str, NDArray[np.uint16]], seed: int) -> None:
+        self.names, self.pictures, self.seed = list(views), list(views.values()), seed
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        picture = self.picture(index)
+        if rng.random() < 0.5:
+            picture = picture.flip(-1)
+        draw = int(rng.integers(2**31))
+        return {"hdr_pq": picture, "draw": draw, "production": "", "name": self.names[index]}
+
+    def picture(self, index: int) -> Tensor:
+        """(3, H, W), PQ code in [0, 1]."""
+        codes = self.pictures[index].transpose(2, 0, 1)
+        return torch.from_numpy(np.divide(codes, 65535, dtype=np.float32, order="C"))
+
+
+class _Produced(Dataset[Any]):
+    """Pairs of a view and a fixed production."""
+
+    def __init__(self, views: _Views, samples: Sequence[tuple[int, str]]) -> None:
+        self.views, self.samples = views, samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        index, production = self.samples[i]
+        name = f"{self.views.names[index]}-{production}"
+        return {"hdr_pq": self.views.picture(index), "draw": i, "production": production, "name": name}
+
+
+def _read(folder: Path) -> dict[str, NDArray[np.uint16]]:
+    files = sorted(folder.rglob("*.png"))
+    if not files:
+        raise FileNotFoundError(f"no views in {folder}; expected 16-bit PNG files, as `vitm prepare open` makes them")
+    views = {
+        file.stem if file.parent == folder else f"{file.parent.name}-{file.stem}": read_image(file) for file in files
+    }
+    sizes = {view.shape for view in views.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"the views in {folder} differ in size: {', '.join(map(str, sorted(sizes)))}; expected one")
+    return views
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return up to `most` of `count` numbers, evenly spread."""
+    n = min(count, most)
+    return [(2 * i + 1) * count // (2 * n) for i in range(n)]

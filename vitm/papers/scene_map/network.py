@@ -1,0 +1,173 @@
+"""SceneMap: a colour map for each picture, from what its statistics say of how it was produced.
+
+Tone curves leave traces: gradients shrink where a curve is flat, histograms pile up where it clips, colours fade where
+it desaturates. The network reads these traces from a small picture, and gives a colour map, the same for all pixels,
+which is applied at full size through a table. So it costs a table's lookup whatever the size of the picture, and what
+varies over time is one vector, which can be smoothed without blurring a pixel.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, bt1886_eotf, luminance, pq_inverse_eotf
+from vitm.ops.color_table import apply_color_table, color_grid
+
+_THUMBNAIL = (90, 160)  # rows and columns that statistics are taken from
+_BINS = 32
+_FEW = 1e-3  # share of pixels below which a bin's mean counts little
+_RESIDUAL = 0.25  # PQ code that an output of 1 adds
+
+
+def thumbnail(sdr: Tensor) -> Tensor:
+    """Return the small picture that statistics are taken from: (B, 3, H, W) -> (B, 3, 90, 160), by area."""
+    return sdr if sdr.shape[-2:] == _THUMBNAIL else F.interpolate(sdr, size=_THUMBNAIL, mode="area")
+
+
+def statistics(small: Tensor) -> Tensor:
+    """Return what a picture says of its production.
+
+    For each of 32 bins of luma: the share of pixels, and the means of gradients at two scales, of saturation, colour
+    differences, surrounding luma and the largest channel. Then the histogram of the largest channel, and the shares
+    of pixels that clip at white and at black.
+
+    Args:
+        small: (B, 3, 90, 160), BT.709 code in [0, 1].
+
+    Returns:
+        (B, `STATISTICS`), fp32, each of the order of 1.
+    """
+    luma, most, least = luminance(small, "bt709"), small.amax(1, keepdim=True), small.amin(1, keepdim=True)
+    fine, coarse = _gradient(luma), _resized(_gradient(F.avg_pool2d(luma, 5)), luma)
+    features = [fine, fine.square(), coarse, coarse.square()]
+    features += [most - least, small[:, :1] - luma, small[:, 2:] - luma]
+    features += [_resized(F.interpolate(luma, size=(9, 16), mode="area"), luma), most, torch.ones_like(luma)]
+    sampled = torch.cat(features, 1)[..., ::2, ::2].flatten(2)
+    means = torch.einsum("bnk,bfn->bkf", _weights(luma), sampled) / sampled.shape[-1]
+    share, means = means[..., -1:], means[..., :-1] / (means[..., -1:] + 0.2 * _FEW)
+    gradients, others = means[..., :4], means[..., 4:]
+    means = torch.cat(((gradients + 1e-4).log() / 3 + 1.5, others), -1) * (share / (share + _FEW))
+    histograms = (torch.cat((share[..., 0], _weights(most).mean(1)), 1) + 1e-4).log() / 4 + 1
+    clipped = [x.float().mean((2, 3)) for x in (most >= 0.998, least <= 0.002, small >= 0.998, small <= 0.002)]
+    return torch.cat((means.flatten(1), histograms, *clipped), 1)
+
+
+STATISTICS = 9 * _BINS + 2 * _BINS + 8
+"""The length of what `statistics` returns."""
+
+
+def _gradient(x: Tensor) -> Tensor:
+    right = F.pad((x[..., 1:] - x[..., :-1]).abs(), (0, 1))
+    return right + F.pad((x[..., 1:, :] - x[..., :-1, :]).abs(), (0, 0, 0, 1))
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _weights(x: Tensor) -> Tensor:
+    """(B, 1, H, W) -> (B, N, bins): triangular weights of every second pixel of every second row."""
+    centres = torch.linspace(0, 1, _BINS, device=x.device)
+    return (1 - (x[..., ::2, ::2].flatten(2)[:, 0, :, None] - centres).abs() * (_BINS - 1)).clamp(min=0)
+
+
+class SceneMap(nn.Module):
+    """SDR to HDR10 by a colour map for each picture.
+
+    The mid-tones of the result lie where those of the SDR lie when its white is shown at 203 cd/m2: SDR does not tell
+    the level of a scene, so the network does not guess it.
+
+    Args:
+        width: channels of the colour map's layers.
+        code_size: length of the vector that describes the picture.
+        hidden: channels of the layers that read the statistics.
+        table_size: vertices along each axis of the table that applies the map.
+        smoothing: number of frames before a frame, of the same scene, that its vector is averaged with.
+
+    Example:
+        >>> network = SceneMap()
+        >>> network(torch.rand(1, 3, 54, 96)).shape
+        torch.Size([1, 3, 54, 96])
+    """
+
+    def __init__(
+        self, width: int = 48, code_size: int = 96, hidden: int = 256, table_size: int = 33, smoothing: int = 24
+    ) -> None:
+        super().__init__()
+        self.table_size, self.context = table_size, smoothing
+        self.read_statistics = nn.Sequential(
+            nn.LayerNorm(STATISTICS), nn.Linear(STATISTICS, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        )
+        channels = (3, 16, 32, 48, 64)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
+        self.read_picture = nn.Sequential(*layers)
+        self.encode = nn.Sequential(nn.Linear(hidden + 2 * channels[-1], code_size), nn.GELU())
+        self.layers = nn.ModuleList([nn.Linear(6, width), nn.Linear(width, width), nn.Linear(width, width)])
+        self.modulate = nn.Linear(code_size, 2 * width * len(self.layers))
+        self.last = nn.Linear(width, 3)
+        for layer in (self.modulate, self.last):  # the map begins as SDR shown with white at 203 cd/m2
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def describe(self, sdr: Tensor) -> Tensor:
+        """Return the vector that describes pictures: (B, 3, H, W) -> (B, code_size)."""
+        small = thumbnail(sdr.float())
+        return self.describe_statistics(statistics(small), F.avg_pool2d(small, 2))
+
+    def describe_statistics(self, numbers: Tensor, small: Tensor) -> Tensor:
+        """Return the vector from (B, STATISTICS) and a picture of (B, 3, 45, 80)."""
+        maps = self.read_picture(small - 0.4)
+        code: Tensor = self.encode(torch.cat((self.read_statistics(numbers), maps.mean((2, 3)), maps.amax((2, 3))), 1))
+        return code
+
+    def color_map(self, rgb: Tensor, code: Tensor) -> Tensor:
+        """Map colours, exactly.
+
+        Args:
+            rgb: (B, N, 3), BT.709 code in [0, 1].
+            code: (B, code_size), what `describe` returns.
+
+        Returns:
+            (B, N, 3), BT.2020 PQ code.
+        """
+        planes = rgb.mT.unsqueeze(-1)  # (B, 3, N, 1): the colour functions have channels third from the end
+        luma = luminance(planes, "bt709").squeeze(-1).mT
+        x = torch.cat((rgb, luma, rgb.amax(-1, keepdim=True), rgb.amin(-1, keepdim=True)), -1)
+        modulation = self.modulate(code).unsqueeze(1).chunk(2 * len(self.layers), -1)
+        for i, layer in enumerate(self.layers):
+            x = F.gelu(layer(x) * (1 + modulation[2 * i]) + modulation[2 * i + 1])
+        base = pq_inverse_eotf(bt709_to_bt2020(DIFFUSE_WHITE_NITS * bt1886_eotf(planes.clamp(0, 1))))
+        result: Tensor = base.squeeze(-1).mT + _RESIDUAL * self.last(x)
+        return result
+
+    def table(self, code: Tensor) -> Tensor:
+        """Return the colour map as a table: (B, code_size) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
+        grid = color_grid(self.table_size, code.device).flatten(1).mT.expand(len(code), -1, -1)
+        size = self.table_size
+        return self.color_map(grid, code).mT.reshape(len(code), 3, size, size, size)
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""
+        return apply_color_table(sdr, self.table(self.describe(sdr)))
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Convert the frames of one scene: each by the mean of its own vector and those of up to `smoothing` before it.
+
+        Args:
+            frames: sdr (B, 3, H, W), in their order.
+
+        Yields:
+            hdr_pq (B, 3, H, W).
+        """
+        recent: deque[Tensor] = deque(maxlen=self.context + 1)
+        for sdr in frames:
+            recent.append(self.describe(sdr))
+            yield apply_color_table(sdr, self.table(torch.stack(tuple(recent)).mean(0)))

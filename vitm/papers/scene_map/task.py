@@ -1,0 +1,116 @@
+"""Training and evaluation of SceneMap."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vitm.color import pq_eotf, pq_inverse_eotf, rgb2020_to_ictcp
+from vitm.data.batch import FrameBatch
+from vitm.papers.scene_map.network import SceneMap
+from vitm.training.optimizers import Schedule, adam
+from vitm.training.task import InverseToneMappingTask, constructor_arguments
+
+_MIDTONE_PQ = 0.2  # code above which a pixel counts for the level: 3 cd/m2
+
+
+def picture_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the error of colours: L1 and root mean square of PQ codes, and the distance in ICtCp.
+
+    Args:
+        prediction: (B, N, 3), BT.2020 PQ code.
+        target: the same shape.
+    """
+    difference = prediction - target
+    codes = difference.abs().mean() + 0.5 * (difference.square().mean((1, 2)) + 1e-8).sqrt().mean()
+    i, t, p = (_ictcp(prediction) - _ictcp(target)).unbind(-1)
+    colour = (i.square() + (0.5 * t).square() + p.square() + 1e-8).sqrt().mean()  # BT.2124, without its factor of 720
+    return 10 * codes + 8 * colour
+
+
+def level_matched(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the prediction with the gain, one for each sample, that brings its light to the target's on average.
+
+    Args:
+        prediction: (B, N, 3), BT.2020 PQ code.
+        target: the same shape.
+    """
+    light, wanted = pq_eotf(prediction.clamp(1e-3, 1)), pq_eotf(target.clamp(1e-3, 1))
+    counts = (target.mean(-1) > _MIDTONE_PQ).float()
+    stops = ((wanted.mean(-1) + 0.01).log() - (light.mean(-1) + 0.01).log()) * counts
+    gain = (stops.sum(1) / counts.sum(1).clamp(min=1)).exp()[:, None, None]
+    return pq_inverse_eotf((gain * light).clamp(1e-4, 10_000))
+
+
+def _ictcp(pq: Tensor) -> Tensor:
+    """(B, N, 3) -> (B, N, 3)."""
+    return rgb2020_to_ictcp(pq_eotf(pq.clamp(0, 1)).mT.unsqueeze(-1)).squeeze(-1).mT
+
+
+class SceneMapTask(InverseToneMappingTask):
+    """SceneMap, on pixels drawn from each picture: the map is the same for all of them.
+
+    The loss counts the picture as it is and the picture at its best level, since the level is a control of its own.
+
+    Args:
+        pixels: number of pixels of each picture that a step looks at.
+        level_weight: share of the loss that counts the picture as it is; the rest counts it at its best level.
+        ema_decay: decay of the moving average of the weights, which is what is measured and saved; 0 for none.
+        lr: learning rate of Adam.
+        betas: betas of Adam.
+        schedule: schedule of the learning rate.
+        compile: whether the network runs through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        **network: arguments of `SceneMap`.
+    """
+
+    name: ClassVar[str] = "scene_map"
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "delta_e_itp")
+    network: SceneMap
+
+    def __init__(
+        self,
+        pixels: int = 512,
+        level_weight: float = 0.4,
+        ema_decay: float = 0.999,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        schedule: Schedule = "cosine",
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+        **network: Any,
+    ) -> None:
+        super().__init__(compile, test_metrics)
+        self.arguments = constructor_arguments(SceneMap, network)
+        self.network = SceneMap(**network).requires_grad_(False)  # the average
+        self.learner = SceneMap(**network)
+        self.learner.load_state_dict(self.network.state_dict())
+        self.pixels, self.level_weight, self.ema_decay = pixels, level_weight, ema_decay
+        self.lr, self.betas, self.schedule = lr, betas, schedule
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
+        """Return the loss of pixels that are drawn from each picture."""
+        sdr, target = batch["sdr"], batch["hdr_pq"]
+        with self.step_rng():
+            where = torch.randint(sdr[0, 0].numel(), (len(sdr), 1, self.pixels), device=sdr.device).expand(-1, 3, -1)
+        colours, wanted = (x.flatten(2).gather(2, where).mT for x in (sdr, target))
+        prediction = self.learner.color_map(colours, self.learner.describe(sdr))
+        outside = (prediction - prediction.clamp(0, 1)).abs().mean()
+        as_it_is = picture_loss(prediction, wanted)
+        at_best = picture_loss(level_matched(prediction, wanted), wanted)
+        loss = self.level_weight * as_it_is + (1 - self.level_weight) * at_best + outside
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the average towards the weights; at first faster."""
+        decay = min(self.ema_decay, self.global_step / (self.global_step + 100))
+        with torch.no_grad():
+            for average, current in zip(self.network.parameters(), self.learner.parameters(), strict=True):
+                average.lerp_(current, 1 - decay)
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam for the weights that learn."""
+        return adam(self.learner.parameters(), self.lr, self.betas, self.schedule, self.steps)
