@@ -51,6 +51,15 @@ OUT/SPLIT/sdr/CLIP/000000.png has 8-bit frames (BT.709), OUT/SPLIT/hdr/CLIP/0000
 the same light, by a camera that turns slowly. A panorama of 8192x4096 fills frames of about 1300 pixels in width.
 Interrupted, the same command goes on. Exit status: 0 if at least one panorama gave clips, 2 if none did."""
 
+_OPEN = """\
+OUT/SPLIT/hdr/PLACE_000.png has 16-bit PQ codes in BT.2020, OUT/ATTRIBUTION.md the credits. The package knows the places
+of the benchmark, their splits and licences; of others, a manifest.json beside them must state a free licence: a list of
+{"file": ..., "licence": ..., "source": ...}. SDR is made in training (vitm.data.open_scenes) and in `benchmarks.open`.
+Interrupted, the same command goes on. Exit status: 0 if at least one place gave views, 2 if none did."""
+_ULTRAHDR = """\
+OUT/SPLIT/sdr/NAME.png is the camera's own SDR in BT.709, OUT/SPLIT/hdr/NAME.png the HDR that its gain map makes, as
+PQ codes in BT.2020 with SDR white at 203 cd/m2. Interrupted, the same command goes on."""
+
 
 def main(arguments: list[str], console: Console) -> int:
     """Prepare a data set and print; return the exit status: 2 if no source gave samples."""
@@ -61,7 +70,7 @@ def main(arguments: list[str], console: Console) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "vitm prepare", description="Make data sets from SDR and HDR10 videos, or from HDR panoramas."
+        "vitm prepare", description="Make data sets from SDR and HDR10 videos, HDR panoramas or photographs."
     )
     kinds = parser.add_subparsers(title="data sets", required=True, metavar="KIND")
     for name, kind in _KINDS.items():
@@ -108,7 +117,33 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=_number(0, int), default=0, help="seed of the camera's ways (0)")
     _add_shared(command, "panoramas")
     command.set_defaults(run=_panoramas)
+    _add_open(kinds)
+    _add_ultrahdr(kinds)
     return parser
+
+
+def _add_open(kinds: Any) -> None:
+    command = _kind_parser(kinds, "open", "the open benchmark: views of free HDR panoramas, split by place", _OPEN)
+    command.add_argument(
+        "panoramas", metavar="PANORAMAS", type=Path, nargs="+", help="folders of .exr and .hdr panoramas, or files"
+    )
+    command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
+    command.add_argument("--views", metavar="N", type=_number(1, int), default=116, help="views of each place (116)")
+    command.add_argument("--size", metavar="WxH", type=_size, default=(160, 90), help="size of a view (160x90)")
+    command.add_argument("--seed", type=_number(0, int), default=0, help="seed of where the camera looks (0)")
+    _add_shared(command, "places")
+    command.set_defaults(run=_open)
+
+
+def _add_ultrahdr(kinds: Any) -> None:
+    command = _kind_parser(kinds, "ultrahdr", "pairs from Ultra HDR photographs (JPEG with a gain map)", _ULTRAHDR)
+    command.add_argument("photographs", metavar="PHOTO.jpg", type=Path, nargs="+", help="Ultra HDR JPEG files")
+    command.add_argument("out", metavar="OUT", type=Path, help="the data set's folder: a new one, or to go on with")
+    command.add_argument(
+        "--longest", metavar="PX", type=_number(16, int), default=1920, help="longest side of a picture (1920)"
+    )
+    _add_shared(command, "photographs")
+    command.set_defaults(run=_ultrahdr)
 
 
 def _kind_parser(kinds: Any, kind: str, what: str, epilog: str) -> argparse.ArgumentParser:
@@ -237,6 +272,39 @@ def _panoramas(options: argparse.Namespace, console: Console) -> int:
                 markup=False,
                 highlight=False,
             )
+    return _print(console, options.out, records)
+
+
+def _open(options: argparse.Namespace, console: Console) -> int:
+    from vitm.data.prepare.open import Views, prepare_open
+
+    width, height = options.size
+    given = [f"--views={options.views}", f"--size={width}x{height}", f"--seed={options.seed}"]
+    records = prepare_open(
+        options.panoramas,
+        options.out,
+        Views(options.views, width, height, seed=options.seed),
+        test_share=options.test_share,
+        workers=options.workers,
+        command=_command("open", [*options.panoramas, options.out], [*given, f"--test-share={options.test_share:g}"]),
+        console=console,
+    )
+    return _print(console, options.out, records)
+
+
+def _ultrahdr(options: argparse.Namespace, console: Console) -> int:
+    from vitm.data.prepare.ultrahdr import prepare_ultrahdr
+
+    given = [f"--longest={options.longest}", f"--test-share={options.test_share:g}"]
+    records = prepare_ultrahdr(
+        options.photographs,
+        options.out,
+        longest=options.longest,
+        test_share=options.test_share,
+        workers=options.workers,
+        command=_command("ultrahdr", [*options.photographs, options.out], given),
+        console=console,
+    )
     return _print(console, options.out, records)
 
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vitm.color import pq_eotf, pq_inverse_eotf
 from vitm.color.midtones import level_normalised
-from vitm.data.module import ResumableDataModule
+from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.production import PRODUCTIONS, produce, random_production
-from vitm.data.sampling import StreamLoader, TrainStream
+from vitm.data.sampling import StreamLoader
 from vitm.video import read_image
 
 _PEAKS = (600.0, 1000.0, 1000.0, 1000.0, 2000.0, 4000.0)  # mastering peaks of real HDR, in cd/m2
@@ -58,7 +58,7 @@ class OpenScenes(ResumableDataModule):
     def __init__(
         self,
         root: str,
-        batch_size: int = 48,
+        batch_size: int = 32,
         num_workers: int = 0,
         productions: Literal[
             "random", "clip", "mobius", "hable", "bt2390", "filmic", "reinhard", "bt2446a", "bt2446c", "local"
@@ -67,11 +67,10 @@ class OpenScenes(ResumableDataModule):
         test_views: int = 108,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        if min(batch_size, val_views, test_views) < 1:
-            raise ValueError(f"expected 1 or more, got {batch_size=}, {val_views=}, {test_views=}")
-        self.root, self.batch_size, self.num_workers = Path(root), batch_size, num_workers
-        self.productions, self.val_views, self.test_views, self.seed = productions, val_views, test_views, seed
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        check_least(val_views=(val_views, 1), test_views=(test_views, 1))
+        self.root, self.productions = Path(root), productions
+        self.val_views, self.test_views = val_views, test_views
         self._sets: dict[str, _Views] = {}
 
     @classmethod
@@ -95,12 +94,7 @@ class OpenScenes(ResumableDataModule):
 
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""
-        data = self._sets["train"]
-        rank, world = self._rank_world()
-        sampler = TrainStream(
-            len(data), self.batch_size, seed=self.seed, rank=rank, world=world, start=self._trained_batches
-        )
-        return StreamLoader(data, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._workers())
+        return self._train_loader(self._sets["train"])
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return some views of the test places, each with one of the fixed productions in turn."""

@@ -19,8 +19,9 @@ from vitm.color import luminance
 from vitm.console import console as default_console
 from vitm.data.filming.camera import Pose, frame
 from vitm.data.filming.panorama import Panorama, read_radiance
-from vitm.data.prepare.folder import DataFolder, Record
-from vitm.data.prepare.runner import Report, Task, run_tasks
+from vitm.data.prepare.data_folder import DataFolder
+from vitm.data.prepare.record import Record, Tell
+from vitm.data.prepare.runner import PreparationTask, run_tasks
 from vitm.data.prepare.sources import share_out
 from vitm.data.prepare.writing import publish
 from vitm.files import digest, folder_beside, replace_when_whole
@@ -181,7 +182,7 @@ def attribution(records: Mapping[str, Record]) -> str:
 
 def write_demo_views(root: Path) -> None:
     """Write views of the demo's rooms, as `prepare_open` does: a small set that needs no data."""
-    from vitm.data.sequences.demo import write_demo_panoramas
+    from vitm.data.demo.panoramas import write_demo_panoramas
 
     scratch = root.with_name(f".{root.name}.rooms")
     write_demo_panoramas(scratch)
@@ -192,14 +193,14 @@ def write_demo_views(root: Path) -> None:
             _write_views(Place(file.stem, file, split, "CC0", "vitm"), root / split, root, views)
 
 
-def _task(place: Place, root: Path, views: Views) -> Task:
-    def work(scratch: Path, report: Report) -> Record:
+def _task(place: Place, root: Path, views: Views) -> PreparationTask:
+    def work(scratch: Path, tell: Tell) -> Record:
         if not any(free.lower() in place.licence.lower() for free in _FREE):
             stated = f"its licence is {place.licence!r}" if place.licence else "nobody states its licence"
             raise ValueError(
                 f"{stated}: this data set is free to pass on; state a free licence in a manifest.json beside the file"
             )
-        report("looking around", 0, views.count)
+        tell("looking around", 0, views.count)
         made = _write_views(place, root, scratch, views)
         return {
             "bytes": place.file.stat().st_size,

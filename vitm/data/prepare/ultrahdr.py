@@ -15,8 +15,9 @@ from rich.console import Console
 
 from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, pq_inverse_eotf, srgb_eotf, srgb_inverse_eotf
 from vitm.console import console as default_console
-from vitm.data.prepare.folder import DataFolder, Record
-from vitm.data.prepare.runner import Report, Task, run_tasks
+from vitm.data.prepare.data_folder import DataFolder
+from vitm.data.prepare.record import Record, Tell
+from vitm.data.prepare.runner import PreparationTask, run_tasks
 from vitm.data.prepare.sources import share_out, unique_names
 from vitm.data.prepare.writing import publish
 from vitm.files import digest, folder_beside
@@ -87,15 +88,15 @@ def prepare_ultrahdr(
     return records
 
 
-def _task(path: Path, name: str, root: Path, longest: int) -> Task:
-    def work(scratch: Path, report: Report) -> Record:
+def _task(path: Path, name: str, root: Path, longest: int) -> PreparationTask:
+    def work(scratch: Path, tell: Tell) -> Record:
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path}")
         try:
             picture = read_gain_map(path)
         except VideoDecodeError as error:
             raise ValueError(str(error)) from error
-        report("writing", 0, 1)
+        tell("writing", 0, 1)
         sdr, hdr = sdr_of(picture.sdr, picture.primaries), hdr10_of(picture.hdr, picture.primaries)
         part, checksums = folder_beside(scratch / "sample"), {}
         for kind, frame, bits in (("sdr", sdr, 8), ("hdr", hdr, 16)):

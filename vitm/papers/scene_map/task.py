@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from vitm.color import pq_eotf, pq_inverse_eotf, rgb2020_to_ictcp
 from vitm.data.batch import FrameBatch
 from vitm.papers.scene_map.network import SceneMap
-from vitm.training.optimizers import Schedule, adam
+from vitm.training.optimizers import Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 _MIDTONE_PQ = 0.2  # code above which a pixel counts for the level: 3 cd/m2
@@ -61,6 +62,7 @@ class SceneMapTask(InverseToneMappingTask):
         lr: learning rate of Adam.
         betas: betas of Adam.
         schedule: schedule of the learning rate.
+        milestones: steps after which `schedule=halving` halves the rate.
         compile: whether the network runs through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
         **network: arguments of `SceneMap`.
@@ -78,22 +80,26 @@ class SceneMapTask(InverseToneMappingTask):
         lr: float = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         schedule: Schedule = "cosine",
+        milestones: Sequence[int] = (),
         compile: bool = False,
         test_metrics: list[str] | None = None,
         **network: Any,
     ) -> None:
-        super().__init__(compile, test_metrics)
+        super().__init__(lr, betas, schedule, milestones, compile, test_metrics)
+        self.pixels, self.level_weight, self.ema_decay = pixels, level_weight, ema_decay
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the average, which is the network, and the weights that learn."""
         self.arguments = constructor_arguments(SceneMap, network)
-        self.network = SceneMap(**network).requires_grad_(False)  # the average
+        self.network = SceneMap(**network).requires_grad_(False)
         self.learner = SceneMap(**network)
         self.learner.load_state_dict(self.network.state_dict())
-        self.pixels, self.level_weight, self.ema_decay = pixels, level_weight, ema_decay
-        self.lr, self.betas, self.schedule = lr, betas, schedule
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return the loss of pixels that are drawn from each picture."""
         sdr, target = batch["sdr"], batch["hdr_pq"]
-        with self.step_rng():
+        with self.step_rng(batch_idx):
             where = torch.randint(sdr[0, 0].numel(), (len(sdr), 1, self.pixels), device=sdr.device).expand(-1, 3, -1)
         colours, wanted = (x.flatten(2).gather(2, where).mT for x in (sdr, target))
         prediction = self.learner.color_map(colours, self.learner.describe(sdr))
@@ -113,4 +119,4 @@ class SceneMapTask(InverseToneMappingTask):
 
     def configure_optimizers(self) -> Any:
         """Return Adam for the weights that learn."""
-        return adam(self.learner.parameters(), self.lr, self.betas, self.schedule, self.steps)
+        return self.adam(self.learner.parameters())
