@@ -7,13 +7,20 @@ from torch import nn
 
 from vitm.baselines.srresnet import SRResNet
 from vitm.checkpoints import CheckpointError
-from vitm.color import METHODS, inverse_tone_map
+from vitm.color import METHODS, inverse_tone_map, pq_eotf, pq_inverse_eotf
 from vitm.conversion.stream import convert_clip
+from vitm.data.filming.camera import frame
+from vitm.data.filming.panorama import Panorama
+from vitm.data.open_scenes import remaster
+from vitm.data.prepare.open import Views
+from vitm.data.production import PRODUCTIONS, produce
+from vitm.evaluation.best_level import at_best_level
+from vitm.metrics.functional import delta_e_itp
 from vitm.nets.interface import context
 from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM
 from vitm.papers.kpn_mfi import KPNMFI
-from vitm.zoo import NETWORKS, OPERATORS, list_networks, load_network, network_class
+from vitm.zoo import NETWORKS, OPERATORS, SHIPPED, list_networks, load_network, network_class, shipped_weights
 
 SMALL = {"width": 8, "trunk": (1, 1, 1, 1, 1), "corr_norm": "sum"}
 
@@ -73,7 +80,7 @@ def test_a_clip_is_converted_frame_by_frame(checkpoint):
 
 def test_list_of_names():
     assert OPERATORS == METHODS
-    assert list_networks() == [*NETWORKS, *METHODS]
+    assert list_networks() == [*SHIPPED, *NETWORKS, *METHODS]
     assert list_networks("hdr*plus") == ["hdrtvnet_plus"]
     assert all(issubclass(network_class(name), nn.Module) for name in NETWORKS)
 
@@ -166,3 +173,39 @@ def test_a_network_of_windows_converts_every_frame_of_a_clip(name, made, tmp_pat
         for frame, window in zip(out, windows, strict=True):
             expected = network(clip[None, list(window)])[0].clamp(0, 1)
             torch.testing.assert_close(frame, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_networks_come_with_their_weights(name):
+    """They load without a file, are small, have a card, and refuse other weights."""
+    file = shipped_weights(name)
+    assert file.stat().st_size < 2 * 2**20
+    assert file.name in file.with_name("README.md").read_text()
+    network = load_network(name)
+    assert not network.training
+    with torch.no_grad():
+        hdr_pq = network(torch.linspace(0, 1, 64).expand(1, 3, 8, 64).contiguous())
+    assert (hdr_pq.diff(dim=-1) > -1e-3).all()  # a grey ramp stays in order
+    assert float(hdr_pq.max()) > 0.58  # white is brighter than 203 cd/m2
+    with pytest.raises(ValueError, match="takes no checkpoint"):
+        load_network(name, file)
+
+
+@pytest.mark.slow
+def test_the_default_beats_every_curve_on_a_place_that_it_never_saw(shared):
+    """Mean over all productions, at the best level, on views of one test place of the open benchmark."""
+    world = Panorama.open(shared / "data/panoramas/courtyard.exr", 30.0, 10_000.0)
+    frames = [frame(world, Views().pose("courtyard", i), (90, 160)) for i in range(6)]
+    nits = [remaster(pq_eotf(torch.from_numpy(f).permute(2, 0, 1).float()), 1.0, 1000.0, 0.75) for f in frames]
+    errors = {}
+    for name in ("default", *OPERATORS):
+        network = load_network(name)
+        values = []
+        for light in nits:
+            for production in PRODUCTIONS.values():
+                with torch.no_grad():
+                    pred = network(produce(light, production)[None])
+                target = pq_inverse_eotf(light)[None]
+                values.append(float(delta_e_itp(at_best_level(pred, target)[0], target)))
+        errors[name] = np.mean(values)
+    assert errors["default"] < min(errors[name] for name in OPERATORS)

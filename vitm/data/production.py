@@ -7,6 +7,7 @@ applies it on the device of the frames, the same way to all frames of a clip.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -257,12 +258,15 @@ def _filmic(x: Tensor, top: float, bend: float) -> Tensor:
 def _sigmoid(x: Tensor, top: float, bend: float) -> Tensor:
     """A logistic curve of the logarithm of light, normalised at `top`."""
     half = _MIDDLE**bend
-    return x**bend / (x**bend + half) * (top**bend + half) / top**bend
+    result: Tensor = x**bend / (x**bend + half) * (top**bend + half) / top**bend
+    return result
 
 
 def _log(x: Tensor, top: float, bend: float) -> Tensor:
     """Drago-like: a logarithm, normalised at `top`."""
-    return torch.log1p(8 * bend * x) / torch.log1p(x.new_tensor(8 * bend * top))
+    scale = 8 * bend
+    result: Tensor = torch.log1p(scale * x) / math.log1p(scale * top)
+    return result
 
 
 def _bt2390(x: Tensor, top: float, bend: float) -> Tensor:

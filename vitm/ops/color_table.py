@@ -50,7 +50,8 @@ def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
         raise ValueError(f"expected one table, or one for each of {rgb.shape[0]} pictures; got {table.shape[0]}")
     table = table.expand(rgb.shape[0], -1, -1, -1, -1)
     if rgb.device.type == "cpu" and not (torch.is_grad_enabled() and (rgb.requires_grad or table.requires_grad)):
-        return torch.cat([_by_slices(rows.to(table.dtype), table) for rows in rgb.split(_ROWS, dim=-2)], dim=-2)
+        bands = torch.split(rgb.to(table.dtype), _ROWS, dim=-2)
+        return torch.cat([_by_slices(band, table) for band in bands], dim=-2)
     where = (rgb.to(table.dtype) * 2 - 1).permute(0, 2, 3, 1).unsqueeze(1)  # x, y and z of `grid_sample` are r, g and b
     return F.grid_sample(table, where, mode="bilinear", padding_mode="border", align_corners=True).squeeze(2)
 

@@ -95,20 +95,12 @@ def read_gain_map(path: str | PathLike[str]) -> GainMapPicture:
         raise VideoDecodeError(f"{path}: a JPEG without a gain map; expected an Ultra HDR photograph")
     map_image, gain_map = found
     sdr = _decode(base.data, path, "base image")
-    gains = _decode(map_image.data, path, "gain map").astype(np.float32) / 255
-    gains = cv2.resize(gains, (sdr.shape[1], sdr.shape[0]), interpolation=cv2.INTER_LINEAR)
-    minimum, maximum, gamma, base_offset, alternate_offset = (
-        np.float32(values)
-        for values in (
-            gain_map.minimum,
-            gain_map.maximum,
-            gain_map.gamma,
-            gain_map.base_offset,
-            gain_map.alternate_offset,
-        )
-    )
-    log_gain = minimum + (maximum - minimum) * gains ** (1 / gamma)  # ISO 21496-1, 6.3
-    hdr = (_srgb_eotf(sdr) + base_offset) * np.exp2(log_gain) - alternate_offset
+    encoded = _decode(map_image.data, path, "gain map").astype(np.float32) / 255
+    encoded = np.asarray(cv2.resize(encoded, (sdr.shape[1], sdr.shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+    low, high = np.asarray(gain_map.minimum, np.float32), np.asarray(gain_map.maximum, np.float32)
+    log_gain = low + (high - low) * encoded ** (1 / np.asarray(gain_map.gamma, np.float32))  # ISO 21496-1, 6.3
+    base_offset = np.asarray(gain_map.base_offset, np.float32)
+    hdr = (_srgb_eotf(sdr) + base_offset) * np.exp2(log_gain) - np.asarray(gain_map.alternate_offset, np.float32)
     primaries = _primaries(base)
     turn = _orientation(base)
     return GainMapPicture(

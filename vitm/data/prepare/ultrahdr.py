@@ -158,4 +158,4 @@ def _smaller(frame: npt.NDArray[np.float32], longest: int) -> npt.NDArray[Any]:
     if scale >= 1:
         return frame
     size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
