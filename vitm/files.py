@@ -168,6 +168,29 @@ def lock(path: Path, *, wait: bool = False) -> IO[str]:
     return file
 
 
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Let one process after the other run the block; `path` is a file that exists only meanwhile.
+
+    Raises:
+        WriteError: The file cannot be made.
+    """
+    while True:
+        try:
+            file = lock(path, wait=True)
+        except OSError as error:
+            raise write_error(error, path) from error
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # the process before removed it
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
 def is_locked(path: Path) -> bool:
     """Return whether a process holds the lock of a file; False where there is no such file, or no locks."""
     if not path.is_file():

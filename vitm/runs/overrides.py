@@ -17,6 +17,7 @@ from vitm.runs.options import SEED, as_flags, flags, key_of, leaves, nested, opt
 
 NO_EFFECT = {  # options that do not affect results, only where and how fast a run works, or which values it measures
     "data.cache",
+    "data.cache_dir",
     "data.num_workers",
     "data.verify",
     "model.compile",

@@ -51,8 +51,10 @@ class Window:
         name: A name that is unique within the split.
         sdr: The paths of the SDR frames in temporal order.
         hdr: The paths of the HDR frames in temporal order.
-        height: Rows of every frame.
-        width: Columns of every frame.
+        height: Rows that every frame of the sample has.
+        width: Columns that every frame of the sample has.
+        top: Row of the files at which the sample begins: not 0 for a tile of whole frames.
+        left: Column of the files at which the sample begins.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Window:
     hdr: tuple[Path, ...]
     height: int
     width: int
+    top: int = 0
+    left: int = 0
 
     @classmethod
     def open(cls, name: str, sdr: Sequence[Path], hdr: Sequence[Path]) -> Self:

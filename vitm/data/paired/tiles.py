@@ -11,12 +11,14 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from vitm.console import console, progress
 from vitm.data.paired.layouts import Window
-from vitm.files import WriteError, digest, folder_when_whole
+from vitm.data.paired.packed import check_place
+from vitm.files import WriteError, digest, folder_when_whole, one_at_a_time
 from vitm.video import read_image, write_image
 
 EDGE_PX = 48  # what the grid may leave uncovered at the far edges
@@ -44,20 +46,41 @@ def half(size: int) -> int:
     return -(-size // 2)
 
 
+def tiles_of(windows: Sequence[Window], size: int, stride: int | None = None) -> list[Window]:
+    """Return the tiles of samples as parts of their files, sample by sample, row by row; nothing is written.
+
+    Raises:
+        ValueError: A frame is smaller than a tile.
+    """
+    _check_sizes(windows, size)
+    return [
+        replace(window, name=f"{window.name}_y{y}x{x}", height=size, width=size, top=y, left=x)
+        for window in windows
+        for y, x in tile_places(window.height, window.width, size, stride)
+    ]
+
+
 def cut_tiles(
-    windows: Sequence[Window], root: Path, size: int, stride: int | None = None, *, write: bool = True
+    windows: Sequence[Window],
+    root: Path,
+    size: int,
+    stride: int | None = None,
+    *,
+    cache_dir: Path | None = None,
+    write: bool = True,
 ) -> list[Window]:
     """Return the tiles of samples, written where that is not done yet, each frame of a sample cut at the same places.
 
-    They are kept in `root/tiles_SIZE_STRIDE_KEY/train/{sdr,hdr}/SAMPLE/yYxX.png` (`yYxX_1.png` to `yYxX_N.png` for
+    They are kept in `cache_dir/tiles_SIZE_STRIDE_KEY/train/{sdr,hdr}/SAMPLE/yYxX.png` (`yYxX_1.png` to `yYxX_N.png` for
     samples of N frames); KEY is derived from the names, sizes and times of the files, so that changed data are cut
     anew. The folder appears when it is whole. It is a data set of its own, with a `train` split.
 
     Args:
         windows: The samples.
-        root: The folder that holds the folder of the tiles.
+        root: The data folder, from which files are named.
         size: Side of a tile, in pixels.
         stride: Pixels from one tile to the next; None is half of `size`.
+        cache_dir: Folder that holds the folder of the tiles; None is `root`.
         write: False only looks, and raises FileNotFoundError if the tiles are not there.
 
     Returns:
@@ -67,19 +90,17 @@ def cut_tiles(
         ValueError: A frame is smaller than a tile, or cannot be decoded.
         WriteError: There is no room for them, or no permission.
     """
-    stride = stride or half(size)
-    for w in windows:
-        if min(w.height, w.width) < size:
-            raise ValueError(
-                f"tile_size is {size}, but {w.sdr[0]} is {w.width}x{w.height}; choose a tile_size of at most "
-                f"{min(w.height, w.width)}, or none for frames that are already cut"
-            )
-    folder = root / f"tiles_{size}_{stride}_{_key(windows, root)}"
+    stride, cache_dir = stride or half(size), cache_dir or root
+    _check_sizes(windows, size)
+    folder = cache_dir / f"tiles_{size}_{stride}_{_key(windows, root)}"
     if not folder.is_dir():
         if not write:
             raise FileNotFoundError(f"there are no tiles at {folder} yet: call prepare_data first")
-        _check_room(windows, root, size, stride)
-        _write(windows, folder, size, stride)
+        check_place(cache_dir, "tiles")
+        with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():  # else another process has cut them meanwhile
+                _check_room(windows, cache_dir, size, stride)
+                _write(windows, folder, size, stride)
     return [tile for w in windows for tile, _, _ in _tiles(w, folder, size, stride)]
 
 
@@ -104,20 +125,26 @@ def _key(windows: Sequence[Window], root: Path) -> str:
     return digest(json.dumps(files))[:12]
 
 
-def _check_room(windows: Sequence[Window], root: Path, size: int, stride: int) -> None:
-    if not os.access(root, os.W_OK | os.X_OK):
-        raise WriteError(
-            f"cannot write tiles into {root}: no permission; give as root a folder of your own with links to its splits"
-        )
+def _check_sizes(windows: Sequence[Window], size: int) -> None:
+    for window in windows:
+        if min(window.height, window.width) < size:
+            raise ValueError(
+                f"tile_size is {size}, but {window.sdr[0]} is {window.width}x{window.height}; choose a tile_size of at "
+                f"most {min(window.height, window.width)}, or none for frames that are already cut"
+            )
+
+
+def _check_room(windows: Sequence[Window], cache_dir: Path, size: int, stride: int) -> None:
     needed = 0.0  # if a tile takes its share of the file it is cut from
     for w in windows:
         tiles = len(tile_places(w.height, w.width, size, stride))
         needed += tiles * size**2 / (w.height * w.width) * sum(p.stat().st_size for p in w.sdr + w.hdr)
-    free = shutil.disk_usage(root).free
+    free = shutil.disk_usage(cache_dir).free
     if needed > free:
         raise WriteError(
-            f"the tiles of {len(windows)} samples take about {needed / 1e9:.1f} GB, but {root} has {free / 1e9:.1f} GB "
-            "left; free some, choose a larger tile_stride, or leave tile_size out"
+            f"the tiles of {len(windows)} samples take about {needed / 1e9:.1f} GB, but {cache_dir} has "
+            f"{free / 1e9:.1f} GB left; free some, choose a larger tile_stride or another cache_dir, or no "
+            "tile_size"
         )
 
 

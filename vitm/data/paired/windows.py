@@ -17,13 +17,13 @@ from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.paired import augment
 from vitm.data.paired.augment import Frames
 from vitm.data.paired.layouts import Window, find_windows
-from vitm.data.paired.tiles import cut_tiles
+from vitm.data.paired.packed import pack_frames
+from vitm.data.paired.tiles import cut_tiles, tiles_of
 from vitm.data.sampling import StreamLoader
 from vitm.data.splits import Split
 from vitm.video import read_image
 
 Augmentation = Callable[..., tuple[Frames, ...]]
-WHOLE = slice(None), slice(None)
 
 
 class WindowDataset(Dataset[Any]):
@@ -34,7 +34,7 @@ class WindowDataset(Dataset[Any]):
         crop_size: Side of the random square that is cut out of a sample, in pixels; None keeps whole frames.
         augmentations: Functions (generator, sdr, hdr) -> (sdr, hdr) on arrays (N, H, W, 3), applied in this order.
         seed: Seed of the generators.
-        cache: Decode every file now and keep it in memory; worker processes share it where they are forked.
+        read: Function from a file to its frame (H, W, 3), codes.
     """
 
     def __init__(
@@ -44,11 +44,10 @@ class WindowDataset(Dataset[Any]):
         crop_size: int | None = None,
         augmentations: Sequence[Augmentation] = (),
         seed: int = 0,
-        cache: bool = False,
+        read: Callable[[Path], Frames] | None = None,
     ) -> None:
         self.windows, self.crop_size, self.augmentations, self.seed = windows, crop_size, augmentations, seed
-        files = dict.fromkeys(path for window in windows for path in (*window.sdr, *window.hdr)) if cache else {}
-        self._decoded = {path: read_image(path) for path in files}
+        self.read = read or read_image
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -73,15 +72,16 @@ class WindowDataset(Dataset[Any]):
         return window.sdr, window.hdr
 
     def _place(self, window: Window, rng: np.random.Generator) -> tuple[slice, slice]:
-        """Return rows and columns of the sample: a random square, or all."""
-        if self.crop_size is None:
-            return WHOLE
-        y, x = (int(rng.integers(side - self.crop_size + 1)) for side in (window.height, window.width))
-        return slice(y, y + self.crop_size), slice(x, x + self.crop_size)
+        """Return rows and columns of the sample in its files: a random square, or all."""
+        y, x, height, width = window.top, window.left, window.height, window.width
+        if self.crop_size is not None:
+            y, x = y + int(rng.integers(height - self.crop_size + 1)), x + int(rng.integers(width - self.crop_size + 1))
+            height = width = self.crop_size
+        return slice(y, y + height), slice(x, x + width)
 
     def _read(self, paths: Sequence[Path], place: tuple[slice, slice]) -> Frames:
         """Return a part of each frame, codes (N, H, W, 3); a file that serves several times is decoded once."""
-        parts = {path: (self._decoded[path] if self._decoded else read_image(path))[place] for path in {*paths}}
+        parts = {path: self.read(path)[place] for path in {*paths}}
         return np.stack([parts[path] for path in paths])
 
 
@@ -111,7 +111,9 @@ class HDR10Windows(ResumableDataModule):
         flips: Mirror crops left to right and top to bottom, each with probability 1/2.
         rotations: Turn crops by a random multiple of 90 degrees.
         val_split: Split to validate on: `test` for data without `val`, such as HDRTV1K; null for no validation.
-        cache: Keep the decoded training set in memory.
+        cache: Keep the decoded training set on disk, mapped into memory and shared by all processes; then tiles are
+            parts of it, and are not cut. See `vitm.data.paired.packed`.
+        cache_dir: Folder for tiles and decoded frames; null is `root`.
         verify: Decode every file in `setup`, not the headers alone.
         **common: The options of `ResumableDataModule`.
     """
@@ -130,6 +132,7 @@ class HDR10Windows(ResumableDataModule):
         rotations: bool = False,
         val_split: Literal["val", "test"] | None = "val",
         cache: bool = False,
+        cache_dir: str | None = None,
         verify: bool = False,
         **common: Any,
     ) -> None:
@@ -140,6 +143,7 @@ class HDR10Windows(ResumableDataModule):
         self.root = Path(root)
         self.crop_size, self.tile_size, self.tile_stride = crop_size, tile_size, tile_stride
         self.val_split, self.cache, self.verify = val_split, cache, verify
+        self.cache_dir = Path(cache_dir) if cache_dir else self.root
         chosen = ((flips, augment.random_flip), (rotations, augment.random_rotation))
         self.augmentations: list[Augmentation] = [augmentation for on, augmentation in chosen if on]
         self._sets: dict[Split, WindowDataset] = {}
@@ -158,36 +162,37 @@ class HDR10Windows(ResumableDataModule):
         return find_windows(self.root, split, self.frames)
 
     def prepare_data(self) -> None:
-        """Cut the tiles for a fit, where that is not done yet."""
-        if self.tile_size and self.trainer and self.trainer.state.fn == "fit":
+        """Cut or decode the frames for a fit, where that is not done yet."""
+        if (self.tile_size or self.cache) and self.trainer and self.trainer.state.fn == "fit":
             windows = {split: self.windows(split) for split in self._splits("fit")}  # errors before any work
-            self._tiled(windows["train"], write=True)
+            self._training_set(windows["train"], write=True)
 
     def setup(self, stage: str) -> None:
         """Find and check the splits that `stage` needs; decode them if `verify`.
 
-        Without a trainer, which calls `prepare_data` on one process and lets the others wait, it also cuts the tiles.
+        Without a trainer, which calls `prepare_data` on one process and lets the others wait, it also does its work.
         """
         for split in sorted(self._splits(stage) - self._sets.keys(), key=lambda s: (s == "train", s)):
-            windows = self.find(split)
-            train = split == "train"
+            windows, train = self.windows(split), split == "train"
+            read: Callable[[Path], Frames] = read_image
             if train:
                 self._check_crop(windows)
+                windows, read = self._training_set(windows, write=not self.trainer)
             if self.verify and self._rank_world()[0] == 0:
                 for window in windows:
                     for path in (*window.sdr, *window.hdr):
                         read_image(path)
-            self._sets[split] = self.dataset(windows, **self.dataset_options(train))
+            self._sets[split] = self.dataset(windows, read=read, **self.dataset_options(train))
 
     def dataset_options(self, train: bool) -> dict[str, Any]:
         """Return the arguments of `dataset` but for its samples, for training or for evaluation."""
-        options = {"crop_size": self.crop_size, "augmentations": self.augmentations, "cache": self.cache}
+        options = {"crop_size": self.crop_size, "augmentations": self.augmentations}
         return (options if train else {}) | {"seed": self.seed}
 
     def find(self, split: Split) -> list[Window]:
         """Return the checked samples of a split; of `train` their tiles, if there is a `tile_size`."""
         windows = self.windows(split)
-        return self._tiled(windows, write=not self.trainer) if self.tile_size and split == "train" else windows
+        return self._training_set(windows, write=not self.trainer)[0] if split == "train" else windows
 
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""
@@ -212,9 +217,15 @@ class HDR10Windows(ResumableDataModule):
             raise ValueError(f"stage is '{stage}'; expected one of {', '.join(by_stage)}")
         return by_stage[stage]
 
-    def _tiled(self, windows: list[Window], *, write: bool) -> list[Window]:
-        assert self.tile_size
-        return cut_tiles(windows, self.root, self.tile_size, self.tile_stride, write=write)
+    def _training_set(self, windows: list[Window], *, write: bool) -> tuple[list[Window], Callable[[Path], Frames]]:
+        """Return the training samples, tiles if there is a `tile_size`, and how their files are read."""
+        size, stride = self.tile_size, self.tile_stride
+        if self.cache:
+            tiles = tiles_of(windows, size, stride) if size else windows  # errors before any work
+            return tiles, pack_frames(windows, self.root, self.cache_dir, write=write)
+        if size:
+            windows = cut_tiles(windows, self.root, size, stride, cache_dir=self.cache_dir, write=write)
+        return windows, read_image
 
     def _check_crop(self, windows: list[Window]) -> None:
         for window in windows:
