@@ -202,7 +202,7 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def digest(content: Path | str | bytes) -> str:
+def digest(content: Path | str | bytes | memoryview) -> str:
     """Return the SHA-256 of a file (a `Path`), of a text in UTF-8, or of bytes, in hexadecimal digits."""
     if isinstance(content, Path):
         with content.open("rb") as file:

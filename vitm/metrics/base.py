@@ -44,6 +44,8 @@ class VideoMetric(Metric, ABC):
     """Whether `update` takes a mask, which files do not hold."""
     package: ClassVar[str | None] = None
     """Extra of this package that the metric needs installed, as in `pip install 'vitm[cvvdp]'`."""
+    additive: bool = True
+    """Whether all states are sums, so that what a batch adds to them can be kept and added again."""
     totals: Tensor
     count: Tensor
 
@@ -60,6 +62,11 @@ class VideoMetric(Metric, ABC):
         self.protocol = protocol if round_16bit else replace(protocol, rounding="unrounded")
         self.add_state("totals", torch.zeros(len(self.values), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def add_state(self, name: str, default: Any, dist_reduce_fx: Any = None, persistent: bool = False) -> None:
+        """Add a state of `torchmetrics.Metric`, and note whether it is a sum."""
+        super().add_state(name, default, dist_reduce_fx, persistent)
+        self.additive = self.additive and dist_reduce_fx == "sum"
 
     @property
     def names(self) -> tuple[str, ...]:

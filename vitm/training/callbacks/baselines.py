@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
 from itertools import islice
 from typing import Any
 
@@ -13,9 +13,53 @@ from torchmetrics import MetricCollection
 from vitm.color import DIFFUSE_WHITE_NITS, METHODS
 from vitm.metrics import frame_metrics
 from vitm.nets.analytic import Analytic, Gain
+from vitm.training.kept_sums import KeptSums, add_sums, batch_digest, get_sums
 
-Measured = tuple[nn.Module, MetricCollection]
 STOPS = [i / 4 for i in range(-8, 9)]
+
+
+class Yardstick:
+    """An operator, and the metrics that measure it.
+
+    Args:
+        name: name under which its numbers are kept; None for a network, which is measured again each time.
+        operator: operator on SDR frames.
+        metrics: metrics, which are copied.
+    """
+
+    def __init__(self, name: str | None, operator: nn.Module, metrics: MetricCollection) -> None:
+        self.name, self.operator = name, operator
+        self._metrics, self._of_batch = _fresh(metrics), _fresh(metrics)
+        self._additive = all(metric.additive for metric in metrics.values())
+
+    def add(self, batch: Any, key: str, kept: KeptSums) -> None:
+        """Measure a batch, unless its numbers are kept.
+
+        Args:
+            batch: batch with `sdr` and `hdr_pq`; None if `knows` is true.
+            key: digest of the batch.
+            kept: numbers of earlier tests.
+        """
+        if self.name is None or not self._additive:
+            self._metrics.update(self.operator(batch["sdr"]), batch["hdr_pq"])
+            return
+        sums = kept.get(key, self.name)
+        if sums is None:
+            self._of_batch.update(self.operator(batch["sdr"]), batch["hdr_pq"])
+            sums = get_sums(self._of_batch)
+            self._of_batch.reset()
+            kept.put(key, self.name, sums)
+        add_sums(self._metrics, sums)
+
+    def knows(self, key: str, kept: KeptSums) -> bool:
+        """Return whether the numbers of a batch are kept."""
+        return self.name is not None and self._additive and kept.get(key, self.name) is not None
+
+    def values(self) -> dict[str, float]:
+        """Return the values of the metrics."""
+        with warnings.catch_warnings():  # of a metric that is computed and was never updated: its states were added
+            warnings.filterwarnings("ignore", message=".*was called before the ``update``", category=UserWarning)
+            return {name: float(value) for name, value in self._metrics.compute().items()}
 
 
 class AnalyticBaselines(Callback):
@@ -23,6 +67,8 @@ class AnalyticBaselines(Callback):
 
     The gain is the one with the best PSNR on the test set itself (an oracle: no method without the truth can choose
     it), of 17 within two stops of diffuse white at 203 cd/m2. After the test, `results` maps a name to its metrics.
+
+    What does not depend on the network is measured once for a test set and kept in the cache folder, see `KeptSums`.
     """
 
     def __init__(self) -> None:
@@ -30,15 +76,14 @@ class AnalyticBaselines(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the operators and their metrics."""
-
-        def measured(networks: dict[Any, nn.Module], by: MetricCollection) -> dict[Any, Measured]:
-            return {k: (network, _fresh(by)) for k, network in networks.items()}
-
-        self._metrics: MetricCollection = pl_module.test_metrics  # type: ignore[assignment]
+        metrics: Any = pl_module.test_metrics
         earlier: dict[str, nn.Module] = pl_module.earlier_stages()  # type: ignore[operator]
-        self._operators = measured({m: Analytic(m) for m in METHODS} | earlier, self._metrics)
         psnr = frame_metrics(["psnr"]).to(pl_module.device)
-        self._gains = measured({s: Gain(DIFFUSE_WHITE_NITS * 2**s) for s in STOPS}, psnr)
+        self._operators = {m: Yardstick(m, Analytic(m), metrics) for m in METHODS}
+        self._operators |= {name: Yardstick(None, network, metrics) for name, network in earlier.items()}
+        self._gains = {s: Yardstick(f"PSNR at {s} stops", _gain(s), psnr) for s in STOPS}
+        self._kept = KeptSums(metrics, pl_module.device)
+        self._batches: list[str] = []
 
     def on_test_batch_end(
         self,
@@ -50,28 +95,40 @@ class AnalyticBaselines(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Measure one batch."""
-        for network, metrics in (*self._operators.values(), *self._gains.values()):
-            metrics.update(network(batch["sdr"]), batch["hdr_pq"])
+        key = batch_digest(batch)
+        self._batches.append(key)
+        self._kept.open(key)
+        for yardstick in (*self._operators.values(), *self._gains.values()):
+            yardstick.add(batch, key, self._kept)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect the results, and measure the best gain once more by all metrics."""
-        psnr = {stops: float(metrics.compute()["psnr"]) for stops, (_, metrics) in self._gains.items()}
+        psnr = {stops: gain.values()["psnr"] for stops, gain in self._gains.items()}
         best = max(psnr, key=lambda stops: psnr[stops])
-        gain, metrics = self._gains[best][0], _fresh(self._metrics)
-        count = trainer.num_test_batches[0]
-        loader: Any = trainer.test_dataloaders
-        for batch in islice(loader, None if count == float("inf") else int(count)):
-            sdr, hdr_pq = (batch[k].to(pl_module.device) for k in ("sdr", "hdr_pq"))
-            metrics.update(gain(sdr), hdr_pq)
-        self._operators[f"best gain ({best:+.2f} stops, oracle)"] = gain, metrics
-        self.results = {
-            name: {k: float(v) for k, v in metrics.compute().items()} for name, (_, metrics) in self._operators.items()
-        }
+        metrics: Any = pl_module.test_metrics
+        gain = Yardstick(f"all metrics at {best} stops", _gain(best), metrics)
+        if all(gain.knows(key, self._kept) for key in self._batches):
+            for key in self._batches:
+                gain.add(None, key, self._kept)
+        else:
+            count = trainer.num_test_batches[0]
+            loader: Any = trainer.test_dataloaders
+            batches = islice(loader, None if count == float("inf") else int(count))
+            for key, batch in zip(self._batches, batches, strict=True):
+                frames = {name: batch[name].to(pl_module.device) for name in ("sdr", "hdr_pq")}
+                gain.add(frames, key, self._kept)
+        self._operators[f"best gain ({best:+.2f} stops, oracle)"] = gain
+        self._kept.save()
+        self.results = {name: yardstick.values() for name, yardstick in self._operators.items()}
         self.results["gamut + PQ, 203 cd/m2"] = self.results.pop("clip")
 
 
+def _gain(stops: float) -> Gain:
+    return Gain(DIFFUSE_WHITE_NITS * 2**stops)
+
+
 def _fresh(metrics: MetricCollection) -> MetricCollection:
-    """Return the same metrics, which have measured nothing yet."""
-    fresh = copy.deepcopy(metrics)
-    fresh.reset()
-    return fresh
+    """Return a copy of metrics that have measured nothing."""
+    copy = metrics.clone()
+    copy.reset()
+    return copy
