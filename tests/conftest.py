@@ -30,6 +30,12 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what is made once and kept (demo data, yardsticks) out of the user's cache."""
+    os.environ["VITM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def rng() -> torch.Generator:
     """A seeded generator."""
