@@ -467,8 +467,8 @@ def test_what_an_agent_runs_is_a_command_line_of_the_entry(file, tiny_of, tmp_pa
     config = yaml.safe_load(file.read_text())
     for values in extremes(config):
         command = expand(config, **values)
-        assert command[:4] == ["/usr/bin/env", "python", "-m", "experiments.run"]
-        arguments = [x for x in command[4:] if x != "test"]  # which would look for a trained network
+        assert command[:5] == ["/usr/bin/env", "python", "-m", "vitm", "run"]
+        arguments = [x for x in command[5:] if x != "test"]  # which would look for a trained network
         tiny = tiny_of(arguments[0])
         with pytest.raises(SystemExit) as stop:
             run_main([arguments[0], *tiny, *arguments[1:], "--print_config"])
@@ -483,7 +483,7 @@ def test_what_an_agent_runs_is_a_command_line_of_the_entry(file, tiny_of, tmp_pa
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parts[-3]}-{f.stem}")
 def test_the_metric_of_a_range_is_logged(file):
     config = yaml.safe_load(file.read_text())
-    entry = find_entry(config["command"][4])
+    entry = find_entry(config["command"][5])
     task = entry.load_task()
     stage, _, metric = config["metric"]["name"].partition("/")
     if stage == "val":
