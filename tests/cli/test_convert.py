@@ -59,7 +59,7 @@ def checkpoint(path: Path, name: str, network: torch.nn.Module, **arguments: obj
 
 def test_folder_to_hdr10_with_report_and_previews(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = clip.with_name("out.mp4")
-    assert run(clip, out, "--model", "bt2446a", "--fps", 25, "--crf", 4, "--preview") == 0
+    assert run(clip, out, "--model", "bt2446a", "--diffuse-white", "keep", "--fps", 25, "--crf", 4, "--preview") == 0
     info = probe(out)
     assert (info.width, info.height, info.n_frames, info.fps) == (98, 66, 6, 25)
     assert (info.transfer, info.primaries, info.matrix, info.bit_depth) == ("pq", "bt2020", "bt2020", 10)
@@ -79,13 +79,14 @@ def test_folder_to_hdr10_with_report_and_previews(clip: Path, capsys: pytest.Cap
         "out.mp4.json",
         "out_preview.mp4",
         "out_preview.png",
+        "out_preview_untonemapped.png",
     ]
     assert "MaxCLL" in capsys.readouterr().out
 
 
 def test_folder_to_folder_is_exact(clip: Path) -> None:
     out = clip.with_name("out")
-    assert run(clip, out, "--model", "bt2446c") == 0
+    assert run(clip, out, "--model", "bt2446c", "--diffuse-white", "keep") == 0
     expected = inverse_tone_map(sdr(clip), method="bt2446c").clamp(0, 1)
     assert (codes(out) - expected).abs().max() < 0.51 / 65535
 
@@ -175,7 +176,7 @@ def test_work_that_was_not_joined_is_no_other_job_s(clip: Path, monkeypatch: pyt
 def test_overwrite(clip: Path) -> None:
     out = clip.with_name("out")
     assert run(clip, out, "--model", "hable") == 0
-    assert run(clip, out, "--model", "bt2446a", "--overwrite") == 0
+    assert run(clip, out, "--model", "bt2446a", "--diffuse-white", "keep", "--overwrite") == 0
     assert (codes(out) - inverse_tone_map(sdr(clip), method="bt2446a").clamp(0, 1)).abs().max() < 0.51 / 65535
 
 

@@ -7,8 +7,10 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,8 @@ import vitm.conversion
 from vitm.cli import main
 from vitm.color import METHODS, inverse_tone_map, pq_eotf, pq_inverse_eotf
 from vitm.conversion import convert
+from vitm.conversion.level import operator_white
+from vitm.nets.analytic import Analytic, Gain
 from vitm.papers.kpn_mfi import KPNMFI
 from vitm.video import FrameReader, probe, read_image, write_image
 from vitm.video.write.outputs import list_outputs
@@ -46,7 +50,8 @@ def test_the_command_writes_the_same_bytes(clip: Path) -> None:
 
 
 def test_frames_beside_the_video_are_of_the_picture_s_size_and_exact(clip: Path) -> None:
-    report = convert(clip, clip.with_name("a.mp4"), "hable", frames_folder=clip.with_name("frames"), progress=False)
+    places = {"frames_folder": clip.with_name("frames"), "progress": False}
+    report = convert(clip, clip.with_name("a.mp4"), "hable", diffuse_white="keep", **places)
     assert report.frames_folder == clip.with_name("frames")
     files = sorted(clip.with_name("frames").iterdir())
     assert [f.name for f in files] == [f"{i:06d}.png" for i in range(6)]
@@ -198,3 +203,102 @@ def test_a_peak_above_the_mastering_display_is_refused(clip: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             convert(clip, clip.with_name("a.mp4"), "hable", **options)
+
+
+class Lifting(nn.Module):
+    """A network that lifts black to 0.8 cd/m2, puts mid-tones at 100 cd/m2 white and white at 2,000, tinted."""
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        light = 0.8 + 100 * sdr**2.4 + 1900 * (sdr > 0.99) * torch.tensor([1.0, 0.8, 0.9]).view(3, 1, 1)
+        return pq_inverse_eotf(light)
+
+
+def film(folder: Path) -> Path:
+    """A photograph with letterbox bars and a lamp; then, in the same scene, a white page dissolves into it."""
+    folder.mkdir()
+    picture = cv2.GaussianBlur(NOISE, (0, 0), 3)[:64, :96] * 1.4 - 0.2
+    picture[:10] = picture[-10:] = 0
+    picture[30:36, 40:46] = 1
+    page = np.ones((64, 96, 3), np.float32)
+    page[28:34, 20:70] = 0
+    for i in range(40):
+        share = np.clip((i - 10) / 16, 0, 1)  # slowly: no cut
+        write_image(folder / f"{i:02d}.png", picture + share * (page - picture), bits=8)
+    return folder
+
+
+def light(folder: Path, number: int) -> np.ndarray:
+    return pq_eotf(torch.from_numpy(read_image(folder / f"{number:06d}.png") / 65535)).numpy()
+
+
+def test_bars_stay_black_lamps_shine_and_pages_are_white_paper(tmp_path: Path) -> None:
+    report = convert(film(tmp_path / "film"), tmp_path / "out", Lifting(), progress=False)
+    assert light(tmp_path / "out", 0)[:10].max() < 0.001
+    assert light(tmp_path / "out", 0)[30:36, 40:46].max() > 2000
+    page = light(tmp_path / "out", 39)
+    assert np.median(page) == pytest.approx(203, rel=0.01)
+    assert page[30, 40].max() < 0.001
+    assert [last for _, last in report.graphics] == [39]
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["graphics"] == [[report.graphics[0][0], 39]]
+    assert written["level"]["anchor_black"]
+    kept = convert(tmp_path / "film", tmp_path / "kept", Lifting(), graphics="keep", progress=False)
+    assert kept.graphics == ()
+    assert light(tmp_path / "kept", 39).max() > 2000
+    convert(tmp_path / "film", tmp_path / "raw", Lifting(), diffuse_white="keep", progress=False)
+    assert light(tmp_path / "raw", 0)[:10].min() == pytest.approx(0.8, rel=0.01)
+    assert light(tmp_path / "raw", 39).max() == pytest.approx(2000.8, rel=0.01)
+
+
+def test_graphics_are_found_alike_after_an_interruption(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 30:
+            raise KeyboardInterrupt
+
+    source = film(tmp_path / "film")
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out", Lifting(), progress=stop)
+    report = convert(source, tmp_path / "out", Lifting(), progress=False)
+    assert report.resumed_after == 30
+    whole = convert(source, tmp_path / "whole", Lifting(), progress=False)
+    assert report.graphics == whole.graphics != ()
+    for i in range(40):
+        assert np.array_equal(light(tmp_path / "out", i), light(tmp_path / "whole", i)), i
+
+
+class Late(Lifting):
+    """The same, but it looks at a whole scene before it gives its first frame."""
+
+    context = 1_000_000
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        yield from [self(frame) for frame in frames]
+
+
+def test_frames_of_a_whole_scene_are_read_again_instead_of_kept(tmp_path: Path) -> None:
+    source = film(tmp_path / "film")
+    for name, network in (("now", Lifting()), ("late", Late())):
+        convert(source, tmp_path / name, network, strength=0.6, progress=False)
+    for i in range(0, 40, 13):
+        assert np.array_equal(light(tmp_path / "now", i), light(tmp_path / "late", i))
+
+
+@pytest.mark.parametrize("model", METHODS)
+def test_the_operators_default_level(model: str, clip: Path) -> None:
+    """The table of docs/guide/converting.md."""
+    (clip.parent / "grey").mkdir()
+    codes = np.array([0.18 ** (1 / 2.4), 1.0, 0.0], np.float32)
+    write_image(clip.parent / "grey/0.png", codes.repeat(64).reshape(3, 64, 1).repeat(3, axis=2), bits=16)
+    convert(clip.parent / "grey", clip.parent / "out", model, graphics="keep", progress=False)
+    grey, white, black = light(clip.parent / "out", 0).mean(axis=(1, 2))
+    assert grey == pytest.approx(0.18 * 203, rel=1e-3)
+    assert black < 1e-6
+    page = (Path(__file__).parents[2] / "docs/guide/converting.md").read_text()
+    (stated,) = re.findall(rf"\| `{model}` \| [\d.]+ \| (\d+) \| ([\d.]+) \|", page)
+    assert white == pytest.approx(float(stated[0]), rel=0.002)
+    noisy = torch.tensor([0.98, 1.0]).view(1, 2, 1).expand(3, 2, 1)
+    steps = [
+        float((x[0, 1] - x[0, 0]).item())
+        for x in (Analytic(model, gain=203 / operator_white(Analytic(model)))(noisy), Gain()(noisy))
+    ]
+    assert steps[0] / steps[1] == pytest.approx(float(stated[1]), abs=0.06)

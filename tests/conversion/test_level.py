@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import colour
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from vitm.color import inverse_tone_map
-from vitm.conversion.level import LevelControl, midtone_white, usual_white
-from vitm.nets.analytic import Gain
+from vitm.color import METHODS, inverse_tone_map, pq_inverse_eotf
+from vitm.conversion.level import LevelControl, choose_level, midtone_white, operator_white, usual_white, with_gain
+from vitm.nets.analytic import Analytic, Gain
+from vitm.video import FrameReader, write_image
 
 
 @pytest.fixture
@@ -88,6 +91,39 @@ def test_what_highlights_and_shadows_do_is_no_level(sdr: Tensor) -> None:
     expanded = torch.where(plain > plain.quantile(0.9), plain * 1.2, plain)
     assert midtone_white([(expanded, sdr)]) == pytest.approx(203, rel=0.01)
     assert midtone_white([(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))]) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_operators_put_mid_grey_where_sdr_with_its_white_at_203_has_it(method: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "0.png", np.zeros((8, 8, 3), np.float32), bits=8)
+    reader = FrameReader(tmp_path, expect="sdr")
+    grey = torch.full((3, 1, 1), 0.18 ** (1 / 2.4))
+    for asked, white in (("auto", 203.0), (100.0, 100.0)):
+        level = choose_level(Analytic(method), reader, LevelControl(), asked)
+        network, control = with_gain(Analytic(method), level.control)
+        assert control == LevelControl(white_nits=white)
+        assert nits(network(grey)) == pytest.approx(0.18 * white, rel=1e-4)
+        assert level.midtone_white == pytest.approx(nits(Analytic(method)(grey)).mean() / 0.18, rel=1e-4)
+        torch.testing.assert_close(level.control(Analytic(method)(grey), grey), network(grey), atol=1e-5, rtol=0)
+    assert choose_level(Analytic(method), reader, LevelControl(), "keep").control == LevelControl()
+    assert operator_white(Gain(150.0)) == pytest.approx(150)
+
+
+def test_black_stays_black_and_the_rest_stays_the_model_s() -> None:
+    ramp = torch.linspace(0, 0.2, 201).view(1, 1, -1).expand(3, 8, -1).contiguous()
+    lifted = pq_inverse_eotf(0.8 + 203 * ramp**2.4)  # black at 0.8 cd/m2
+    out = LevelControl(anchor_black=True)(lifted, ramp)
+    assert nits(out)[..., 0].max() < 1e-9
+    assert (np.diff(nits(out), axis=-1) > -1e-6).all()  # no darker step above a brighter one
+    above = ramp >= 0.06
+    torch.testing.assert_close(out[above], lifted[above], atol=1e-7, rtol=0)
+
+
+def test_graphics_are_plain_sdr(hdr_pq: Tensor, sdr: Tensor) -> None:
+    control = LevelControl(gain=2.0)
+    torch.testing.assert_close(control(hdr_pq, sdr, graphics=1.0), Gain()(sdr), atol=1e-6, rtol=0)
+    half = (Gain()(sdr) + control(hdr_pq, sdr)) / 2
+    torch.testing.assert_close(control(hdr_pq, sdr, graphics=0.5), half, atol=1e-6, rtol=0)
 
 
 def test_usual_levels_stay() -> None:

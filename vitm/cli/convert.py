@@ -54,8 +54,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NITS",
         default="auto",
         type=_luminance_or_word,
-        help="put the mid-tones where SDR with its white at this many cd/m2 has them; 'keep': where the model puts "
-        "them; 'auto' (default): where the model puts them, but 203 to 406",
+        help="luminance of diffuse white: mid-tones come out where plain SDR with it has them. 'auto' (default): "
+        "203 for analytic operators; for networks, where they put it, but 203 to 406. 'keep': the model's own picture",
+    )
+    level.add_argument(
+        "--graphics",
+        choices=("auto", "keep"),
+        default="auto",
+        help="titles, slides and screens: 'auto' (default) finds them and keeps their white at diffuse white, 'keep' "
+        "leaves them to the model",
     )
     level.add_argument(
         "--peak", metavar="NITS", dest="peak_nits", type=float, help="roll highlights off below this many cd/m2"
@@ -82,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--frames", metavar="FOLDER", dest="frames_folder", type=Path, help="also write the frames as 16-bit PNG"
     )
-    files.add_argument("--preview", action="store_true", help="also write OUT's tone-mapped side-by-side, PNG and MP4")
+    files.add_argument(
+        "--preview", action="store_true", help="also write IN and OUT side by side for an SDR screen, PNG and MP4"
+    )
     files.add_argument("--assume", help="what the input's missing colour tags are: bt709")
     files.add_argument("--fps", type=frame_rate, help="frame rate of a folder (24)")
     files.add_argument("--on-error", choices=("stop", "repeat"), default="stop", help="at a damaged frame")
@@ -106,6 +115,13 @@ def print_report(report: ConversionReport, console: Console) -> None:
     """Print what became of a conversion: the output and its light levels, and what is not in it."""
     for damaged in report.damaged:
         console.print(f"frame {damaged.frame} ({damaged.seconds:.3f} s) is damaged: the one before it was repeated")
+    for first, last in report.graphics:
+        console.print(
+            f"frames {first} to {last} are graphics: their white is at {report.level.control.white_nits:g} cd/m2 "
+            "(--graphics keep leaves them to the model)",
+            soft_wrap=True,
+            highlight=False,
+        )
     for words in report.dropped:
         console.print(f"not in the output: {words}", soft_wrap=True, markup=False)
     display = "" if report.mastering_peak is None else f", mastering display {report.mastering_peak:g} cd/m2"

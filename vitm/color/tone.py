@@ -244,7 +244,7 @@ def tone_map(hdr_pq: Tensor, method: str = "bt2446a", peak_nits: float = 1000.0)
     return bt1886_inverse_eotf(bt2020_to_bt709(forward(pq_eotf(hdr_pq), peak_nits)).clamp(0.0, 1.0))
 
 
-def inverse_tone_map(sdr: Tensor, method: str = "bt2446a", peak_nits: float = 1000.0) -> Tensor:
+def inverse_tone_map(sdr: Tensor, method: str = "bt2446a", peak_nits: float = 1000.0, gain: float = 1.0) -> Tensor:
     """Convert SDR to HDR10 by a fixed formula.
 
     `tone_map` undoes it up to rounding, except for "bt2446a" at 1000 cd/m2, where the report's own expansion (4.2,
@@ -256,6 +256,7 @@ def inverse_tone_map(sdr: Tensor, method: str = "bt2446a", peak_nits: float = 10
             curves of `tone_map` solved for their input; "clip": primaries and PQ only, white at 203 cd/m2 (BT.2408).
         peak_nits: the HDR level of SDR white ("clip" ignores it; "bt2446c" takes it as the HLG display, and puts SDR
             white below the peak).
+        gain: factor on the light that comes out.
 
     Returns:
         (..., 3, H, W), BT.2020 PQ codes in [0, 1].
@@ -272,4 +273,5 @@ def inverse_tone_map(sdr: Tensor, method: str = "bt2446a", peak_nits: float = 10
         [203, 1000]
     """
     _, inverse = _operator(method, peak_nits)
-    return pq_inverse_eotf(inverse(bt709_to_bt2020(bt1886_eotf(sdr).clamp(max=1.0)), peak_nits))
+    nits = inverse(bt709_to_bt2020(bt1886_eotf(sdr).clamp(max=1.0)), peak_nits)
+    return pq_inverse_eotf(nits if gain == 1 else gain * nits)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,23 @@ from vitm.checkpoints import CheckpointError, read_checkpoint
 from vitm.color import METHODS
 from vitm.console import console
 from vitm.console import progress as progress_display
-from vitm.conversion.level import DiffuseWhite, Level, LevelControl, choose_level
+from vitm.conversion.graphics import MEMORY, GraphicsDetector
+from vitm.conversion.level import DiffuseWhite, Graphics, Level, LevelControl, choose_level, with_gain
 from vitm.conversion.preview import write_previews
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
 from vitm.files import digest, replace_when_whole
 from vitm.nets.interface import SpillingNetwork, context
-from vitm.video import BT2020_1000_NITS, FrameReader, MasteringDisplay, StreamInfo, StreamWarning, Writer, open_writer
+from vitm.video import (
+    BT2020_1000_NITS,
+    Frame,
+    FrameReader,
+    MasteringDisplay,
+    StreamInfo,
+    StreamWarning,
+    Writer,
+    open_writer,
+)
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead
 from vitm.video.read.frames import list_frames
@@ -40,6 +50,7 @@ from vitm.video.write.frame_folder import FRAME_KINDS
 from vitm.video.write.outputs import has_mastering, output_grid, output_role
 from vitm.zoo import SHIPPED, load_network
 
+_FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
 ProgressCallback = Callable[[int, int], None]
 
 
@@ -64,7 +75,7 @@ class ConversionReport:
         source: the SDR video or folder of frames.
         output: the HDR video or folder of frames.
         frames_folder: folder of the same frames as 16-bit PNG; None if there is none.
-        previews: a picture and a video to look at on an SDR screen; None if there are none.
+        previews: picture, picture without tone mapping, and video, to look at on an SDR screen; None if there are none.
         codec: kind of output, as "hevc".
         model: name of the network or operator.
         checkpoint: file of its weights; None for analytic operators and networks given as objects.
@@ -76,6 +87,7 @@ class ConversionReport:
         max_cll: MaxCLL in cd/m2 (CTA-861.3).
         max_fall: MaxFALL in cd/m2.
         mastering_peak: peak of the mastering display in the HDR metadata, cd/m2; None where there is none.
+        graphics: first and last numbers of frames that are graphics, and became plain SDR in HDR.
         damaged: the frames that were repeated.
         dropped: what of the source did not go along, in words.
         seconds: wall time.
@@ -85,7 +97,7 @@ class ConversionReport:
     source: Path
     output: Path
     frames_folder: Path | None
-    previews: tuple[Path, Path] | None
+    previews: tuple[Path, Path, Path] | None
     codec: str
     model: str
     checkpoint: Path | None
@@ -97,6 +109,7 @@ class ConversionReport:
     max_cll: float
     max_fall: float
     mastering_peak: float | None
+    graphics: tuple[tuple[int, int], ...]
     damaged: tuple[DamagedFrame, ...]
     dropped: tuple[str, ...]
     seconds: float
@@ -122,6 +135,7 @@ class ConversionReport:
             "max_cll": round(self.max_cll, 1),
             "max_fall": round(self.max_fall, 1),
             "mastering_peak": self.mastering_peak,
+            "graphics": [list(frames) for frames in self.graphics],
             "damaged_frames": [asdict(damaged) for damaged in self.damaged],
             "dropped": list(self.dropped),
             "seconds": round(self.seconds, 1),
@@ -142,6 +156,7 @@ def convert(
     codec: str | None = None,
     frames_folder: str | PathLike[str] | None = None,
     diffuse_white: DiffuseWhite = "auto",
+    graphics: Graphics = "auto",
     peak_nits: float | None = None,
     mastering_peak: float | None = None,
     strength: float = 1.0,
@@ -191,8 +206,11 @@ def convert(
         codec: kind of output, see `vitm.video.open_writer`, or the import path of a `Codec`; None for "hevc" (HDR10)
             for videos, "png" for folders.
         frames_folder: folder that receives the same frames as 16-bit PNG of PQ codes, besides the output.
-        diffuse_white: cd/m2 at which diffuse white is put, by the clip's mid-tones; "keep": where the model puts it;
-            "auto": where the model puts it, but within 203 to 406 cd/m2.
+        diffuse_white: luminance of diffuse white in cd/m2, by which mid-tones are placed, and white of graphics;
+            "auto": 203 (BT.2408) with an analytic operator, and with a network where it puts white, but within 203 to
+            406. "keep": the model's own picture. Otherwise black stays black too, where a network lifts it.
+        graphics: "auto" to find frames of graphics (title pages, credits, slides, screens), in which white is no
+            highlight, and to make them plain SDR in HDR; "keep" to leave them to the model.
         peak_nits: luminance in cd/m2 below which highlights are rolled off.
         mastering_peak: peak of the mastering display in the HDR metadata, cd/m2; highlights are rolled off below it.
             None for `peak_nits`, or else for the lowest of 1,000, 2,000, 4,000 and 10,000 that the picture stays below.
@@ -201,7 +219,7 @@ def convert(
         crf: quality of hevc, hlg and av1: lower is better.
         preset: speed of the encoder, in its own words.
         lossless: whether the encoder keeps 10-bit codes exactly.
-        preview: whether to write a tone-mapped side-by-side of source and output too, as PNG and MP4.
+        preview: whether to write pictures and a video of source and output side by side too, for an SDR screen.
         assume: what the colour tags are that the source lacks.
         fps: frame rate of a folder of frames; 24 if None.
         on_error: "stop" at a damaged frame, or "repeat" the one before it.
@@ -235,6 +253,7 @@ def convert(
     encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering}
     controls = {
         "diffuse_white": diffuse_white,
+        "graphics": graphics,
         "peak_nits": control.peak_nits,
         "strength": strength,
         "saturation": saturation,
@@ -248,7 +267,7 @@ def convert(
     unfinished = UnfinishedConversion(work, {**identity, **_source_identity(source)}, overwrite)
 
     # level
-    level = unfinished.level or choose_level(network, reader, control, diffuse_white, name in METHODS)
+    level = unfinished.level or choose_level(network, reader, control, diffuse_white, graphics)
 
     # convert and write
     started = time.monotonic()
@@ -258,8 +277,8 @@ def convert(
         done = min(writer.finished_frames for writer in writers)
         with _shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
             try:
-                for number, (hdr_pq, pts) in enumerate(_converted(network, level.control, reader, done), start=done):
-                    unfinished.note(reader.damaged)
+                for number, (hdr_pq, pts, share) in enumerate(_converted(network, level, reader, done), start=done):
+                    unfinished.note(reader.damaged, number if share > 0.5 else None)
                     for writer in writers:
                         if number >= writer.finished_frames:
                             writer.write(_padded(hdr_pq, writer), pts)
@@ -286,6 +305,7 @@ def convert(
         max_cll=writer.max_cll,
         max_fall=writer.max_fall,
         mastering_peak=None if writer.mastering is None else writer.mastering.max_nits,
+        graphics=tuple((first, last) for first, last in unfinished.graphics),
         damaged=tuple(DamagedFrame(index, seconds) for index, seconds in unfinished.damaged),
         dropped=tuple(writer.dropped),
         seconds=time.monotonic() - started,
@@ -299,7 +319,7 @@ def convert(
             FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate) as sdr,
             FrameReader(output, expect=role, **result_rate) as hdr,
         ):
-            write_previews(sdr, hdr, *report.previews, sdr.info.fps or Fraction(24))
+            write_previews(sdr, hdr, report.previews, sdr.info.fps or Fraction(24))
     return report
 
 
@@ -436,28 +456,51 @@ def _shown(
 
 
 def _converted(
-    network: nn.Module, level: LevelControl, reader: FrameReader, done: int
-) -> Iterator[tuple[Tensor, Fraction | None]]:
-    """Give each frame from number `done` on, with its time. Reading, the network and the caller's writing overlap."""
-    first = max(0, done - context(network))
-    waiting: deque[tuple[Tensor | None, int, Fraction | None]] = deque()
-    blends = level.strength != 1  # only then is the input needed beside the result, which may come a scene later
-    detector = CutDetector()
+    network: nn.Module, level: Level, reader: FrameReader, done: int
+) -> Iterator[tuple[Tensor, Fraction | None, float]]:
+    """Give each frame from number `done` on, with its time and its share of graphics.
+
+    Reading, the network and the caller's writing overlap.
+    """
+    network, control = with_gain(network, level.control)
+    first = max(0, done - max(context(network), MEMORY if level.finds_graphics else 0))
+    in_memory = context(network) <= _FRAMES_IN_MEMORY
+    is_cut, share = CutDetector(), GraphicsDetector()
+    waiting: deque[_Waiting] = deque()
 
     def sdr_frames() -> Iterator[Tensor]:
         for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
-            sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
-            waiting.append((sdr if blends else None, frame.index, frame.pts_seconds))
+            sdr, cut = _tensor(frame), is_cut(frame.rgb)
+            graphics = share(sdr, cut) if level.finds_graphics else 0.0
+            needed = in_memory and (graphics > 0 or control.needs_sdr)
+            waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, sdr if needed else None))
             yield sdr
 
-    def outputs() -> Iterator[tuple[Tensor, Fraction | None]]:
-        for hdr_pq in convert_clip(network, sdr_frames(), lambda sdr: detector(sdr.permute(1, 2, 0).numpy())):
-            sdr, index, pts_seconds = waiting.popleft()
-            if index >= done:
+    def outputs() -> Iterator[tuple[Tensor, Fraction | None, float]]:
+        again = iter(()) if in_memory else reader.read(range(done, len(reader)))
+        for hdr_pq in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut):
+            frame = waiting.popleft()
+            if frame.number >= done:
+                sdr = frame.sdr if in_memory else _tensor(next(again))
                 with torch.inference_mode():
-                    yield level(hdr_pq, hdr_pq if sdr is None else sdr), pts_seconds
+                    yield control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics), frame.pts, frame.graphics
 
     return read_ahead(outputs(), depth=1)
+
+
+class _Waiting(NamedTuple):
+    """What is known of a frame while the network has it; `sdr` only where the level depends on it."""
+
+    number: int
+    pts: Fraction | None
+    cut: bool
+    graphics: float
+    sdr: Tensor | None
+
+
+def _tensor(frame: Frame) -> Tensor:
+    """Return a frame as sdr (3, H, W), gamma code in [0, 1]."""
+    return torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
 
 
 def _padded(hdr_pq: Tensor, writer: Writer) -> Tensor:
@@ -468,5 +511,8 @@ def _padded(hdr_pq: Tensor, writer: Writer) -> Tensor:
     return nn.functional.pad(hdr_pq[None], (0, right, 0, bottom), mode="replicate")[0]
 
 
-def _preview_paths(output: Path) -> tuple[Path, Path]:
-    return output.with_name(f"{output.stem}_preview.png"), output.with_name(f"{output.stem}_preview.mp4")
+def _preview_paths(output: Path) -> tuple[Path, Path, Path]:
+    picture, untonemapped, video = (
+        output.with_name(f"{output.stem}_preview{end}") for end in (".png", "_untonemapped.png", ".mp4")
+    )
+    return picture, untonemapped, video

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vitm.color import (
     DIFFUSE_WHITE_NITS,
     bt1886_eotf,
+    bt1886_inverse_eotf,
     ictcp_to_rgb2020,
     luminance,
     pq_eotf,
@@ -24,14 +25,17 @@ from vitm.color import (
     rgb2020_to_ictcp,
 )
 from vitm.conversion.stream import convert_clip
-from vitm.nets.analytic import Gain
+from vitm.nets.analytic import Analytic, Gain
 from vitm.ops.tiling import map_rows
 from vitm.video import FrameReader
 
 DiffuseWhite = float | Literal["auto", "keep"]
+Graphics = Literal["auto", "keep"]
 
 _KNEE = 0.95  # of the peak's PQ code: highlights roll off from here
 _MIDTONES = 0.05, 0.5  # of SDR white, in light: neither noise nor compressed highlights
+_MID_GREY = 0.18  # of SDR white, in light: where the level of an operator is taken
+_ANCHOR = 0.06  # SDR code above which black is the model's own
 _SAMPLES = 12  # frames that the automatic level is measured on
 
 
@@ -41,9 +45,11 @@ class LevelControl:
 
     Args:
         gain: factor on light.
+        anchor_black: whether SDR black is black: below the code 0.06 the result turns into plain SDR, so that letterbox
+            bars and dark corners do not glow.
         strength: 1 is the conversion, 0 plain SDR in an HDR container with white at `white_nits`, in between a blend of
             the PQ codes; above 1 exaggerates.
-        white_nits: luminance of SDR white where `strength` is not 1, cd/m2.
+        white_nits: luminance of SDR white in plain SDR, cd/m2.
         saturation: factor on the chroma Ct, Cp of ICtCp.
         peak_nits: highlights roll off below this, cd/m2, at constant hue; None leaves them.
 
@@ -52,6 +58,7 @@ class LevelControl:
     """
 
     gain: float = 1.0
+    anchor_black: bool = False
     strength: float = 1.0
     white_nits: float = DIFFUSE_WHITE_NITS
     saturation: float = 1.0
@@ -66,26 +73,38 @@ class LevelControl:
             if value is not None and not 0 < value <= 10_000:
                 raise ValueError(f"{name}={value:g}: expected more than 0 and at most 10000 cd/m2")
 
-    def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+    def __call__(self, hdr_pq: Tensor, sdr: Tensor, graphics: float = 0.0) -> Tensor:
         """Apply the controls.
 
         Args:
             hdr_pq: (..., 3, H, W), BT.2020 PQ code.
             sdr: what it was converted from, the same shape, BT.709 gamma code in [0, 1].
+            graphics: share of graphics in the frame, 0 to 1: `strength` is less by this share.
 
         Returns:
             The same shape, BT.2020 PQ code; `hdr_pq` itself where nothing is to do.
         """
+        if graphics:
+            return replace(self, strength=self.strength * (1 - graphics))(hdr_pq, sdr)
         if self == LevelControl(white_nits=self.white_nits):
             return hdr_pq
         return self._apply(hdr_pq, sdr) if torch.is_grad_enabled() else map_rows(self._apply, [hdr_pq, sdr], halo=0)
 
+    @property
+    def needs_sdr(self) -> bool:
+        """Whether the result depends on the SDR frames, without graphics among them."""
+        return self.anchor_black or self.strength != 1
+
     def _apply(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
         if self.gain != 1:
             hdr_pq = pq_inverse_eotf(self.gain * pq_eotf(hdr_pq))
-        if self.strength != 1:
+        if self.needs_sdr:
             plain = Gain(self.white_nits)(sdr)
-            hdr_pq = (plain + self.strength * (hdr_pq - plain)).clamp(0, 1)
+            strength: float | Tensor = self.strength
+            if self.anchor_black:
+                t = (sdr.amax(dim=-3, keepdim=True) / _ANCHOR).clamp(0, 1)
+                strength = self.strength * t * t * (3 - 2 * t)
+            hdr_pq = (plain + strength * (hdr_pq - plain)).clamp(0, 1)
         if self.saturation != 1:
             scale = hdr_pq.new_tensor([1.0, self.saturation, self.saturation]).view(3, 1, 1)
             hdr_pq = pq_inverse_eotf(ictcp_to_rgb2020(scale * rgb2020_to_ictcp(pq_eotf(hdr_pq))))
@@ -100,16 +119,20 @@ class Level:
         control: the controls, constant over the clip.
         midtone_white: the luminance of white at which plain SDR would put mid-tones where the model puts them, cd/m2;
             None where it was not measured, or the clip has no mid-tones.
+        finds_graphics: whether frames of graphics become plain SDR.
     """
 
     control: LevelControl
     midtone_white: float | None = None
+    finds_graphics: bool = False
 
     def __str__(self) -> str:
         control = self.control
         words = [f"gain {control.gain:.3f}"]
         if self.midtone_white is not None:
             words.append(f"the model places diffuse white at about {self.midtone_white:.0f} cd/m2")
+        if control.anchor_black:
+            words.append("black stays black")
         if control.strength != 1:
             words.append(f"strength {control.strength:g}")
         if control.saturation != 1:
@@ -120,33 +143,63 @@ class Level:
 
 
 def choose_level(
-    network: nn.Module, reader: FrameReader, control: LevelControl, diffuse_white: DiffuseWhite, states_level: bool
+    network: nn.Module,
+    reader: FrameReader,
+    control: LevelControl,
+    diffuse_white: DiffuseWhite = "auto",
+    graphics: Graphics = "auto",
 ) -> Level:
-    """Choose the gain of a conversion, where it must be measured on twelve frames of the clip.
+    """Choose the level of a conversion.
+
+    The level of a network is measured on twelve frames of the clip, that of an analytic operator on mid-grey.
 
     Args:
         network: network of `convert_clip`.
         reader: the clip.
         control: the other controls.
-        diffuse_white: cd/m2 at which white is put; "keep" for where the model puts it; "auto" for where the model puts
-            it, but at 203 to 406 cd/m2.
-        states_level: whether the model states its level itself, as analytic operators do: "auto" then keeps it.
+        diffuse_white: luminance of diffuse white in cd/m2; "auto" for 203 with an analytic operator, and with a network
+            for where it puts white, but within 203 to 406; "keep" for the model's own picture: its level, its black,
+            and graphics as it makes them.
+        graphics: "auto" to find frames of graphics, in which white is no highlight, and make them plain SDR; "keep" to
+            leave them to the model.
 
     Raises:
-        ValueError: `diffuse_white` is neither a luminance nor one of the two words.
+        ValueError: `diffuse_white` is neither a luminance nor one of the two words, or `graphics` no word.
     """
-    if isinstance(diffuse_white, str):
-        if diffuse_white not in ("auto", "keep"):
-            raise ValueError(f"diffuse_white={diffuse_white!r}: expected cd/m2, 'auto' or 'keep'")
-    else:
+    if graphics not in get_args(Graphics):
+        raise ValueError(f"graphics={graphics!r}: expected {' or '.join(get_args(Graphics))}")
+    if diffuse_white == "keep":
+        return Level(control)
+    if isinstance(diffuse_white, str) and diffuse_white != "auto":
+        raise ValueError(f"diffuse_white={diffuse_white!r}: expected cd/m2, 'auto' or 'keep'")
+    analytic = isinstance(network, Analytic)
+    if diffuse_white != "auto":
         control = replace(control, white_nits=float(diffuse_white))
-    if diffuse_white == "keep" or (diffuse_white == "auto" and states_level):
-        return Level(control)
-    white = midtone_white(_samples(network, reader))
-    if white is None:
-        return Level(control)
-    wanted = usual_white(white) if diffuse_white == "auto" else control.white_nits
-    return Level(replace(control, gain=wanted / white), white)
+    control = replace(control, anchor_black=not analytic)  # operators make black of black
+    white = operator_white(network) if analytic else midtone_white(_samples(network, reader))
+    if white is not None:
+        usual = diffuse_white == "auto" and not analytic
+        wanted = usual_white(white) if usual else control.white_nits
+        control = replace(control, gain=round(wanted / white, 6))
+    return Level(control, white, finds_graphics=graphics == "auto")
+
+
+def operator_white(operator: nn.Module) -> float:
+    """Return the luminance of white at which plain SDR would put mid-grey where an operator puts it, in cd/m2.
+
+    Args:
+        operator: network that converts each pixel by itself.
+    """
+    grey = bt1886_inverse_eotf(torch.full((1, 3, 1, 1), _MID_GREY, dtype=torch.float64))
+    with torch.inference_mode():
+        return float(pq_eotf(operator(grey)).mean()) / _MID_GREY
+
+
+def with_gain(network: nn.Module, control: LevelControl) -> tuple[nn.Module, LevelControl]:
+    """Return a network and controls of the same result: an operator multiplies light itself, before it makes codes."""
+    if not isinstance(network, Analytic):
+        return network, control
+    return Analytic(network.method, network.peak_nits, network.gain * control.gain), replace(control, gain=1.0)
 
 
 def _samples(network: nn.Module, reader: FrameReader) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,4 +1,9 @@
-"""A conversion to look at on an SDR screen: what came in and what came out, tone-mapped, side by side."""
+"""A conversion to look at on an SDR screen: SDR and HDR side by side, as one display would show them.
+
+Both go through the same display, whatever the model: plain SDR with its white at 203 cd/m2 on the left, HDR on the
+right, and highlights roll off below the display's 300 cd/m2 by the EETF of Report ITU-R BT.2390. So what is brighter on
+the right is brighter in the file. A second picture shows both without any tone mapping.
+"""
 
 from __future__ import annotations
 
@@ -10,46 +15,90 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from vitm.color import pq_inverse_eotf, tone_map
+from vitm.color import DIFFUSE_WHITE_NITS, bt1886_inverse_eotf, bt2020_to_bt709, pq_eotf, pq_inverse_eotf
 from vitm.color.hlg_conversion import hlg_to_pq
 from vitm.files import replace_when_whole
+from vitm.nets.analytic import Gain
 from vitm.video import FrameReader, write_image
 from vitm.video.read.ahead import read_ahead
 from vitm.video.write.frame_folder import EXR_UNIT_NITS
 
-_LARGEST = 960, 540  # of one panel
+DISPLAY_NITS = 300.0  # what the white of the screen stands for
+_SOURCE_NITS = 4000.0  # what is rolled off to it; above, light is clipped
+_EXPOSURES = DIFFUSE_WHITE_NITS, 1000.0  # white of the picture without tone mapping, above and below
+_LARGEST = 960, 540  # of one panel of the video
 
 
-def write_previews(sdr: FrameReader, hdr: FrameReader, picture: Path, video: Path, fps: Fraction) -> None:
-    """Write the middle frame as PNG and the whole clip as an H.264 video, SDR left, tone-mapped HDR (BT.2446 A) right.
+def write_previews(sdr: FrameReader, hdr: FrameReader, paths: tuple[Path, Path, Path], fps: Fraction) -> None:
+    """Write the middle frame as two pictures and the whole clip as an H.264 video, SDR left and HDR right.
 
     Args:
         sdr: what was converted.
         hdr: the result: PQ, HLG or linear frames of `FrameFolderWriter`; it may be larger by a row or column.
-        picture: PNG to write.
-        video: MP4 to write, of at most 1920 x 540 pixels.
-        fps: its frame rate.
+        paths: PNG on the display, PNG without tone mapping, and MP4 on the display, of at most 1920 x 540 pixels.
+        fps: frame rate of the video.
     """
+    on_display, untonemapped, video = paths
     scale = min(1.0, _LARGEST[0] / sdr.info.width, _LARGEST[1] / sdr.info.height)
     size = max(2, round(sdr.info.width * scale / 2) * 2), max(2, round(sdr.info.height * scale / 2) * 2)
+    transfer = str(hdr.info.transfer)
     with replace_when_whole(video) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = 2 * size[0], size[1], "yuv420p"
         for before, after in read_ahead(zip(sdr, hdr, strict=True)):
-            panels = side_by_side(before.rgb, after.rgb, str(hdr.info.transfer), size)
             if before.index == len(sdr) // 2:
-                full = side_by_side(before.rgb, after.rgb, str(hdr.info.transfer), (sdr.info.width, sdr.info.height))
-                write_image(picture, full, bits=8)
+                pair = _pair(before.rgb, after.rgb, transfer, (sdr.info.width, sdr.info.height))
+                write_image(on_display, _image(displayed(pair)), bits=8)
+                exposures = [clipped(pair, white_nits) for white_nits in _EXPOSURES]
+                write_image(untonemapped, _image(torch.cat(exposures, dim=-2)), bits=8)
+            panels = _image(displayed(_pair(before.rgb, after.rgb, transfer, size)))
             frame = av.VideoFrame.from_ndarray((panels * 255).round().astype(np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
-def side_by_side(
-    sdr: NDArray[np.float32], hdr: NDArray[np.float32], transfer: str, size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """SDR and tone-mapped HDR.
+def displayed(hdr_pq: Tensor) -> Tensor:
+    """Return HDR10 as a display of 300 cd/m2 shows it, for an SDR screen.
+
+    The largest of R, G and B is rolled off by BT.2390; the others keep their ratio to it, and so their hue.
+
+    Args:
+        hdr_pq: (..., 3, H, W), BT.2020 PQ code.
+
+    Returns:
+        (..., 3, H, W), BT.709 gamma code in [0, 1], white being 300 cd/m2.
+    """
+    light = pq_eotf(hdr_pq)
+    largest = light.amax(dim=-3, keepdim=True)
+    shown = pq_eotf(_eetf(pq_inverse_eotf(largest.clamp(max=_SOURCE_NITS))))
+    return clipped_light(light * shown / largest.clamp(min=1e-4), DISPLAY_NITS)
+
+
+def clipped(hdr_pq: Tensor, white_nits: float) -> Tensor:
+    """Return HDR10 without tone mapping, for an SDR screen: what is brighter than `white_nits` is white."""
+    return clipped_light(pq_eotf(hdr_pq), white_nits)
+
+
+def clipped_light(nits: Tensor, white_nits: float) -> Tensor:
+    """Return light of BT.2020 in BT.709 gamma code, clipped to [0, 1], white being `white_nits`."""
+    return bt1886_inverse_eotf(bt2020_to_bt709(nits / white_nits).clamp(0, 1))
+
+
+def _eetf(code: Tensor) -> Tensor:
+    """Return PQ code of the display from PQ code of the source: BT.2390, 5.4.1, with both blacks at 0."""
+    source, display = (float(pq_inverse_eotf(torch.tensor(nits))) for nits in (_SOURCE_NITS, DISPLAY_NITS))
+    e1, max_lum = code / source, display / source
+    knee = 1.5 * max_lum - 0.5
+    t = ((e1 - knee) / (1 - knee)).clamp(min=0)
+    t2, t3 = t**2, t**3
+    spline = (2 * t3 - 3 * t2 + 1) * knee + (t3 - 2 * t2 + t) * (1 - knee) + (3 * t2 - 2 * t3) * max_lum
+    return source * torch.where(e1 < knee, e1, spline)
+
+
+def _pair(sdr: NDArray[np.float32], hdr: NDArray[np.float32], transfer: str, size: tuple[int, int]) -> Tensor:
+    """Plain SDR and HDR side by side, of the same size.
 
     Args:
         sdr: (H, W, 3), BT.709 gamma code.
@@ -58,14 +107,19 @@ def side_by_side(
         size: (width, height) of each panel.
 
     Returns:
-        (height, 2 width, 3), BT.709 gamma code in [0, 1].
+        (3, height, 2 width), BT.2020 PQ code.
     """
     hdr = hdr[: sdr.shape[0], : sdr.shape[1]]
-    sdr, hdr = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (sdr, hdr))
-    codes = torch.from_numpy(hdr).permute(2, 0, 1)
+    before, codes = (
+        torch.from_numpy(cv2.resize(x, size, interpolation=cv2.INTER_AREA)).permute(2, 0, 1) for x in (sdr, hdr)
+    )
     if transfer == "hlg":
         codes = hlg_to_pq(codes)
     elif transfer == "linear":
         codes = pq_inverse_eotf(codes * EXR_UNIT_NITS)
-    shown: NDArray[np.float32] = np.concatenate((sdr, tone_map(codes).permute(1, 2, 0).numpy()), axis=1)
-    return shown.clip(0, 1)
+    return torch.cat((Gain(DIFFUSE_WHITE_NITS)(before.clamp(0, 1)), codes), dim=-1)
+
+
+def _image(codes: Tensor) -> NDArray[np.float32]:
+    image: NDArray[np.float32] = codes.permute(1, 2, 0).numpy()
+    return image

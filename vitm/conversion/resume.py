@@ -24,6 +24,7 @@ class UnfinishedConversion:
     Attributes:
         level: the level that the interrupted conversion chose; None if there is none.
         damaged: number and time of the frames that were repeated, in interrupted runs too.
+        graphics: first and last numbers of frames of graphics, in interrupted runs too.
 
     Raises:
         ValueError: the folder holds the work of another conversion.
@@ -33,6 +34,7 @@ class UnfinishedConversion:
         self._path, self._identity = work / "job.json", json.loads(json.dumps(identity, default=str))
         self.level: Level | None = None
         self.damaged: list[tuple[int, float]] = []
+        self.graphics: list[list[int]] = []
         if not ((work / "settings.json").is_file() and self._path.is_file()):  # no frame was finished
             shutil.rmtree(work, ignore_errors=True)
             return
@@ -46,7 +48,8 @@ class UnfinishedConversion:
         if changed:
             shutil.rmtree(work)
             return
-        self.level = Level(LevelControl(**before["level"]), before["midtone_white"])
+        self.level = Level(LevelControl(**before["level"]), before["midtone_white"], before["finds_graphics"])
+        self.graphics = before["graphics"]
         self.damaged = [(index, seconds) for index, seconds in before["damaged"]]
 
     def begin(self, level: Level) -> None:
@@ -54,8 +57,14 @@ class UnfinishedConversion:
         self.level = level
         self._save()
 
-    def note(self, damaged: list[tuple[int, Fraction | None]]) -> None:
-        """Keep which frames were repeated."""
+    def note(self, damaged: list[tuple[int, Fraction | None]], graphics: int | None) -> None:
+        """Keep which frames were repeated, and the number of a frame of graphics."""
+        if graphics is not None and not any(first <= graphics <= last for first, last in self.graphics):
+            if self.graphics and self.graphics[-1][1] == graphics - 1:
+                self.graphics[-1][1] = graphics
+            else:
+                self.graphics.append([graphics, graphics])
+            self._save()
         known = {index for index, _ in self.damaged}
         if new := [(index, float(seconds or 0)) for index, seconds in damaged if index not in known]:
             self.damaged += new
@@ -72,7 +81,9 @@ class UnfinishedConversion:
             "identity": self._identity,
             "level": asdict(self.level.control),
             "midtone_white": self.level.midtone_white,
+            "finds_graphics": self.level.finds_graphics,
             "damaged": self.damaged,
+            "graphics": self.graphics,
         }
         with replace_when_whole(self._path) as part:
             part.write_text(json.dumps(content))

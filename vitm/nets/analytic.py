@@ -13,15 +13,16 @@ class Analytic(nn.Module):
     Args:
         method: a name of `vitm.color.METHODS`.
         peak_nits: display peak that the operator expands to, cd/m2.
+        gain: factor on the light that comes out.
     """
 
-    def __init__(self, method: str, peak_nits: float = 1000.0) -> None:
+    def __init__(self, method: str, peak_nits: float = 1000.0, gain: float = 1.0) -> None:
         super().__init__()
-        self.method, self.peak_nits = method, peak_nits
+        self.method, self.peak_nits, self.gain = method, peak_nits, gain
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert sdr (..., 3, H, W), BT.709 gamma code in [0, 1], to hdr_pq of the same shape, BT.2020 PQ code."""
-        return inverse_tone_map(sdr, method=self.method, peak_nits=self.peak_nits)
+        return inverse_tone_map(sdr, method=self.method, peak_nits=self.peak_nits, gain=self.gain)
 
 
 class Gain(nn.Module):
