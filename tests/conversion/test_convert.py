@@ -131,8 +131,6 @@ def test_a_checkpoint_names_its_network(clip: Path) -> None:
     torch.save(network.state_dict(), path)
     with pytest.raises(ValueError, match="names no network: give model=NAME"):
         convert(clip, clip.with_name("b"), checkpoint=path)
-    with pytest.raises(ValueError, match="give model=NAME, or checkpoint=FILE"):
-        convert(clip, clip.with_name("b"))
 
 
 def test_the_face_is_the_function() -> None:
@@ -221,7 +219,7 @@ def film(folder: Path) -> Path:
     picture[30:36, 40:46] = 1
     page = np.ones((64, 96, 3), np.float32)
     page[28:34, 20:70] = 0
-    for i in range(40):
+    for i in range(52):
         share = np.clip((i - 10) / 16, 0, 1)  # slowly: no cut
         write_image(folder / f"{i:02d}.png", picture + share * (page - picture), bits=8)
     return folder
@@ -235,19 +233,19 @@ def test_bars_stay_black_lamps_shine_and_pages_are_white_paper(tmp_path: Path) -
     report = convert(film(tmp_path / "film"), tmp_path / "out", Lifting(), progress=False)
     assert light(tmp_path / "out", 0)[:10].max() < 0.001
     assert light(tmp_path / "out", 0)[30:36, 40:46].max() > 2000
-    page = light(tmp_path / "out", 39)
+    page = light(tmp_path / "out", 51)
     assert np.median(page) == pytest.approx(203, rel=0.01)
     assert page[30, 40].max() < 0.001
-    assert [last for _, last in report.graphics] == [39]
+    assert [last for _, last in report.graphics] == [51]
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written["graphics"] == [[report.graphics[0][0], 39]]
+    assert written["graphics"] == [[report.graphics[0][0], 51]]
     assert written["level"]["anchor_black"]
     kept = convert(tmp_path / "film", tmp_path / "kept", Lifting(), graphics="keep", progress=False)
     assert kept.graphics == ()
-    assert light(tmp_path / "kept", 39).max() > 2000
+    assert light(tmp_path / "kept", 51).max() > 2000
     convert(tmp_path / "film", tmp_path / "raw", Lifting(), diffuse_white="keep", progress=False)
     assert light(tmp_path / "raw", 0)[:10].min() == pytest.approx(0.8, rel=0.01)
-    assert light(tmp_path / "raw", 39).max() == pytest.approx(2000.8, rel=0.01)
+    assert light(tmp_path / "raw", 51).max() == pytest.approx(2000.8, rel=0.01)
 
 
 def test_graphics_are_found_alike_after_an_interruption(tmp_path: Path) -> None:
@@ -262,7 +260,7 @@ def test_graphics_are_found_alike_after_an_interruption(tmp_path: Path) -> None:
     assert report.resumed_after == 30
     whole = convert(source, tmp_path / "whole", Lifting(), progress=False)
     assert report.graphics == whole.graphics != ()
-    for i in range(40):
+    for i in range(52):
         assert np.array_equal(light(tmp_path / "out", i), light(tmp_path / "whole", i)), i
 
 
@@ -279,7 +277,7 @@ def test_frames_of_a_whole_scene_are_read_again_instead_of_kept(tmp_path: Path) 
     source = film(tmp_path / "film")
     for name, network in (("now", Lifting()), ("late", Late())):
         convert(source, tmp_path / name, network, strength=0.6, progress=False)
-    for i in range(0, 40, 13):
+    for i in range(0, 52, 13):
         assert np.array_equal(light(tmp_path / "now", i), light(tmp_path / "late", i))
 
 
