@@ -27,8 +27,6 @@ PUBLIC = {  # docs/architecture.md, "Public names"
     "vitm.papers.vitm_tc": "ICAM FCPM VITMTC ICAMTask FCPMTask",
     "vitm.zoo": "load_network list_networks",
 }
-# How many places are still worded otherwise; these numbers only fall.
-SENTENCES, ALONE, ARGUMENTS, NOUNS = 11, 2, 110, 60
 
 
 def module_name(path):
@@ -53,7 +51,6 @@ def test_examples_in_docstrings_run(path, tmp_path, monkeypatch):
     assert not results.failed
 
 
-@pytest.mark.xfail(strict=False, reason="some names come with their rooms")
 @pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in PUBLIC.items() for n in names.split()])
 def test_public_names_say_what_they_do(module, name):
     first = (inspect.getdoc(getattr(importlib.import_module(module), name)) or "").partition("\n")[0]
@@ -69,7 +66,7 @@ def test_the_first_line_of_a_docstring_is_a_sentence():
         for line, text in docstrings(path)
         if not re.match(r"[A-Z0-9`'\"(]", text) or not re.search(r"[.!?:]$", text.partition("\n\n")[0])
     ]
-    assert len(odd) <= SENTENCES, "\n".join(odd)
+    assert not odd, "\n".join(odd)
 
 
 def test_no_docstring_needs_another_one():
@@ -79,7 +76,7 @@ def test_no_docstring_needs_another_one():
         for line, text in docstrings(path)
         if re.fullmatch(r"(Likewise|The same|Ditto|See above)\b[^.]{0,20}\.", text)
     ]
-    assert len(odd) <= ALONE, "\n".join(odd)
+    assert not odd, "\n".join(odd)
 
 
 def test_arguments_are_described_by_noun_phrases():
@@ -92,7 +89,7 @@ def test_arguments_are_described_by_noun_phrases():
         for section in re.findall(r"^(?:Args|Attributes|Returns):\n((?: .*\n?|\n)*)", text, re.MULTILINE)
         for match in argument.finditer(section)
     ]
-    assert len(odd) <= ARGUMENTS, "\n".join(odd)
+    assert not odd, "\n".join(odd)
 
 
 def test_values_are_named_by_nouns():
@@ -105,4 +102,4 @@ def test_values_are_named_by_nouns():
         and isinstance(node.ctx, ast.Store)
         and node.id in ("found", "there", "made", "theirs")
     ]
-    assert len(odd) <= NOUNS, "\n".join(odd)
+    assert not odd, "\n".join(odd)

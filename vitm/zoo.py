@@ -78,10 +78,10 @@ def network_class(name: str) -> type[nn.Module]:
         ValueError: the name is unknown, or there is no such class.
     """
     if name in NETWORKS:
-        found = _imported(NETWORKS[name].network)
+        network = _imported(NETWORKS[name].network)
     elif "." in name:
         try:
-            found = _imported(name)
+            network = _imported(name)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"there is no network class {name}: {error}") from error
     else:
@@ -89,9 +89,9 @@ def network_class(name: str) -> type[nn.Module]:
             f"unknown network {name!r}; known: {', '.join(list_networks())}, or the import path of a class "
             "(package.module.Class)"
         )
-    if not isinstance(found, type):
-        raise ValueError(f"{name} is no class of a network, but a {type(found).__name__}")
-    return found
+    if not isinstance(network, type):
+        raise ValueError(f"{name} is no class of a network, but a {type(network).__name__}")
+    return network
 
 
 def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: str | Path | None = None) -> nn.Module:

@@ -37,7 +37,7 @@ class ClipNetwork(nn.Module, ABC):
 
     Args:
         stride: by how much the encoder reduces height and width.
-        channels: of the deep features.
+        channels: number of channels of the deep features.
         mfi: whether frames interact.
     """
 

@@ -20,7 +20,7 @@ class GlobalMapping(nn.Module):
     Args:
         widths: channels of the input, after each convolution, and of the output.
         conditions: length of the vector.
-        slope: of the LeakyReLU; 0 is a ReLU.
+        slope: slope of the LeakyReLU; 0 is a ReLU.
         activate_last: whether the output goes through it too.
     """
 

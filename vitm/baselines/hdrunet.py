@@ -21,7 +21,7 @@ class _Sloped(nn.Module):
 
 
 class LocalModulation(nn.Module):
-    """x (1 + a) + b, with a and b of each channel and pixel from a map of conditions (SFT, Wang et al., CVPR 2018)."""
+    """Modulation x (1 + a) + b, with a and b for each channel and pixel from a map (SFT, Wang et al., CVPR 2018)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class ModulatedBlock(nn.Module):
 
 def _layers(width: int, *steps: tuple[int, int, int], act: type[nn.ReLU] | None = None) -> list[nn.Module]:
     """Convolutions (channels, kernel, stride) from `width` channels, each followed by LeakyReLU, or by `act`."""
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for (n, _, _), (m, kernel, stride) in pairwise([(width, 0, 0), *steps]):
-        made += [nn.Conv2d(n, m, kernel, stride, kernel // 2), act() if act else nn.LeakyReLU(SLOPE)]
-    return made
+        layers += [nn.Conv2d(n, m, kernel, stride, kernel // 2), act() if act else nn.LeakyReLU(SLOPE)]
+    return layers
 
 
 class HDRUNet(ClipNetwork):

@@ -30,7 +30,7 @@ class KPNiTM(ClipNetwork):
 
     Args:
         widths: channels at each size, the full one first.
-        kernel_size: of the predicted kernels, odd.
+        kernel_size: size of the predicted kernels, odd.
         mfi: see `ClipNetwork`.
     """
 

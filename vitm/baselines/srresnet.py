@@ -11,7 +11,7 @@ from vitm.nets.windows import windows
 
 
 class ResidualBlock(nn.Module):
-    """x + convolution(ReLU(convolution(x))), 3x3, without normalisation."""
+    """Residual block x + convolution(ReLU(convolution(x))), 3x3, without normalisation."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -326,13 +326,13 @@ def convert(
 def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
     """Raise if an output would replace the source, or something else without `overwrite`."""
     for output in outputs:
-        here, there = source.resolve(), output.resolve()
-        if here == there or there in here.parents:
+        source_place, place = source.resolve(), output.resolve()
+        if source_place == place or place in source_place.parents:
             raise ValueError(f"{output} would replace {source}: choose another name")
-        if there.exists() and not overwrite:
+        if place.exists() and not overwrite:
             raise ValueError(f"{output} exists already: overwrite=True replaces it")
-        if not there.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {there.parent}: create it first")
+        if not place.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {place.parent}: create it first")
 
 
 def _network(

@@ -61,7 +61,7 @@ class PerceptualLoss:
         with torch.no_grad():
             expected = self._features(target)
         pairs = zip(self._features(pred), expected, strict=True)
-        return torch.stack([F.l1_loss(ours.float(), theirs.float()) for ours, theirs in pairs]).sum()
+        return torch.stack([F.l1_loss(prediction.float(), target.float()) for prediction, target in pairs]).sum()
 
     def _features(self, x: Tensor) -> list[Tensor]:
         mean, std = (x.new_tensor(v)[:, None, None] for v in (MEAN, STD))

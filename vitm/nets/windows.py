@@ -13,7 +13,7 @@ def windows(frames: Iterable[T], radius: int) -> Iterator[list[T]]:
     """For each frame of a clip in turn, itself and `radius` frames on either side; the ends are repeated.
 
     Args:
-        frames: of a clip, at least one; it is read `radius` frames ahead, and no more than 2 radius + 1 are kept.
+        frames: frames of a clip, at least one; they are read `radius` frames ahead, and at most 2 radius + 1 are kept.
         radius: 0 or more.
 
     Yields:

@@ -190,7 +190,7 @@ def submit(
     """
     _needs_sbatch()
     folder, named, folders = place(commands, name, runs)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True)
     path = folder / "job.sh"
     path.write_text(script(named, cluster, name=name, folder=folder))
@@ -199,7 +199,7 @@ def submit(
     if done.returncode:
         path.unlink()
         with contextlib.suppress(OSError):  # another process may have found a use for it
-            for empty in made:
+            for empty in new_folders:
                 empty.rmdir()
         raise ValueError(f"Slurm refused the job: {done.stderr.strip()}")
     job = done.stdout.strip().partition(";")[0]

@@ -22,7 +22,7 @@ def stream_header(stream: Any, codec: Codec, record: bytes, levels: Levels) -> b
     """The header of an MP4 or MOV of this stream, to be opened and used as a template.
 
     Args:
-        stream: of an intermediate file.
+        stream: stream of an intermediate file.
         codec: that it was written with; its display and the levels become boxes.
         record: the decoder configuration record to write; empty for codecs without one.
         levels: MaxCLL and MaxFALL.

@@ -13,7 +13,7 @@ class CutDetector:
     """Says of each frame of a clip whether a new scene begins with it (PySceneDetect's content detector).
 
     Args:
-        threshold: of the mean change in hue, saturation and lightness, 0 to 255; 27 is PySceneDetect's own.
+        threshold: threshold on the mean change in hue, saturation and lightness, 0 to 255; 27 is PySceneDetect's own.
     """
 
     def __init__(self, threshold: float = 27.0) -> None:

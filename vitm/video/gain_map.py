@@ -90,10 +90,10 @@ def read_gain_map(path: str | PathLike[str]) -> GainMapPicture:
     path = Path(path)
     images = [_Jpeg(data) for data in _images(path.read_bytes(), path)]
     base = images[0]
-    found = next(((image, gains) for image in images[1:] if (gains := _gains(image, path)) is not None), None)
-    if found is None:
+    pair = next(((image, gains) for image in images[1:] if (gains := _gains(image, path)) is not None), None)
+    if pair is None:
         raise VideoDecodeError(f"{path}: a JPEG without a gain map; expected an Ultra HDR photograph")
-    map_image, gain_map = found
+    map_image, gain_map = pair
     sdr = _decode(base.data, path, "base image")
     encoded = _decode(map_image.data, path, "gain map").astype(np.float32) / 255
     encoded = np.asarray(cv2.resize(encoded, (sdr.shape[1], sdr.shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

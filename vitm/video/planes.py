@@ -51,7 +51,7 @@ class PixelLayout:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8 or uint16."""
+        """Return uint8 or uint16."""
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
     @property
@@ -143,10 +143,10 @@ def planes_to_rgb(
 
     Args:
         planes: from `frame_planes`.
-        layout: of the frame's pixel format.
+        layout: layout of the frame's pixel format.
         matrix: "bt709", "bt2020" or "rgb".
         full_range: whether the codes are full range.
-        location: of subsampled chroma.
+        location: location of subsampled chroma.
 
     Returns:
         (H, W, 3), float32, nominally in [0, 1]. Nothing is clipped: footroom, headroom, and Y'CbCr outside the R'G'B'

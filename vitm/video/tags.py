@@ -118,8 +118,8 @@ class StreamInfo:
     Attributes:
         path: the file or folder.
         kind: "video" or "frames".
-        width: of the upright picture, in pixels (a phone's rotation is undone).
-        height: of the upright picture, in pixels.
+        width: width of the upright picture, in pixels (a phone's rotation is undone).
+        height: height of the upright picture, in pixels.
         n_frames: exact: from a complete container index, or counted.
         fps: average frame rate; None for a folder whose rate was not given.
         bit_depth: bits a sample (16 or 32 for floating point).
@@ -130,7 +130,7 @@ class StreamInfo:
         full_range: None: not tagged.
         transfer: "bt709", "pq", "hlg", "linear", ...; None: not tagged.
         primaries: "bt709", "bt2020", ...; None: not tagged.
-        sample_aspect_ratio: of the upright picture; 1 for square pixels.
+        sample_aspect_ratio: sample aspect ratio of the upright picture; 1 for square pixels.
         rotation: degrees clockwise by which stored frames are turned to be upright: 0, 90, 180 or 270.
         mirrored: whether stored frames are mirrored left to right before they are turned.
         has_audio: whether the file has an audio stream.

@@ -97,8 +97,8 @@ def find_places(sources: Sequence[Path], test_share: float = 0.2) -> list[Place]
     for source in sources:
         if not source.exists():
             raise FileNotFoundError(f"there is no {source}: expected .exr or .hdr panoramas, or their folder")
-        found = [source] if source.is_file() else sorted(p for e in ("*.exr", "*.hdr") for p in source.rglob(e))
-        for path in found:
+        paths = [source] if source.is_file() else sorted(p for e in ("*.exr", "*.hdr") for p in source.rglob(e))
+        for path in paths:
             if SAME_PLACE.get(path.stem) not in panoramas:
                 panoramas.setdefault(path.stem.removesuffix("_1k").removesuffix("_2k").removesuffix("_4k"), path)
     for copy, original in SAME_PLACE.items():
@@ -201,14 +201,14 @@ def _task(place: Place, root: Path, views: Views) -> PreparationTask:
                 f"{stated}: this data set is free to pass on; state a free licence in a manifest.json beside the file"
             )
         tell("looking around", 0, views.count)
-        made = _write_views(place, root, scratch, views)
+        checksums = _write_views(place, root, scratch, views)
         return {
             "bytes": place.file.stat().st_size,
             "sha256": digest(place.file),
             "read_as": {"primaries": "bt709", "transfer": "linear"},
             "samples": [*range(views.count)],
             "rejected": [],
-            "files": made,
+            "files": checksums,
         }
 
     return work

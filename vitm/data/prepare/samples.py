@@ -35,7 +35,7 @@ class Cutting:
 
     @property
     def whole(self) -> Self:
-        """The same, without tiles."""
+        """These samples as whole frames, without tiles."""
         return replace(self, tile_size=None, tile_stride=None)
 
 

@@ -20,7 +20,7 @@ class DynamicDepthwise(nn.Module):
     Args:
         width: channels.
         kernel_size: k.
-        norm: of the predictor's inner layer: `"layer"`, or `"batch"`, which needs more than one sample to train.
+        norm: norm of the predictor's inner layer: `"layer"`, or `"batch"`, which needs more than one sample to train.
     """
 
     def __init__(self, width: int, kernel_size: int, norm: Literal["layer", "batch"]) -> None:
@@ -51,7 +51,7 @@ class DMFA(nn.Module):
     Args:
         frames: N.
         width: channels C of the result.
-        kernel_size: of LDOE's two large depthwise convolutions.
+        kernel_size: size of LDOE's two large depthwise convolutions.
         dynamic_kernel: k of the dynamic convolution between them.
         dynamic: predict its kernels; False: learn them (Table 2, M5 and M6).
         norm: see `DynamicDepthwise`.

@@ -130,7 +130,7 @@ class Modulation(nn.Module):
             x: (B, C, h, W), a band of consecutive rows of a map, or all of it.
             found: what `coefficients` gives.
             rows: (h, 1), which rows they are.
-            height: of the map.
+            height: height of the map.
 
         Returns:
             The same shape.

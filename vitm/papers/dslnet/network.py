@@ -28,8 +28,8 @@ class DSLNet(nn.Module):
     Args:
         radius: T, frames on either side of the target frame. The paper does not state it; 2 fits its parameter counts.
         width: channels of every feature map.
-        kernel_size: of the large depthwise convolutions (LDOE and LKRB).
-        dynamic_kernel: of LDOE's dynamic convolution.
+        kernel_size: size of the large depthwise convolutions (LDOE and LKRB).
+        dynamic_kernel: size of LDOE's dynamic convolution.
         alignment: `"dmfa"`; `"convs"`: stacked plain convolutions (Table 4, w/o Align); `"none"`: one convolution of
             the target frame (Table 2, M0 to M4).
         dmfa_dynamic: LDOE's middle kernels are predicted (Table 2, M7) or learnt (M5).
@@ -171,20 +171,20 @@ class DSLNet(nn.Module):
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
-        found = None if self.modulation is None else self.modulation.coefficients(codes)
-        out = self._whole(x, found) if needs_whole_maps(self, x) else self._banded(x, found)
+        coefficients = None if self.modulation is None else self.modulation.coefficients(codes)
+        out = self._whole(x, coefficients) if needs_whole_maps(self, x) else self._banded(x, coefficients)
         return out[..., :height, :width]
 
-    def _whole(self, x: Tensor, found: Coefficients | None) -> Tensor:
+    def _whole(self, x: Tensor, coefficients: Coefficients | None) -> Tensor:
         aligned = self.align(x)
-        features = self._fuse(self.blocks(self.head(aligned)), aligned, _rows(x), found, x.shape[2])
+        features = self._fuse(self.blocks(self.head(aligned)), aligned, _rows(x), coefficients, x.shape[2])
         if self.enhance_head is not None:
             features = self.enhance(self.enhance_head(features))
         out: Tensor = self.last(features)
         return out
 
     @torch.no_grad()
-    def _banded(self, x: Tensor, found: Coefficients | None) -> Tensor:
+    def _banded(self, x: Tensor, coefficients: Coefficients | None) -> Tensor:
         """As `_whole`: two feature maps, `aligned` and `skip`, and bands of rows."""
         aligned = self.align.in_bands(x)
         band = rows_at_once(aligned)
@@ -192,7 +192,7 @@ class DSLNet(nn.Module):
         # Modulation is pointwise: its result can take the place of `aligned`. Stacked convolutions need their halo.
         halo, place = (1, aligned) if self.plain_branch is None else (PLAIN_CONVS, None)
         features = map_rows(
-            lambda s, a, rows: self._fuse(s, a, rows, found, x.shape[2]),
+            lambda s, a, rows: self._fuse(s, a, rows, coefficients, x.shape[2]),
             (skip, aligned, _rows(x)),
             halo=halo,
             band=band,
@@ -202,11 +202,13 @@ class DSLNet(nn.Module):
             features = self.enhance.in_place(map_rows(self.enhance_head, (features,), halo=1, band=band, out=skip))
         return map_rows(self.last, (features,), halo=1, band=band)
 
-    def _fuse(self, residual: Tensor, aligned: Tensor, rows: Tensor, found: Coefficients | None, height: int) -> Tensor:
+    def _fuse(
+        self, residual: Tensor, aligned: Tensor, rows: Tensor, coefficients: Coefficients | None, height: int
+    ) -> Tensor:
         """F = F_Mod + F_skip, of some rows of a map."""
         skip: Tensor = self.skip(residual)  # the last layer of F_skip
-        if self.modulation is not None and found is not None:
-            skip = skip + self.modulation(aligned, found, rows, height)
+        if self.modulation is not None and coefficients is not None:
+            skip = skip + self.modulation(aligned, coefficients, rows, height)
         elif self.plain_branch is not None:
             skip = skip + self.plain_branch(aligned)
         return skip

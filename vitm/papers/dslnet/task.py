@@ -62,7 +62,7 @@ class WindowTask(L1Task):
 
 
 class DSLNetTask(WindowTask):
-    """DSLNet.
+    """DSLNet with its L1 loss on the middle frame.
 
     Args:
         lr: learning rate of Adam (section Training Details).

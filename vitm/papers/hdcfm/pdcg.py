@@ -35,7 +35,7 @@ def over_exposure_mask(sdr: Tensor, kind: MaskKind = "frame", start: float = 0.9
 
 
 class Block(nn.Module):
-    """x + conv3x3(DYCT(x))."""
+    """Residual block x + conv3x3(DYCT(x))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

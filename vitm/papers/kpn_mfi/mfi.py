@@ -27,7 +27,7 @@ def neighbours(t: int, n_frames: int) -> tuple[int, int]:
 
 
 class SelfAttention(nn.Module):
-    """x + softmax(q^T k) v over all positions, without 1/sqrt(d) (Figure 1, the block that re-calibrates features)."""
+    """Attention x + softmax(q^T k) v over all positions, without 1/sqrt(d) (Figure 1: it re-calibrates features)."""
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ class Features(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), without normalisation; Kaiming weights times 0.1."""
+    """Residual block x + conv(relu(conv(x))), without normalisation; Kaiming weights times 0.1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

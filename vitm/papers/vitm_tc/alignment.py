@@ -32,7 +32,7 @@ def warp_features(features: Tensor, flow: Tensor) -> Tensor:
 
 
 def in_bands(network: nn.Module, fn: Callable[..., Tensor], *inputs: Tensor, halo: int) -> Tensor:
-    """fn(*inputs), of full-resolution maps (B, _, H, W) through layers of `network`; by bands without gradients.
+    """Return fn(*inputs) of full-resolution maps (B, _, H, W) through layers of `network`; by bands without gradients.
 
     `halo` is the number of 3x3 convolutions one after another in `fn`. On the CPU bands are so small that memory is
     used again rather than asked for: up to 1.3 times faster.
@@ -49,7 +49,7 @@ class FlowCorrection(nn.Module):
     """C of equation 3: makes flow between frames of different luminance fit their features. Starts as zero.
 
     Args:
-        channels: of the features F^l.
+        channels: number of channels of the features F^l.
     """
 
     def __init__(self, channels: int) -> None:
@@ -68,20 +68,22 @@ class FlowCorrection(nn.Module):
             current: F^l_cur (B, C, H, W).
             reference: F^l_ref, the same shape.
             flow: from the current frame to the reference (B, 2, H, W), pixels, x first.
-            shares: of the two features in the first layer, where they are known; see `share`.
+            shares: shares of the two features in the first layer, where they are known; see `share`.
 
         Returns:
             Corrected flow (B, 2, H, W), fp32.
         """
-        ours, theirs = shares or (self.share(current, 0), self.share(reference, 1))
-        return in_bands(self, self._correct, ours, theirs, warp_features(reference, flow), halo=4) + flow  # eq. 3
+        of_current, of_reference = shares or (self.share(current, 0), self.share(reference, 1))
+        return (
+            in_bands(self, self._correct, of_current, of_reference, warp_features(reference, flow), halo=4) + flow
+        )  # eq. 3
 
     def share(self, features: Tensor, role: int) -> Tensor:
         """What F^l adds in the first layer as current frame (role 0) or reference (1): the same for all its flows."""
         return in_bands(self, lambda x: F.conv2d(x, self._weight(role), padding=1), features, halo=1)
 
-    def _correct(self, ours: Tensor, theirs: Tensor, warped: Tensor) -> Tensor:
-        all_three = F.conv2d(warped, self._weight(2), self.first.bias, padding=1).add_(ours).add_(theirs)
+    def _correct(self, of_current: Tensor, of_reference: Tensor, warped: Tensor) -> Tensor:
+        all_three = F.conv2d(warped, self._weight(2), self.first.bias, padding=1).add_(of_current).add_(of_reference)
         out: Tensor = self.rest(all_three)
         return out.float()
 
@@ -95,7 +97,7 @@ class GuidedDeformation(nn.Module):
     Starts as `warp_features` along the flow.
 
     Args:
-        channels: of the features F^l.
+        channels: number of channels of the features F^l.
         groups: deformable groups.
         max_residue: largest learned residue, in pixels.
     """
@@ -157,7 +159,7 @@ class Fusion(nn.Module):
     Starts by leaving the current one as it is.
 
     Args:
-        channels: of the features F^l.
+        channels: number of channels of the features F^l.
     """
 
     def __init__(self, channels: int) -> None:

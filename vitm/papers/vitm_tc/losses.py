@@ -33,8 +33,8 @@ def mu_law(x_linear: Tensor, mu: float = 5000.0) -> Tensor:
 def pixel_loss(predicted: Tensor, target: Tensor, compress: Callable[[Tensor], Tensor] = mu_law) -> Tensor:
     """L_pix of equations 8 and 13: the mean absolute difference.
 
-    Assumption: of what the mu-law makes of linear light, where a shadow weighs as much as a highlight; the paper names
-    no domain.
+    Assumption: the codes are those of the mu-law, where a shadow weighs as much as a highlight; the paper names no
+    domain.
 
     Args:
         predicted: linear light, any shape.
@@ -87,7 +87,7 @@ def flow_loss(flows: Tensor, exact: Tensor, valid: Tensor | None = None) -> Tens
 def tone_mapped_flow(
     flow: Callable[[Tensor, Tensor], Tensor], key: Tensor, reference: Tensor, exposure_ratio: Tensor | float = 1.0
 ) -> Tensor:
-    """f_gt of equation 4 where it is not known from the synthesis: estimated between tone-mapped true HDR frames.
+    """Estimate f_gt of equation 4, where the synthesis does not know it, between tone-mapped true HDR frames.
 
     Both are brought to the key's exposure and their common peak to 1, so the same thing has the same code in both and
     nothing is clipped.

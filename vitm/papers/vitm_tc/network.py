@@ -121,7 +121,7 @@ class VITMTC(nn.Module):
 
         Args:
             ldr: time -> frames (B, 3, H, W), camera code in [0, 1]: those of the window, the keys and their clues.
-            times: of the window.
+            times: frame numbers of the window.
             keys: time of each key -> times of its clues, in the order in which they are folded in.
 
         Returns:

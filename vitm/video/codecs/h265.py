@@ -21,7 +21,7 @@ _OWN_PARAMS = ("master-display", "max-cll", "hdr10", "repeat-headers", "chromalo
 
 @dataclass(frozen=True)
 class H265(Codec):
-    """x265 without HDR metadata.
+    """HEVC by x265, without HDR metadata.
 
     Args:
         crf: x265's constant rate factor, 0 (best) to 51; about 50 dB in PQ codes at 10.
@@ -65,7 +65,7 @@ class H265(Codec):
         return {"preset": self.preset, "crf": str(self.crf), "x265-params": text}
 
     def metadata_params(self) -> dict[str, str]:
-        """x265's parameters of the HDR metadata."""
+        """Return x265's parameters for the HDR metadata."""
         return {}
 
 

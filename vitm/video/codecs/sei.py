@@ -64,7 +64,7 @@ def patch_unit(unit: bytes, max_cll: int, max_fall: int, mastering: bytes | None
 
 
 def _map_messages(body: bytes, replacement: Callable[[int], bytes | None]) -> bytes:
-    """sei_rbsp() with the payloads replaced for which there is a replacement (7.3.5)."""
+    """Return sei_rbsp() with those payloads replaced that have a replacement (7.3.5)."""
     out, position = bytearray(), 0
     while position < len(body) - 1:  # the last byte holds the trailing bits
         kind, position = _number(body, position)

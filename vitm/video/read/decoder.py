@@ -181,14 +181,14 @@ class Decoder:
             self._fresh = False
             return decodable(self.container.demux(self.stream), first_key=first_key(self.container, self.stream))
         self._fresh = False
-        found = self._seek(start)
-        if found is None:  # a container without an index, whose seeks come down anywhere: count from the beginning
+        packets = self._seek(start)
+        if packets is None:  # a container without an index, whose seeks come down anywhere: count from the beginning
             self._open(self._threads)
             self._fresh = False
-            found = self.container.demux(self.stream)
-            for _ in itertools.islice((p for p in found if p.size), start.packet):
+            packets = self.container.demux(self.stream)
+            for _ in itertools.islice((p for p in packets if p.size), start.packet):
                 pass
-        return decodable(found, start)
+        return decodable(packets, start)
 
     def _seek(self, start: Start) -> Iterator[Any] | None:
         """The packets from a key frame on; None if no seek comes down at it or before it."""
@@ -226,8 +226,8 @@ def decodable(
     frames that were not decoded. A stream without any key frame near its beginning is left as it is.
 
     Args:
-        packets: of one stream, from its beginning, or from the packet of `start` on. The last one may be empty: it
-            makes the decoder give the frames that it holds back.
+        packets: packets of one stream, from its beginning, or from the packet of `start` on. The last one may be empty:
+            it makes the decoder give the frames that it holds back.
         start: the key frame; None: the first one.
         first_key: its time by the container's index. A packet of this time is a key frame even if damage hides that.
     """

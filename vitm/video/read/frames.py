@@ -55,7 +55,7 @@ def probe_frames(folder: Path, expect: Role | None, fps: Fraction | None) -> tup
     """The files of a folder and what they are, from their headers.
 
     Args:
-        folder: of frames.
+        folder: folder of frames.
         expect: what the codes mean; PNG and TIFF do not say it. EXR and Radiance are linear.
         fps: frame rate, if known.
 

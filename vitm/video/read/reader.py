@@ -328,10 +328,10 @@ class FrameReader:
     def _repaired(self, wanted: Sequence[int]) -> Generator[Frame, None, None]:
         """Frames by number, the last good one in place of each damaged one."""
         number, rgb = -1, np.empty(0, np.float32)
-        for index, seconds, found, decoded in self._survivors(wanted):
-            if found != number:
-                number, rgb = found, self._rgb(decoded)
-            yield Frame(rgb if found == index else rgb.copy(), seconds, index)
+        for index, seconds, good, decoded in self._survivors(wanted):
+            if good != number:
+                number, rgb = good, self._rgb(decoded)
+            yield Frame(rgb if good == index else rgb.copy(), seconds, index)
 
     def _survivors(self, wanted: Sequence[int]) -> Iterator[tuple[int, Fraction, int, Any]]:
         """Number and time of each wanted frame, and number and decoded frame of the last good one up to it."""
@@ -345,14 +345,14 @@ class FrameReader:
                 held, coming = coming, next(frames, None)
             if held is None:
                 raise VideoDecodeError(f"{path}: damaged at the beginning: there is no good frame to repeat")
-            found, frame = held
-            if coming is None and found < index and len(self) - 1 - found <= _OFF_BY and not self._ends_in_damage():
-                self._end_early(found + 1)
+            good, frame = held
+            if coming is None and good < index and len(self) - 1 - good <= _OFF_BY and not self._ends_in_damage():
+                self._end_early(good + 1)
                 return
             seconds = self._seconds(index, frame)
-            if found != index:
+            if good != index:
                 self._damaged[index] = seconds
-            yield index, seconds, found, frame
+            yield index, seconds, good, frame
 
     def _seek(self, wanted: list[int]) -> Generator[Frame, None, None]:
         table = self._frames()

@@ -93,7 +93,7 @@ def add_companions(plan: Companions, source: Any, target: Any, video: Any, suffi
         source: the open file of the plan.
         target: the open output, whose header is not yet written.
         video: the output's video stream; it gets the language, title and dispositions of the source's.
-        suffix: of the output.
+        suffix: suffix of the output.
 
     Returns:
         The packets of copied streams, and of converted ones, to be muxed after the header is written.
@@ -125,9 +125,9 @@ def lost_descriptions(plan: Companions, output: Path) -> list[str]:
     """The titles, languages, dispositions and other metadata that a finished output does not hold, in words."""
     lost = []
     with av.open(str(plan.source)) as source, av.open(str(output)) as result:
-        there = {k.lower() for k in result.metadata}
+        kept = {k.lower() for k in result.metadata}
         for key in source.metadata:
-            if key.lower() not in (*_CONTAINER_FACTS, *there):
+            if key.lower() not in (*_CONTAINER_FACTS, *kept):
                 lost.append(f"metadata {key!r}: {output.suffix} does not hold it")
         if len(result.chapters()) != len(source.chapters()):
             lost.append(f"{len(source.chapters()) - len(result.chapters())} of {len(source.chapters())} chapters")

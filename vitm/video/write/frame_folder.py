@@ -34,8 +34,8 @@ class FrameFolderWriter(Writer):
 
     Args:
         path: the folder. One that is there is replaced if it holds nothing but numbered frames.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
+        width: width of the frames, in pixels.
+        height: height of the frames, in pixels.
         kind: "png", "tiff" or "exr".
         work_dir: a folder that keeps the finished frames after an interruption, made if it is missing; the same call
             goes on from them. None: nothing is kept.

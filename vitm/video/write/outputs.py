@@ -84,17 +84,17 @@ def open_writer(
 
     Args:
         path: the output; it appears when the writer is closed.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
+        width: width of the frames, in pixels.
+        height: height of the frames, in pixels.
         fps: frames a second; folders of frames do not keep it.
         codec: a name of this table, or the import path of a codec's class in somebody's own package.
         work_dir: keep finished work here, so that the same call goes on after an interruption: write the frames from
             `finished_frames` on.
         segment_frames: frames that are finished together, for videos with a `work_dir`.
-        sample_aspect_ratio: of the pixels; None for square ones. Not for folders of frames.
+        sample_aspect_ratio: aspect ratio of the pixels; None for square ones. Not for folders of frames.
         streams_from: a file whose sound, subtitles, chapters and so on go along: see `VideoWriter`. Not for folders of
             frames.
-        **options: of the codec.
+        **options: options of the codec.
 
     Raises:
         ValueError: for an unknown codec or option, or one out of range.
@@ -109,8 +109,8 @@ def open_writer(
         return FrameFolderWriter(path, width, height, codec, work_dir=work_dir)  # type: ignore[arg-type]
     if codec not in CODECS and "." not in codec:
         raise ValueError(f"codec={codec!r}: expected one of {', '.join(list_outputs())}")
-    made = make_codec(codec, **options)
+    encoder = make_codec(codec, **options)
     extras: dict[str, Any] = {"sample_aspect_ratio": sample_aspect_ratio, "streams_from": streams_from}
     if work_dir is None:
-        return VideoWriter(path, made, width, height, fps, **extras)
-    return SegmentedWriter(path, work_dir, made, width, height, fps, segment_frames=segment_frames, **extras)
+        return VideoWriter(path, encoder, width, height, fps, **extras)
+    return SegmentedWriter(path, work_dir, encoder, width, height, fps, segment_frames=segment_frames, **extras)

@@ -41,7 +41,7 @@ class Picture:
         height: in pixels.
         fps: nominal frame rate.
         clock: seconds of one tick of the time stamps.
-        aspect: of the pixels; None for square ones.
+        aspect: aspect ratio of the pixels; None for square ones.
     """
 
     width: int

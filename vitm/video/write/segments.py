@@ -33,13 +33,13 @@ class SegmentedWriter(VideoWriter):
 
     Args:
         path: output; the suffix chooses the container.
-        work_dir: of the segments; made if it is missing. One output a folder.
+        work_dir: folder of the segments; made if it is missing. One output a folder.
         codec: how to encode.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
+        width: width of the frames, in pixels.
+        height: height of the frames, in pixels.
         fps: frames a second.
         segment_frames: frames a segment.
-        sample_aspect_ratio: of the pixels; None for square ones.
+        sample_aspect_ratio: aspect ratio of the pixels; None for square ones.
         streams_from: as in `VideoWriter`.
 
     Raises:

@@ -35,8 +35,8 @@ class Writer(ABC):
 
     Attributes:
         path: the output.
-        width: of the frames.
-        height: of the frames.
+        width: width of the frames.
+        height: height of the frames.
         n_frames: how many frames the output holds so far; also those of an earlier run that this one goes on from.
         finished_frames: how many of these an earlier run finished: write the frames from this number on.
         max_cll: largest max(R, G, B) of all pixels so far, in cd/m2 (CTA-861.3).
@@ -159,10 +159,10 @@ class VideoWriter(Writer):
     Args:
         path: output; the suffix (.mp4, .mov or .mkv) chooses the container.
         codec: how to encode.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
+        width: width of the frames, in pixels.
+        height: height of the frames, in pixels.
         fps: frames a second; exact fractions are kept (24000/1001).
-        sample_aspect_ratio: of the pixels; None for square ones.
+        sample_aspect_ratio: aspect ratio of the pixels; None for square ones.
         streams_from: a file whose sound, subtitles, chapters, attachments, titles, languages and dispositions go along,
             with times relative to that file's start. Text subtitles are converted where the container demands it. What
             it cannot hold is named in `dropped` and in a `StreamWarning`; sound that it cannot hold is an error.
@@ -270,15 +270,15 @@ class HDR10Writer(VideoWriter):
 
     Args:
         path: output; the suffix (.mp4, .mov or .mkv) chooses the container.
-        width: of the frames, in pixels; even, since 4:2:0 has half the chroma samples, and at least 64.
-        height: of the frames, in pixels; even and at least 32.
+        width: width of the frames, in pixels; even, since 4:2:0 has half the chroma samples, and at least 64.
+        height: height of the frames, in pixels; even and at least 32.
         fps: frames a second; exact fractions are kept (24000/1001).
         crf: x265's constant rate factor, 0 (best) to 51; about 50 dB in PQ codes at 10.
         preset: x265's speed preset.
         lossless: keep the 10-bit codes exactly (about 1 MB a 1080p frame); `crf` is not used.
         mastering: the ST 2086 metadata; None for the BT.2020 display of 1,000, 2,000, 4,000 or 10,000 cd/m2 that can
             show the picture.
-        sample_aspect_ratio: of the pixels; None for square ones.
+        sample_aspect_ratio: aspect ratio of the pixels; None for square ones.
         streams_from: as in `VideoWriter`.
         x265_params: more of x265's own parameters, as {"keyint": "48"}.
 
