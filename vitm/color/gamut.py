@@ -16,14 +16,19 @@ _WHITE_D65 = (0.3127, 0.3290)
 _CHROMATICITIES: dict[str, tuple[tuple[float, float], ...]] = {
     "bt709": ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),  # BT.709-6, item 1.3
     "bt2020": ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),  # BT.2020-2, table 3
+    "bt470bg": ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060)),  # BT.601-7, item 1.5.1, 625 lines
+    "bt601": ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),  # BT.601-7, item 1.5.1, 525 lines
+    "smpte240m": ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),  # H.273, table 2, code 7
+    "p3-d65": ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # SMPTE EG 432-1; also Display P3
 }
+D65_PRIMARIES = tuple(_CHROMATICITIES)
 _LUMINANCE: dict[str, tuple[float, float, float]] = {
     "bt709": (0.2126, 0.7152, 0.0722),  # BT.709-6, item 3.2
     "bt2020": (0.2627, 0.6780, 0.0593),  # BT.2020-2, table 4; BT.2100-2, table 5
 }
 
 
-def _rgb_to_xyz(primaries: Primaries) -> Tensor:
+def _rgb_to_xyz(primaries: str) -> Tensor:
     """Return the normalised primary matrix (SMPTE RP 177), whose RGB = 1 is the white point with Y = 1."""
     xy = torch.tensor((*_CHROMATICITIES[primaries], _WHITE_D65), dtype=torch.float64)
     xyz = torch.stack((xy[:, 0] / xy[:, 1], torch.ones(4, dtype=torch.float64), (1 - xy.sum(1)) / xy[:, 1]))
@@ -31,13 +36,23 @@ def _rgb_to_xyz(primaries: Primaries) -> Tensor:
     return matrix
 
 
-def _conversion(source: Primaries, target: Primaries) -> Matrix:
+def primaries_conversion(source: str, target: str) -> Matrix:
+    """Return the matrix from linear RGB of some primaries to that of others, all of white D65.
+
+    Args:
+        source: a name in `D65_PRIMARIES`.
+        target: another one.
+
+    Example:
+        >>> [[round(value, 3) for value in row] for row in primaries_conversion("bt709", "bt709")]
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     rows = torch.linalg.solve(_rgb_to_xyz(target), _rgb_to_xyz(source)).tolist()
     return tuple(tuple(row) for row in rows)  # type: ignore[return-value]
 
 
-BT709_TO_BT2020 = _conversion("bt709", "bt2020")
-BT2020_TO_BT709 = _conversion("bt2020", "bt709")
+BT709_TO_BT2020 = primaries_conversion("bt709", "bt2020")
+BT2020_TO_BT709 = primaries_conversion("bt2020", "bt709")
 
 
 def apply_matrix(x: Tensor, matrix: Matrix) -> Tensor:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ YCbCrMatrix = Literal["bt709", "bt2020"]
 _LUMA_WEIGHTS: dict[str, tuple[float, float, float]] = {
     "bt709": (0.2126, 0.7152, 0.0722),  # BT.709-6, item 3.2
     "bt2020": (0.2627, 0.6780, 0.0593),  # BT.2020-2, table 4; BT.2100-2, table 6
+    "bt601": (0.299, 0.587, 0.114),  # BT.601-7, item 2.5.1; also JPEG
+    "bt470bg": (0.299, 0.587, 0.114),  # H.273, table 4, code 5: the same
+    "fcc": (0.30, 0.59, 0.11),  # H.273, table 4, code 4
+    "smpte240m": (0.212, 0.701, 0.087),  # H.273, table 4, code 7
 }
 
 
@@ -41,8 +45,8 @@ YCBCR_TO_RGB: dict[str, Matrix] = {name: _inverse(*weights) for name, weights in
 
 
 def _matrix(table: dict[str, Matrix], name: str) -> Matrix:
-    if name not in table:
-        raise ValueError(f"unknown Y'CbCr matrix {name!r}: expected one of {sorted(table)}")
+    if name not in get_args(YCbCrMatrix):
+        raise ValueError(f"unknown Y'CbCr matrix {name!r}: expected one of {sorted(get_args(YCbCrMatrix))}")
     return table[name]
 
 

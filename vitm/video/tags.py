@@ -9,11 +9,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
+from vitm.color.gamut import D65_PRIMARIES
 from vitm.color.ycbcr import YCBCR_TO_RGB
 from vitm.video.errors import VideoTagError
 
 Role = Literal["sdr", "hdr10", "hlg", "linear"]
-Assume = Literal["bt709", "bt2020-pq", "bt2020-hlg"]
+Assume = Literal[
+    "bt709",
+    "bt2020-pq",
+    "bt2020-hlg",
+    "bt601-625",
+    "bt601-525",
+    "srgb",
+    "gamma22",
+    "display-p3",
+    "bt2020-sdr",
+    "auto",
+]
 
 # ITU-T H.273 (and the same numbers in FFmpeg): tables 2, 3 and 4. Code 2, "unspecified", is None here.
 PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "bt601", 7: "smpte240m", 9: "bt2020", 11: "p3-dci", 12: "p3-d65"}
@@ -24,6 +36,7 @@ TRANSFERS = {
     6: "bt601",
     7: "smpte240m",
     8: "linear",
+    11: "xvycc",
     13: "srgb",
     14: "bt2020-10",
     15: "bt2020-12",
@@ -33,13 +46,27 @@ TRANSFERS = {
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020-cl", 14: "ictcp"}
 RANGES = {1: False, 2: True}
 
-# H.273 gives codes 1, 6, 14 and 15 the same function.
-_SDR_TRANSFERS = ("bt709", "bt601", "bt2020-10", "bt2020-12")
+# H.273 gives codes 1, 6, 14 and 15 the same function, and 11 (xvYCC) goes on with it beyond 0 and 1.
+BT1886_TRANSFERS = ("bt709", "bt601", "bt2020-10", "bt2020-12", "xvycc")
+SDR_TRANSFERS = (*BT1886_TRANSFERS, "srgb", "gamma22", "gamma28")
 _HDR_TRANSFERS = {"pq": "PQ", "hlg": "HLG"}
+_RANGE_WORDS = {"full": True, "narrow": False}
+
+
+def _colours(matrix: str, transfer: str, primaries: str, full_range: bool = False) -> dict[str, str | bool]:
+    return {"matrix": matrix, "transfer": transfer, "primaries": primaries, "full_range": full_range}
+
+
 _ASSUMED: dict[str, dict[str, str | bool]] = {
-    "bt709": {"matrix": "bt709", "transfer": "bt709", "primaries": "bt709", "full_range": False},
-    "bt2020-pq": {"matrix": "bt2020", "transfer": "pq", "primaries": "bt2020", "full_range": False},
-    "bt2020-hlg": {"matrix": "bt2020", "transfer": "hlg", "primaries": "bt2020", "full_range": False},
+    "bt709": _colours("bt709", "bt709", "bt709"),
+    "bt2020-pq": _colours("bt2020", "pq", "bt2020"),
+    "bt2020-hlg": _colours("bt2020", "hlg", "bt2020"),
+    "bt601-625": _colours("bt470bg", "bt601", "bt470bg"),
+    "bt601-525": _colours("bt601", "bt601", "bt601"),
+    "srgb": _colours("bt601", "srgb", "bt709", full_range=True),
+    "gamma22": _colours("bt709", "gamma22", "bt709"),
+    "display-p3": _colours("bt709", "srgb", "p3-d65"),
+    "bt2020-sdr": _colours("bt2020", "bt2020-10", "bt2020"),
 }
 
 
@@ -175,13 +202,63 @@ def check_choice(name: str, value: str | None, choices: object) -> None:
         raise ValueError(f"{name}={value!r}: expected one of {', '.join(get_args(choices))}")
 
 
+def usual_colours(info: StreamInfo) -> Assume:
+    """Return what `assume="auto"` stands for: the colours that a video of this kind usually has.
+
+    - Tagged PQ or HLG: "bt2020-pq" or "bt2020-hlg".
+    - R'G'B', and full-range BT.601 (JPEG): "srgb".
+    - More than 576 lines or 1,024 columns as stored: "bt709".
+    - 288 lines, or 487 to 576: "bt601-625"; any other: "bt601-525".
+    """
+    if info.transfer in _HDR_TRANSFERS:
+        return "bt2020-pq" if info.transfer == "pq" else "bt2020-hlg"
+    if info.matrix == "rgb" or (info.full_range and info.matrix in ("bt601", "bt470bg")):
+        return "srgb"
+    width, lines = (info.height, info.width) if info.rotation % 180 else (info.width, info.height)
+    if lines > 576 or width > 1024:
+        return "bt709"
+    return "bt601-625" if lines == 288 or lines > 486 else "bt601-525"
+
+
 def fill_missing(info: StreamInfo, assume: Assume | None) -> StreamInfo:
-    """The same information with every missing tag taken from `assume`. Tags that are there are never changed."""
+    """Return the same information with every missing tag taken from `assume`; tags that are there are never changed."""
     check_choice("assume", assume, Assume)
     if assume is None:
         return info
-    missing = {tag: value for tag, value in _ASSUMED[assume].items() if getattr(info, tag) is None}
+    values = _ASSUMED[usual_colours(info) if assume == "auto" else assume]
+    missing = {tag: value for tag, value in values.items() if getattr(info, tag) is None}
     return dataclasses.replace(info, **missing)  # type: ignore[arg-type]
+
+
+def replace_tags(info: StreamInfo, override: str | None) -> StreamInfo:
+    """Return the same information with other tags, for a file whose tags are wrong.
+
+    Args:
+        info: a video.
+        override: a name that `assume` takes, "full" or "narrow" (range), or such a name and a range: "bt709,full". A
+            range that is tagged stays unless it is named. R'G'B' keeps its matrix.
+
+    Raises:
+        ValueError: for another word.
+    """
+    if override is None:
+        return info
+    values: dict[str, str | bool] = {}
+    for word in override.split(","):
+        if word in _RANGE_WORDS:
+            values["full_range"] = _RANGE_WORDS[word]
+            continue
+        if word not in get_args(Assume):
+            raise ValueError(
+                f"override={override!r}: expected one of {', '.join(get_args(Assume))}, full or narrow, or two of them "
+                "with a comma between"
+            )
+        values = _ASSUMED[usual_colours(info) if word == "auto" else word] | values
+        if info.full_range is not None and not set(override.split(",")) & set(_RANGE_WORDS):
+            values.pop("full_range")
+    if info.matrix == "rgb":
+        values.pop("matrix", None)
+    return dataclasses.replace(info, **values)  # type: ignore[arg-type]
 
 
 def require_tags(info: StreamInfo) -> None:
@@ -220,8 +297,11 @@ def check_role(info: StreamInfo, expect: Role | None) -> None:
     if expect == "sdr":
         if transfer in _HDR_TRANSFERS:
             raise VideoTagError(f"{is_now}, but an SDR video was expected: this is HDR already.")
-        if transfer not in _SDR_TRANSFERS or info.primaries != "bt709":
-            raise VideoTagError(f"{is_now}, but SDR (bt709 transfer and primaries) was expected.")
+        if transfer not in SDR_TRANSFERS or info.primaries not in D65_PRIMARIES:
+            raise VideoTagError(
+                f"{is_now}, but SDR was expected: transfer {', '.join(SDR_TRANSFERS)}; "
+                f"primaries {', '.join(D65_PRIMARIES)}. If the tags are wrong, pass override='bt709' or another name."
+            )
         return
     wanted = "pq" if expect == "hdr10" else "hlg"
     if transfer != wanted or info.primaries != "bt2020":

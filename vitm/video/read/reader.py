@@ -20,9 +20,19 @@ from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, pl
 from vitm.video.read.damage import surviving_frames
 from vitm.video.read.decoder import Decoder
 from vitm.video.read.frames import probe_frames, read_codes
+from vitm.video.read.sdr import is_bt709, to_bt709
 from vitm.video.read.stream import Video, probe_video
 from vitm.video.read.table import FrameTable, frame_table
-from vitm.video.tags import Assume, Role, StreamInfo, check_choice, check_role, fill_missing, require_tags
+from vitm.video.tags import (
+    Assume,
+    Role,
+    StreamInfo,
+    check_choice,
+    check_role,
+    fill_missing,
+    replace_tags,
+    require_tags,
+)
 
 OnError = Literal["stop", "repeat"]
 
@@ -90,7 +100,9 @@ class FrameReader:
     """The frames of a video, or of a folder of frames, as float32 R'G'B'.
 
     Colour is never guessed: a video has tags for matrix, range, transfer and primaries, or `assume` must say what
-    the missing tags are. Chroma is interpolated bilinearly at the stream's siting ("left" where it has none).
+    the missing tags are. As "sdr", video of BT.601 (625 or 525 lines), sRGB, gamma 2.2 or 2.8, xvYCC, BT.2020 or
+    Display P3 is converted to BT.709 by the light that its display shows; colours outside BT.709 keep values below 0 or
+    above 1. Chroma is interpolated bilinearly at the stream's siting ("left" where it has none).
     Rotated phone video comes upright. Read are the videos that PyAV decodes to 8-, 10- or 12-bit Y'CbCr 4:2:0, 4:2:2 or
     4:4:4, or to RGB; and folders of PNG (8, 16 bit), TIFF (8, 16 bit, float), EXR or Radiance frames.
 
@@ -98,10 +110,13 @@ class FrameReader:
 
     Args:
         path: a video file or a folder.
-        expect: the role that the file must fit: "sdr" (BT.709), "hdr10" (PQ, BT.2020, at least 10 bits), "hlg", or
-            "linear". Needed for PNG and TIFF, which do not say what their codes mean; EXR and Radiance are linear.
-        assume: "bt709", "bt2020-pq" or "bt2020-hlg" (each narrow range): what a video's missing tags are. Tags that are
-            there stay.
+        expect: the role that the file must fit: "sdr", "hdr10" (PQ, BT.2020, at least 10 bits), "hlg", or "linear".
+            Needed for PNG and TIFF, which do not say what their codes mean; EXR and Radiance are linear.
+        assume: what a video's missing tags are: "bt709", "bt2020-pq", "bt2020-hlg", "bt601-625", "bt601-525",
+            "gamma22", "display-p3", "bt2020-sdr" (each narrow range), "srgb" (full range, as JPEG), or "auto", which
+            goes by the size: see `vitm.video.tags.usual_colours`. Tags that are there stay.
+        override: what the tags are, for a video whose tags are wrong: a name that `assume` takes, "full" or "narrow"
+            for the range, or both, as "bt709,full".
         fps: frame rate of a folder.
         on_error: at a damaged frame, "stop" raises, naming its time; "repeat" gives the last good frame in its place,
             so that number and times of the frames stay, and notes it in `damaged`. Decoders do not notice all damage,
@@ -112,7 +127,7 @@ class FrameReader:
         FileNotFoundError: if there is no such file or folder.
         VideoTagError: if a tag is missing or unsupported, or the file does not fit `expect`.
         VideoDecodeError: if the file is no video, cut short or damaged at its start; if frames are missing or unlike.
-        ValueError: for an unknown `expect`, `assume` or `on_error`, or `fps` with a video.
+        ValueError: for an unknown `expect`, `assume`, `override` or `on_error`, or `fps` with a video.
     """
 
     info: StreamInfo
@@ -123,6 +138,7 @@ class FrameReader:
         *,
         expect: Role | None = None,
         assume: Assume | None = None,
+        override: str | None = None,
         fps: Fraction | int | None = None,
         on_error: OnError = "stop",
     ) -> None:
@@ -140,9 +156,12 @@ class FrameReader:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
         self._video = _probe(path, self._repeats)
         self._table = self._video.table
-        self.info = fill_missing(self._video.info, assume)
+        self.info = fill_missing(replace_tags(self._video.info, override), assume)
         require_tags(self.info)
         check_role(self.info, expect)
+        self._to_bt709 = expect == "sdr" and not is_bt709(self.info)
+        if self._to_bt709:
+            self._note(f"{self.info.transfer} with {self.info.primaries} primaries is converted to BT.709")
 
     def __len__(self) -> int:
         return self.info.n_frames
@@ -392,6 +411,8 @@ class FrameReader:
             bool(info.full_range),
             info.chroma_location,
         )
+        if self._to_bt709:
+            rgb = to_bt709(rgb, info)
         return np.ascontiguousarray(self._upright(rgb))
 
 

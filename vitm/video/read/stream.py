@@ -107,7 +107,7 @@ def _describe(
         mastering_display=_mastering_display(frame),
         max_cll=max_cll,
         max_fall=max_fall,
-        notes=table.notes if table is not None else (),
+        notes=(*(table.notes if table is not None else ()), *_views(stream)),
     )
 
 
@@ -121,6 +121,11 @@ def _orientation(frame: Any, path: Path) -> tuple[int, bool]:
     if along >= across:  # x and y stay
         return (0 if d >= 0 else 180), (a >= 0) != (d >= 0)
     return (90 if c < 0 else 270), (b > 0) == (c > 0)
+
+
+def _views(stream: Any) -> tuple[str, ...]:
+    profile = str(stream.codec_context.profile or "")
+    return ("it is spatial video: the base view is read",) if "multiview" in profile.lower() else ()
 
 
 def _begins_within_a_group(packets: list[tuple[int, Any]], first: Any) -> bool:
