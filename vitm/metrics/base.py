@@ -84,8 +84,9 @@ class VideoMetric(Metric, ABC):
 
     def add(self, values: Tensor) -> None:
         """Add values, (N, K): N frames or clips, K values each."""
-        self.totals += values.sum(dim=0)
-        self.count += len(values)
+        # not in place: a state that was reset in inference mode could not be changed outside it
+        self.totals = self.totals + values.sum(dim=0)
+        self.count = self.count + len(values)
 
     def means(self) -> Tensor:
         """Return the mean of each value, (K,); nan before the first."""

@@ -48,8 +48,8 @@ class MaskedL1(VideoMetric):
         if mask is None:
             raise ValueError(f"{self.names[0]} needs a mask, which only tasks that know it give; leave the metric out")
         total, weight = masked_sums(pred, target, mask)
-        self.totals += total.sum().to(self.totals)
-        self.weight += weight.sum().to(self.weight)
+        self.totals = self.totals + total.sum().to(self.totals)
+        self.weight = self.weight + weight.sum().to(self.weight)
 
     def compute(self) -> Tensor:
         """Return the mean over pixels inside the mask; 0 where there are none."""

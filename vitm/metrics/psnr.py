@@ -51,7 +51,7 @@ class PSNR(FrameMetric):
     def add(self, values: Tensor) -> None:
         """Add the finite values, and count the others."""
         identical = values.isposinf()
-        self.n_identical += identical.sum()
+        self.n_identical = self.n_identical + identical.sum()
         super().add(values[~identical][:, None])
 
     def compute(self) -> Tensor:

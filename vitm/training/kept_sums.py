@@ -75,20 +75,20 @@ def batch_digest(batch: Mapping[str, Any]) -> str:
 
 def get_sums(metrics: MetricCollection) -> list[float]:
     """Return the states of metrics as one list. All states must be sums, see `VideoMetric.additive`."""
-    return [float(x) for metric in metrics.values() for state in _states(metric) for x in state.flatten()]
+    return [float(x) for metric in metrics.values() for state in _states(metric).values() for x in state.flatten()]
 
 
 def add_sums(metrics: MetricCollection, sums: list[float]) -> None:
     """Add to the states of metrics what `get_sums` gave."""
     rest = iter(sums)
     for metric in metrics.values():
-        for state in _states(metric):
+        for name, state in _states(metric).items():
             added = torch.tensor([next(rest) for _ in range(state.numel())], dtype=torch.float64)
-            state += added.view(state.shape).to(state)
+            setattr(metric, name, state + added.view(state.shape).to(state))
 
 
-def _states(metric: Any) -> list[Tensor]:
-    return list(metric.metric_state.values())
+def _states(metric: Any) -> dict[str, Tensor]:
+    return dict(metric.metric_state)
 
 
 def _described(metric: Any) -> str:

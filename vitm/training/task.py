@@ -119,12 +119,14 @@ class InverseToneMappingTask(LightningModule):
         return hdr_pq
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        """Measure and return the prediction."""
-        return self._evaluate(batch, self.val_metrics)
+        """Measure and return the prediction, in fp32 whatever training is."""
+        with self._in_fp32():
+            return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: Any, batch_idx: int) -> Any:
-        """Measure and return the prediction."""
-        return self._evaluate(batch, self.test_metrics)
+        """Measure and return the prediction, in fp32 whatever training is."""
+        with self._in_fp32():
+            return self._evaluate(batch, self.test_metrics)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<metric>`."""
@@ -133,6 +135,10 @@ class InverseToneMappingTask(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log `test/<metric>`."""
         self._log_metrics("test", self.test_metrics)
+
+    def _in_fp32(self) -> torch.autocast:
+        """Switch mixed precision off: bf16 leaves a few hundred of the codes that HDR needs."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def _evaluate(self, batch: Any, metrics: MetricCollection) -> Any:
         hdr_pq: Tensor = self(batch["sdr"])
