@@ -30,6 +30,7 @@ COMMANDS = {  # each is a module of this package, imported when it is asked for
     "table": "print a paper's table with our numbers beside its own",
     "report": "write a page about runs: curves, numbers, previews",
     "slurm": "run an experiment or a table on a cluster",
+    "bench": "measure how fast data are loaded here",
 }
 WRONG_INPUT = (ValueError, FileNotFoundError, PermissionError, BlockingIOError, ImportError, yaml.YAMLError)
 
