@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -72,11 +73,12 @@ def save_overrides(
     different = overrides(parser, entry.config(demo=demo), config)
     if demo:
         different.pop(ROOT, None)
-    head = f"""\
-# What this run has otherwise than {entry.name}{", sized for the demo data" if demo else ""}.
-# Tables and sweeps compare this file and nothing else. They leave out the seed, the place of the data, and options that
-# do not affect results: {", ".join(sorted(NO_EFFECT))}.
-"""
+    remark = (
+        "Tables and sweeps compare this file and nothing else. They leave out the seed, the place of the data, and "
+        f"options that do not affect results: {', '.join(sorted(NO_EFFECT))}."
+    )
+    head = f"# What this run has otherwise than {entry.name}{', sized for the demo data' if demo else ''}.\n"
+    head += textwrap.fill(remark, 120, initial_indent="# ", subsequent_indent="# ") + "\n"
     with replace_when_whole(file) as part:
         part.write_text(head + yaml.safe_dump(nested(different), sort_keys=False))
     return different
