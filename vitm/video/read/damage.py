@@ -10,7 +10,9 @@ from vitm.video.read.decoder import Decoder
 from vitm.video.read.table import FrameTable
 
 
-def surviving_frames(path: Path, table: FrameTable, since: int) -> Iterator[tuple[int, Any]]:
+def surviving_frames(
+    path: Path, table: FrameTable, since: int, through: Callable[[Iterator[Any]], Iterator[Any]] = lambda frames: frames
+) -> Iterator[tuple[int, Any]]:
     """Yield the frames that the decoder does not report as damaged.
 
     The decoder conceals what it can: frames that refer to a damaged one may show traces of it until the next key frame.
@@ -20,6 +22,7 @@ def surviving_frames(path: Path, table: FrameTable, since: int) -> Iterator[tupl
         path: a video file.
         table: its frames.
         since: the number of the first frame that is wanted.
+        through: what frames pass through after they are decoded.
 
     Yields:
         Frame number (ascending, with gaps where frames are damaged) and decoded frame. They begin at a key frame before
@@ -27,7 +30,7 @@ def surviving_frames(path: Path, table: FrameTable, since: int) -> Iterator[tupl
     """
     with Decoder(path, threads=False, strict=False, past_damage=True) as decoder:
         for start in (*(table.starts_before(since) if since else ()), None):
-            frames = _numbered(decoder.frames(start), table.find())
+            frames = _numbered(through(decoder.frames(start)), table.find())
             first = next(frames, None)
             if first is not None and (first[0] <= since or start is None):
                 yield first

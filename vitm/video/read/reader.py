@@ -20,6 +20,7 @@ from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, pl
 from vitm.video.read.damage import surviving_frames
 from vitm.video.read.decoder import Decoder
 from vitm.video.read.frames import probe_frames, read_codes
+from vitm.video.read.interlaced import Deinterlace, frame_filter
 from vitm.video.read.sdr import is_bt709, to_bt709
 from vitm.video.read.stream import Video, probe_video
 from vitm.video.read.table import FrameTable, frame_table
@@ -68,14 +69,14 @@ def probe(path: str | PathLike[str]) -> StreamInfo:
     return _probe(Path(path)).info
 
 
-def _probe(path: Path, past_damage: bool = False) -> Video:
+def _probe(path: Path, past_damage: bool = False, interlaced: bool = False) -> Video:
     if path.is_dir():
         raise VideoDecodeError(
             f"{path}: a folder; frames do not say what their codes mean: use FrameReader(..., expect=...)"
         )
     if path.suffix.lower() in SUFFIXES:
         raise VideoDecodeError(f"{path}: a single image; give its folder to FrameReader, or use read_image")
-    return probe_video(path, past_damage)
+    return probe_video(path, past_damage, interlaced)
 
 
 def verify(path: str | PathLike[str], *, expect: Role | None = None, assume: Assume | None = None) -> StreamInfo:
@@ -122,6 +123,9 @@ class FrameReader:
             so that number and times of the frames stay, and notes it in `damaged`. Decoders do not notice all damage,
             least of H.265 and AV1, and frames that refer to a damaged one may show traces of it up to the next key
             frame. A file that is cut short, or whose first frame is damaged, is refused in any case.
+        deinterlace: what to do with interlaced video: "auto" makes each frame that is marked as interlaced progressive
+            by FFmpeg's bwdif filter, "bwdif" all frames, "off" takes all for progressive (which film on television
+            often is, though marked otherwise). None refuses marked frames.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -141,9 +145,11 @@ class FrameReader:
         override: str | None = None,
         fps: Fraction | int | None = None,
         on_error: OnError = "stop",
+        deinterlace: Deinterlace | None = None,
     ) -> None:
         path = Path(path)
         check_choice("on_error", on_error, OnError)
+        check_choice("deinterlace", deinterlace, Deinterlace)
         self._repeats = on_error == "repeat"
         self._damaged: dict[int, Fraction | None] = {}
         self._files: list[Path] = []
@@ -154,7 +160,9 @@ class FrameReader:
             return
         if fps is not None:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
-        self._video = _probe(path, self._repeats)
+        self._through = frame_filter(deinterlace, path)
+        self._reaches_back = int(deinterlace in ("auto", "bwdif"))  # a deinterlaced frame needs the one before it
+        self._video = _probe(path, self._repeats, deinterlace is not None)
         self._table = self._video.table
         self.info = fill_missing(replace_tags(self._video.info, override), assume)
         require_tags(self.info)
@@ -272,7 +280,7 @@ class FrameReader:
         times: set[int | None] = set()
         first: tuple[Any, ...] = ()
         with self._decoder() as decoder:
-            for frame in decoder.frames():
+            for frame in self._through(decoder.frames()):
                 kind = (
                     *(frame.width, frame.height, frame.format.name),
                     *(frame.colorspace, frame.color_range, frame.color_trc),
@@ -357,7 +365,7 @@ class FrameReader:
         if not wanted:
             return
         path = self.info.path
-        frames = surviving_frames(path, self._frames(), wanted[0])
+        frames = surviving_frames(path, self._frames(), max(0, wanted[0] - self._reaches_back), self._through)
         held, coming = None, next(frames, None)
         for index in wanted:
             while coming is not None and coming[0] <= index:
@@ -380,14 +388,14 @@ class FrameReader:
             position = -1
             frames: Iterator[Any] = iter(())
             for index in wanted:
-                starts = table.starts_before(index)
+                starts = table.starts_before(max(0, index - self._reaches_back))
                 if position < 0 or (starts and starts[0].index > position):
                     frames = iter(())  # a key frame lies between
                 frame = _reach(frames, index, find)
                 for start in (*starts, None):
                     if frame is not None:
                         break
-                    frames = decoder.frames(start)
+                    frames = self._through(decoder.frames(start))
                     frame = _reach(frames, index, find)
                 if frame is None:
                     if len(self) - index <= _OFF_BY:

@@ -16,6 +16,7 @@ from vitm.video.errors import VideoDecodeError
 from vitm.video.planes import pixel_layout
 from vitm.video.read.container import container_start, display_matrix, side_data
 from vitm.video.read.decoder import Decoder
+from vitm.video.read.interlaced import refusal
 from vitm.video.read.table import FrameTable, frame_table, is_countable
 from vitm.video.read.whole import what_is_missing
 from vitm.video.tags import MATRICES, PRIMARIES, RANGES, TRANSFERS, MasteringDisplay, StreamInfo, tag_name
@@ -38,7 +39,7 @@ class Video:
     table: FrameTable | None
 
 
-def probe_video(path: Path, past_damage: bool = False) -> Video:
+def probe_video(path: Path, past_damage: bool = False, interlaced: bool = False) -> Video:
     """Return what a video file says of itself, if it is not cut short. The first frame is decoded.
 
     In MP4 and MOV the index tells the number of frames, and whether all of them are in the file. Other containers are
@@ -47,6 +48,7 @@ def probe_video(path: Path, past_damage: bool = False) -> Video:
     Args:
         path: a video file.
         past_damage: go by the first frame that is not damaged, and count damaged ones.
+        interlaced: whether the first frame may be marked as interlaced.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -61,11 +63,12 @@ def probe_video(path: Path, past_damage: bool = False) -> Video:
         frame = next(decoder.frames(on_packet=lambda *packet: packets.append(packet)), None)
         if frame is None:
             raise VideoDecodeError(f"{path}: the video stream holds no frame")
-        if frame.interlaced_frame:
-            raise VideoDecodeError(f"{path}: interlaced video is not supported: deinterlace it first")
+        if frame.interlaced_frame and not interlaced:
+            raise refusal(path, "its first frame")
         table = None
-        if n_frames is None or not is_countable(container, stream) or _begins_within_a_group(packets, frame):
-            table = frame_table(path, past_damage)
+        countable = is_countable(container, stream) and not frame.interlaced_frame  # a packet may be a field
+        if n_frames is None or not countable or _begins_within_a_group(packets, frame):
+            table = frame_table(path, past_damage, decode=not countable)
             n_frames = len(table)
         return Video(_describe(path, container, stream, frame, n_frames, table), container_start(container), table)
 

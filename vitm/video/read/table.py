@@ -64,7 +64,7 @@ class FrameTable:
         return list(dict.fromkeys([*reaching[:-3:-1], *reaching[:1]]))
 
 
-def frame_table(path: Path, past_damage: bool = False) -> FrameTable:
+def frame_table(path: Path, past_damage: bool = False, decode: bool = False) -> FrameTable:
     """Return the frames of a video: from its packets where each of them is a frame, or else by decoding it once.
 
     The last tables are remembered.
@@ -72,18 +72,19 @@ def frame_table(path: Path, past_damage: bool = False) -> FrameTable:
     Args:
         path: a video file.
         past_damage: whether damaged frames count; otherwise they are an error where the video is decoded.
+        decode: decode it in any case.
 
     Raises:
         VideoDecodeError: if there is no frame, or at damage.
     """
     facts = path.stat()
-    return _table(path, past_damage, facts.st_size, facts.st_mtime_ns)
+    return _table(path, past_damage, decode, facts.st_size, facts.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _table(path: Path, past_damage: bool, *_: int) -> FrameTable:
+def _table(path: Path, past_damage: bool, decode: bool, *_: int) -> FrameTable:
     with open_video(path) as (container, stream):
-        by_packets = is_countable(container, stream)
+        by_packets = not decode and is_countable(container, stream)
     return table_of_packets(path) if by_packets else table_of_frames(path, past_damage)
 
 
