@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         "--frames", metavar="FOLDER", dest="frames_folder", type=Path, help="also write the frames as 16-bit PNG"
     )
     files.add_argument(
+        "--audio",
+        choices=("copy", "transcode", "drop"),
+        default="copy",
+        help="sound: copy what OUT's container holds and name the rest (default), make AAC of the rest, or none",
+    )
+    files.add_argument(
         "--preview", action="store_true", help="also write IN and OUT side by side for an SDR screen, PNG and MP4"
     )
     files.add_argument("--assume", help="what the input's missing colour tags are: bt709")

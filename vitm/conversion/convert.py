@@ -46,6 +46,7 @@ from vitm.video.read.ahead import read_ahead
 from vitm.video.read.frames import list_frames
 from vitm.video.read.reader import OnError
 from vitm.video.tags import Assume
+from vitm.video.write.companions import Audio
 from vitm.video.write.frame_folder import FRAME_KINDS
 from vitm.video.write.outputs import has_mastering, output_grid, output_role
 from vitm.zoo import SHIPPED, load_network
@@ -164,6 +165,7 @@ def convert(
     crf: float | None = None,
     preset: str | int | None = None,
     lossless: bool | None = None,
+    audio: Audio = "copy",
     preview: bool = False,
     assume: Assume | None = None,
     fps: Fraction | int | None = None,
@@ -219,6 +221,8 @@ def convert(
         crf: quality of hevc, hlg and av1: lower is better.
         preset: speed of the encoder, in its own words.
         lossless: whether the encoder keeps 10-bit codes exactly.
+        audio: "copy" to copy the sound that the output's container holds, and name the rest; "transcode" to make AAC of
+            the rest; "drop" to leave sound out.
         preview: whether to write pictures and a video of source and output side by side too, for an SDR screen.
         assume: what the colour tags are that the source lacks.
         fps: frame rate of a folder of frames; 24 if None.
@@ -250,7 +254,7 @@ def convert(
     # open
     rate: dict[str, Any] = {"fps": fps} if fps is not None or not source.is_dir() else {"fps": Fraction(24)}
     reader = FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate)
-    encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering}
+    encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering, "audio": audio}
     controls = {
         "diffuse_white": diffuse_white,
         "graphics": graphics,
@@ -413,7 +417,9 @@ def _writers(
     """Give the writer of the output, and that of the folder of frames if one is wanted."""
     options = {key: value for key, value in encoder.items() if value is not None}
     fps = info.fps or 24
-    if codec not in FRAME_KINDS:
+    if codec in FRAME_KINDS:
+        options.pop("audio")  # there is none in a folder
+    else:
         options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
         options |= {"streams_from": info.path if info.kind == "video" else None}
     width, height = (

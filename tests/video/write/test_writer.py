@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -23,8 +24,10 @@ from vitm.video import (
     P3_D65_1000_NITS,
     FrameReader,
     HDR10Writer,
+    StreamWarning,
     VideoDecodeError,
     WriteError,
+    open_writer,
     probe,
 )
 from vitm.video.planes import frame_planes, rgb_to_planes
@@ -281,16 +284,57 @@ def test_times_must_ascend(tmp_path: Path) -> None:
 
 
 def test_sound_that_the_container_cannot_hold(tmp_path: Path, sine: Callable[..., Path]) -> None:
+    """It is named, and never fails the film."""
     tone = sine("tone.wav", codec="pcm_u8")
-    with pytest.raises(WriteError, match=r"\.mp4 cannot hold the audio of .*tone\.wav \(pcm_u8\): write an \.mkv"):
-        HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, streams_from=tone)
+    with pytest.warns(
+        StreamWarning, match=r"audio stream 0 \(pcm_u8\): \.mp4 cannot hold it; an \.mkv can; audio='tran"
+    ):
+        writer = write(tmp_path / "a.mp4", random_frames(2), streams_from=tone)
+    assert len(writer.dropped) == 1
+    assert not probe(tmp_path / "a.mp4").has_audio
     write(tmp_path / "a.mkv", random_frames(2), streams_from=tone)
+    assert probe(tmp_path / "a.mkv").has_audio
     with pytest.raises(FileNotFoundError, match=r"none\.wav"):
-        HDR10Writer(tmp_path / "a.mp4", 64, 48, 24, streams_from=tmp_path / "none.wav")
+        HDR10Writer(tmp_path / "b.mp4", 64, 48, 24, streams_from=tmp_path / "none.wav")
     (tmp_path / "text.wav").write_text("no sound " * 50)
     with pytest.raises(VideoDecodeError, match=r"text\.wav: cannot be read"):
         HDR10Writer(tmp_path / "b.mp4", 64, 48, 24, streams_from=tmp_path / "text.wav")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "text.wav", "tone.wav"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "a.mp4", "text.wav", "tone.wav"]
+
+
+@pytest.mark.parametrize(("codec", "name"), [("pcm_u8", "tone.wav"), ("wmav2", "tone.wma"), ("libvorbis", "tone.ogg")])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_becomes_aac_where_the_container_demands_it(
+    codec: str, name: str, suffix: str, tmp_path: Path, ffmpeg: Callable[..., bytes]
+) -> None:
+    tone, out = tmp_path / name, tmp_path / f"a{suffix}"
+    ffmpeg("-f", "lavfi", "-i", "sine=440:d=1:r=48000", "-c:a", codec, str(tone))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StreamWarning)
+        with open_writer(out, 64, 48, 24, streams_from=tone, audio="transcode") as writer:
+            for frame in random_frames(24):
+                writer.write(frame)
+    with av.open(str(out)) as container:
+        kept = container.streams.audio[0].codec_context.name
+    assert kept in (codec, "vorbis", "aac")
+    assert any("it becomes AAC" in words for words in writer.dropped) == (kept == "aac")
+    raw = ffmpeg("-i", str(out), "-vn", "-ac", "1", "-ar", "48000", "-f", "f32le", "-")  # as FFmpeg hears it
+    samples = np.frombuffer(raw, np.float32)
+    source = ffmpeg("-i", str(tone), "-ac", "1", "-ar", "48000", "-f", "f32le", "-")
+    assert abs(len(samples) - len(source) // 4) <= 1024  # AAC's frames are of 1024 samples
+    spectrum = np.abs(np.fft.rfft(samples[:48_000]))
+    assert spectrum.argmax() * 48_000 / len(samples[:48_000]) == pytest.approx(440, abs=2)
+
+
+def test_sound_is_left_out_as_asked(tmp_path: Path, sine: Callable[..., Path]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StreamWarning)
+        with open_writer(tmp_path / "a.mp4", 64, 48, 24, streams_from=sine("tone.m4a"), audio="drop") as writer:
+            writer.write(random_frames(1)[0])
+    assert not probe(tmp_path / "a.mp4").has_audio
+    assert "left out, as asked" in writer.dropped[0]
+    with pytest.raises(ValueError, match="audio='mute': expected one of copy, transcode, drop"):
+        open_writer(tmp_path / "b.mp4", 64, 48, 24, streams_from=tmp_path / "tone.m4a", audio="mute")
 
 
 def test_a_source_without_sound_gives_none(tmp_path: Path, make_video: Callable[..., Path]) -> None:

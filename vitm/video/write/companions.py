@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 
-from vitm.files import WriteError
 from vitm.video.errors import VideoDecodeError
 from vitm.video.read.container import container_start
+from vitm.video.tags import check_choice
 
+Audio = Literal["copy", "transcode", "drop"]
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _SUBTITLES = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "srt"}
 _TEXT = ("subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text")
 _STYLED = ("ass", "ssa", "webvtt")
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+_AAC_LAYOUTS = ("mono", "stereo", "5.1", "7.1")
 _CONTAINER_FACTS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 # QuickTime's own list of languages has some under their other ISO 639-2 code
 _QUICKTIME_LANGUAGES = {
@@ -35,6 +39,7 @@ class Companions:
         source: the file.
         copied: the numbers of its streams that are copied as they are.
         converted: the numbers of its text subtitles that the container holds in another coding only.
+        transcoded: the numbers of its sound tracks that become AAC.
         dropped: what does not go along, in words.
     """
 
@@ -42,19 +47,27 @@ class Companions:
     copied: tuple[int, ...]
     converted: tuple[int, ...]
     dropped: tuple[str, ...]
+    transcoded: tuple[int, ...] = ()
 
 
-def plan_companions(source: Path, output: Path) -> Companions:
-    """Before any work: what can go along. Sound must; what else the container cannot hold is dropped, with a word.
+def plan_companions(source: Path, output: Path, audio: Audio = "copy") -> Companions:
+    """Decide before any work what can go along; what cannot is dropped, with a word, and never fails the film.
+
+    Args:
+        source: the file.
+        output: the file to be written; its suffix chooses the container.
+        audio: "copy" to copy the sound tracks that the container holds; "transcode" to make AAC of the others, where
+            they can be decoded; "drop" to leave all sound out.
 
     Raises:
         FileNotFoundError: if there is no such file.
         VideoDecodeError: if it cannot be read.
-        WriteError: if the container cannot hold the sound.
+        ValueError: for another `audio`.
     """
     if not source.is_file():
         raise FileNotFoundError(f"streams_from={source}: no such file")
-    copied, converted, dropped = [], [], []
+    check_choice("audio", audio, Audio)
+    copied, converted, transcoded, dropped = [], [], [], []
     suffix = output.suffix.lower()
     try:
         with av.open(str(source)) as container:
@@ -69,20 +82,25 @@ def plan_companions(source: Path, output: Path) -> Companions:
                     dropped.append(f"{name}: a {kind} is not copied")
                 elif stream.type == "data":
                     dropped.append(f"{name}: data streams are not copied")
-                elif _can_hold(suffix, stream):
+                elif stream.type == "audio" and audio == "drop":
+                    dropped.append(f"{name}: left out, as asked")
+                elif _can_hold(suffix, source, stream):
                     copied.append(stream.index)
-                elif stream.type == "audio":
-                    way_out = "convert the audio to AAC" if suffix == ".mkv" else "write an .mkv"
-                    raise WriteError(f"{suffix} cannot hold the audio of {source} ({codec}): {way_out}")
+                elif stream.type == "audio" and audio == "transcode" and stream.codec_context is not None:
+                    transcoded.append(stream.index)
+                    dropped.append(f"{name}: {suffix} cannot hold it; it becomes AAC")
                 elif stream.type == "subtitle" and codec in _TEXT:
                     converted.append(stream.index)
                     if codec in _STYLED:
                         dropped.append(f"{name}: its text becomes {_SUBTITLES[suffix]}; fonts and positions are lost")
                 else:
-                    dropped.append(f"{name}: {suffix} cannot hold it; an .mkv can")
+                    ways = ["an .mkv can"] if suffix != ".mkv" and _can_hold(".mkv", source, stream) else []
+                    if stream.type == "audio" and stream.codec_context is not None:
+                        ways.append("audio='transcode' makes it AAC")
+                    dropped.append(f"{name}: {'; '.join([f'{suffix} cannot hold it', *ways])}")
     except av.FFmpegError as error:
         raise VideoDecodeError(f"streams_from={source}: cannot be read ({error.strerror})") from error
-    return Companions(source, tuple(copied), tuple(converted), tuple(dropped))
+    return Companions(source, tuple(copied), tuple(converted), tuple(dropped), tuple(transcoded))
 
 
 def add_companions(plan: Companions, source: Any, target: Any, video: Any, suffix: str) -> list[Iterator[Any]]:
@@ -107,10 +125,12 @@ def add_companions(plan: Companions, source: Any, target: Any, video: Any, suffi
         if "timecode" in main.metadata:  # FFmpeg makes a timecode track of it in MP4 and MOV, and a tag in Matroska
             video.metadata["timecode"] = main.metadata["timecode"]
     copies = {}
-    for index in sorted((*plan.copied, *plan.converted)):
+    for index in sorted((*plan.copied, *plan.converted, *plan.transcoded)):
         stream = source.streams[index]
         if index in plan.copied:
             copies[index] = target.add_stream_from_template(stream)
+        elif index in plan.transcoded:
+            copies[index] = _aac_stream(target, stream)
         else:
             copies[index] = target.add_stream(_SUBTITLES[suffix], time_base=Fraction(1, 1000))
             decoder, encoder = stream.codec_context, copies[index].codec_context
@@ -131,7 +151,7 @@ def lost_descriptions(plan: Companions, output: Path) -> list[str]:
                 lost.append(f"metadata {key!r}: {output.suffix} does not hold it")
         if len(result.chapters()) != len(source.chapters()):
             lost.append(f"{len(source.chapters()) - len(result.chapters())} of {len(source.chapters())} chapters")
-        originals = [source.streams[i] for i in sorted((*plan.copied, *plan.converted))]
+        originals = [source.streams[i] for i in sorted((*plan.copied, *plan.converted, *plan.transcoded))]
         copies = [s for s in result.streams if s.type not in ("video", "data")]
         for original, copy in zip(originals, sorted(copies, key=lambda s: s.index), strict=False):
             name = f"{original.type} stream {original.index}"
@@ -158,6 +178,9 @@ def _packets(
             if packet.stream.type == "audio" and packet.dts <= last.get(index, packet.dts - 1):
                 continue  # damaged sources repeat time stamps, which containers refuse
             last[index] = packet.dts
+            if index in plan.transcoded:
+                yield from _transcoded(packet.stream, packet, copies[index], start)
+                continue
             shift = round(start / packet.time_base)
             packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
             packet.dts -= shift
@@ -168,6 +191,9 @@ def _packets(
                 packet = _like(packet, bytes(copies[index].codec_context.encode_subtitle(subtitles)))
             packet.stream = copies[index]
             yield packet
+        for index in plan.transcoded:
+            yield from _transcoded(source.streams[index], None, copies[index], start)
+            yield from copies[index].encode(None)
     except av.FFmpegError as error:
         raise VideoDecodeError(f"streams_from={plan.source}: damaged, cannot be copied ({error.strerror})") from error
 
@@ -180,13 +206,41 @@ def _like(packet: Any, data: bytes) -> Any:
     return new
 
 
-def _can_hold(suffix: str, stream: Any) -> bool:
+def _aac_stream(target: Any, stream: Any) -> Any:
+    """Add an AAC stream of the same rate and layout, where AAC has them."""
+    rate = stream.rate if stream.rate in _AAC_RATES else 48_000
+    copy = target.add_stream("aac", rate=rate)
+    copy.layout = stream.layout.name if stream.layout.name in _AAC_LAYOUTS else "stereo"
+    copy.time_base = Fraction(1, rate)
+    return copy
+
+
+def _transcoded(stream: Any, packet: Any, copy: Any, start: Fraction) -> Iterator[Any]:
+    """Decode a packet (None: what the decoder holds back) and encode what comes out; damaged ones are passed over."""
+    try:
+        frames = stream.codec_context.decode(packet)
+    except av.FFmpegError:
+        return
+    for frame in frames:
+        if frame.pts is not None:
+            frame.pts -= round(start / frame.time_base)
+        yield from copy.encode(frame)
+
+
+def _can_hold(suffix: str, source: Path, stream: Any) -> bool:
+    """Return whether a container takes a stream: its header, and for sound its first packet."""
     try:
         with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as trial:
             if stream.type == "attachment" and suffix != ".mkv":
                 return False
-            trial.add_stream_from_template(stream)
+            copy = trial.add_stream_from_template(stream)
             trial.start_encoding()
+            if stream.type == "audio":
+                with av.open(str(source)) as container:
+                    packets = container.demux(container.streams[stream.index])
+                    for packet in itertools.islice((packet for packet in packets if packet.size), 1):
+                        packet.stream = copy
+                        trial.mux(packet)
     except (av.FFmpegError, ValueError):
         return False
     return True

@@ -10,6 +10,7 @@ from vitm.video.codecs import CODECS, find_codec, make_codec
 from vitm.video.codecs.base import HDR10Codec
 from vitm.video.planes import pixel_layout
 from vitm.video.tags import Role
+from vitm.video.write.companions import Audio
 from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
 from vitm.video.write.segments import SegmentedWriter
 from vitm.video.write.writer import VideoWriter, Writer
@@ -64,6 +65,7 @@ def open_writer(
     segment_frames: int = 240,
     sample_aspect_ratio: Fraction | None = None,
     streams_from: str | PathLike[str] | None = None,
+    audio: Audio = "copy",
     **options: Any,
 ) -> Writer:
     """Return a writer of PQ frames for any kind of output.
@@ -94,6 +96,7 @@ def open_writer(
         sample_aspect_ratio: aspect ratio of the pixels; None for square ones. Not for folders of frames.
         streams_from: a file whose sound, subtitles, chapters and so on go along: see `VideoWriter`. Not for folders of
             frames.
+        audio: what becomes of the sound in `streams_from`: see `VideoWriter`.
         **options: options of the codec.
 
     Raises:
@@ -110,7 +113,7 @@ def open_writer(
     if codec not in CODECS and "." not in codec:
         raise ValueError(f"codec={codec!r}: expected one of {', '.join(list_outputs())}")
     encoder = make_codec(codec, **options)
-    extras: dict[str, Any] = {"sample_aspect_ratio": sample_aspect_ratio, "streams_from": streams_from}
+    extras: dict[str, Any] = {"sample_aspect_ratio": sample_aspect_ratio, "streams_from": streams_from, "audio": audio}
     if work_dir is None:
         return VideoWriter(path, encoder, width, height, fps, **extras)
     return SegmentedWriter(path, work_dir, encoder, width, height, fps, segment_frames=segment_frames, **extras)

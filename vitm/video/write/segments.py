@@ -13,6 +13,7 @@ from typing import IO, Any
 from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole, temporary_beside
 from vitm.video.codecs.base import Codec
 from vitm.video.planes import Float
+from vitm.video.write.companions import Audio
 from vitm.video.write.parts import Part
 from vitm.video.write.writer import VideoWriter
 
@@ -41,6 +42,7 @@ class SegmentedWriter(VideoWriter):
         segment_frames: frames a segment.
         sample_aspect_ratio: aspect ratio of the pixels; None for square ones.
         streams_from: as in `VideoWriter`.
+        audio: as in `VideoWriter`.
 
     Raises:
         ValueError: as `VideoWriter`, or if the folder holds segments of other settings.
@@ -61,6 +63,7 @@ class SegmentedWriter(VideoWriter):
         segment_frames: int = 240,
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
+        audio: Audio = "copy",
     ) -> None:
         if segment_frames < 1:
             raise ValueError(f"segment_frames={segment_frames}: expected at least 1")
@@ -74,6 +77,7 @@ class SegmentedWriter(VideoWriter):
             fps,
             sample_aspect_ratio=sample_aspect_ratio,
             streams_from=streams_from,
+            audio=audio,
         )
 
     def _begin(self) -> None:

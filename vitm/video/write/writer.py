@@ -22,7 +22,7 @@ from vitm.video.codecs.h265 import HEVC, Preset
 from vitm.video.errors import StreamWarning
 from vitm.video.planes import Float
 from vitm.video.tags import MasteringDisplay
-from vitm.video.write.companions import lost_descriptions, plan_companions
+from vitm.video.write.companions import Audio, lost_descriptions, plan_companions
 from vitm.video.write.light import light_levels
 from vitm.video.write.mux import finish
 from vitm.video.write.parts import Part, PartEncoder, Picture
@@ -165,13 +165,15 @@ class VideoWriter(Writer):
         sample_aspect_ratio: aspect ratio of the pixels; None for square ones.
         streams_from: a file whose sound, subtitles, chapters, attachments, titles, languages and dispositions go along,
             with times relative to that file's start. Text subtitles are converted where the container demands it. What
-            it cannot hold is named in `dropped` and in a `StreamWarning`; sound that it cannot hold is an error.
+            it cannot hold is named in `dropped` and in a `StreamWarning`.
+        audio: "copy" to copy the sound that the container holds, "transcode" to make AAC of the rest, "drop" to leave
+            sound out.
 
     Raises:
         ValueError: for sizes that the codec does not encode, another suffix, or arguments out of range.
         FileNotFoundError: if `streams_from` does not exist.
         VideoDecodeError: if `streams_from` cannot be read.
-        WriteError: if the folder is missing or not writable, or the container cannot hold the sound.
+        WriteError: if the folder is missing or not writable.
     """
 
     def __init__(
@@ -184,6 +186,7 @@ class VideoWriter(Writer):
         *,
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
+        audio: Audio = "copy",
     ) -> None:
         super().__init__(path, width, height)
         self.codec, self.fps = codec, Fraction(fps)
@@ -199,7 +202,7 @@ class VideoWriter(Writer):
         if self.fps <= 0:
             raise ValueError(f"fps={fps}: expected a positive number")
         check_writable(self.path)
-        self._companions = None if streams_from is None else plan_companions(Path(streams_from), self.path)
+        self._companions = None if streams_from is None else plan_companions(Path(streams_from), self.path, audio)
         # fine enough for any source's time stamps, and exact for this frame rate
         clock = math.lcm(self.fps.numerator, 90_000)
         self._picture = Picture(
@@ -286,7 +289,7 @@ class HDR10Writer(VideoWriter):
         ValueError: for odd or non-positive sizes, or arguments out of range.
         FileNotFoundError: if `streams_from` does not exist.
         VideoDecodeError: if `streams_from` cannot be read.
-        WriteError: if the folder is missing or not writable, or the container cannot hold the sound.
+        WriteError: if the folder is missing or not writable.
     """
 
     def __init__(
