@@ -84,13 +84,13 @@ def test_is_the_description(changes):
 
 @pytest.mark.parametrize("rows", [7, 20])
 @pytest.mark.parametrize("changes", VARIANTS + ROWS, ids=str)
-def test_strips_equal_whole_maps(changes, rows, monkeypatch):
-    """Without gradients the network works in strips, with gradients it does not."""
+def test_bands_equal_whole_maps(changes, rows, monkeypatch):
+    """Without gradients the network works in bands, with gradients it does not."""
     network = lively(**changes).double()
     sdr = torch.rand(2, 3, 41, 47, dtype=torch.float64)
     before = sdr.clone()
     expected = network(sdr).detach()
-    monkeypatch.setattr("vitm.papers.hdcfm.strips.pixels_at_once", lambda device: 47 * rows)
+    monkeypatch.setattr("vitm.papers.hdcfm.bands.pixels_at_once", lambda device: 47 * rows)
     with torch.inference_mode():
         assert_equal(network(sdr), expected, 1e-10)
     assert torch.equal(sdr, before)
@@ -104,7 +104,7 @@ def test_threads_change_nothing():
         assert_equal(network(sdr), expected, 1e-6)
 
 
-def test_frozen_networks_work_in_strips_too(extra_peak):
+def test_frozen_networks_work_in_bands_too(extra_peak):
     network = lively().requires_grad_(False)
     sdr = torch.rand(1, 3, 256, 320)
     feature_map = 64 * sdr[0, 0].nbytes / 2**20

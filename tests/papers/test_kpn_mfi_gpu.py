@@ -28,10 +28,11 @@ def test_output_is_that_of_the_cpu():
 def test_mixed_precision_step(dtype):
     """Losses stay fp32 and finite, and every parameter of the loss's path gets a finite gradient."""
     task = KPNMFITask(width=16, trunk=(1, 1, 1, 1, 1)).cuda()
+    task.prepare_fit()
     sdr, hdr = (torch.rand(2, 3, 3, 64, 64, device="cuda") for _ in range(2))
     with torch.autocast("cuda", dtype=dtype):
         prediction = task.network(sdr)
-        loss = torch.nn.functional.l1_loss(prediction, hdr) + task.alpha * task.consistency(prediction, sdr)
+        loss = torch.nn.functional.l1_loss(prediction, hdr) + task.alpha * task.consistency_loss(prediction, sdr)
     assert loss.dtype == torch.float32
     loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())

@@ -98,7 +98,7 @@ def test_bands_equal_the_whole(monkeypatch):
     """Inference works in bands of rows; with gradients it does not: both give the same numbers."""
     clip = torch.rand(1, 3, 3, 128, 24)
     network = small()
-    monkeypatch.setattr("vitm.papers.kpn_mfi.network.BAND_ROWS", 16)
+    monkeypatch.setattr("vitm.papers.kpn_mfi.bands.BAND_ROWS", 16)
     whole = network(clip)
     with torch.no_grad():
         banded = network(clip)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vitm.nets.blocks import ColorBlock, Pointwise
 from vitm.ops.tiling import needs_whole_maps
+from vitm.papers.hdcfm.bands import run_in_bands
 from vitm.papers.hdcfm.layers import CONDITIONS, DDF, ContextBlock, Modulation
-from vitm.papers.hdcfm.strips import run_in_strips
 
 WIDTH = 64
 SMALLEST = 32  # five halvings
@@ -116,7 +116,7 @@ class HDCFM(nn.Module):
             raise ValueError(f"expected sdr of shape (B, 3, H, W) with H, W >= {SMALLEST}, got {tuple(sdr.shape)}")
         if needs_whole_maps(self, sdr):
             x = sdr
-            for layer, condition in self._layers(*self._estimate(sdr)):
+            for layer, condition in self._trunk(*self._estimate(sdr)):
                 x = layer(x) if condition is None else layer(x, condition)
             return x
         with torch.no_grad(), torch.autocast(sdr.device.type, enabled=False):
@@ -124,14 +124,14 @@ class HDCFM(nn.Module):
             out = torch.empty_like(sdr)
             for i, frame in enumerate(sdr):
                 vector, local = (None if c is None else c[i] for c in conditions)
-                out[i] = run_in_strips(self._layers(vector, local), frame)
+                out[i] = run_in_bands(self._trunk(vector, local), frame)
         return out
 
     def _estimate(self, sdr: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return (None, None) if self.estimator is None else self.estimator(sdr)
 
-    def _layers(self, vector: Tensor | None, local: Tensor | None) -> Iterator[tuple[nn.Module, Tensor | None]]:
-        """The trunk's layers in their order, the modulations with their conditions."""
+    def _trunk(self, vector: Tensor | None, local: Tensor | None) -> Iterator[tuple[nn.Module, Tensor | None]]:
+        """Yield the trunk's layers in their order, modulations with their conditions (Figure 4)."""
         for i, stage in enumerate(self.stages):
             for layer in stage.children():
                 yield layer, None

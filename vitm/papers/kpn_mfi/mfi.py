@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.color.precision import as_float
 from vitm.ops.attention import correlate, softmax_attention
 
 
@@ -93,9 +94,9 @@ class MFI(nn.Module):
         return interacted
 
     def _relate(self, slot: int, current: Tensor, neighbour: Tensor) -> Tensor:
-        p = F.normalize(self.p[slot](neighbour).flatten(2).float(), dim=1)
-        q = F.normalize(self.q[slot](current).flatten(2).float(), dim=1)
-        v = self.v(current if self.anchor == "neighbour" else neighbour).flatten(2).float()
+        p = F.normalize(as_float(self.p[slot](neighbour).flatten(2)), dim=1)
+        q = F.normalize(as_float(self.q[slot](current).flatten(2)), dim=1)
+        v = as_float(self.v(current if self.anchor == "neighbour" else neighbour).flatten(2))
         rows, columns = (p, q) if self.anchor == "neighbour" else (q, p)
         if self.corr_norm == "softmax":
             z = softmax_attention(rows, columns, v)

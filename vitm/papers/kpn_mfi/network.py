@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.color.precision import as_float
 from vitm.ops.padding import pad_to_multiple
 from vitm.ops.pixel_conv import pixel_conv
-from vitm.ops.tiling import map_rows
+from vitm.ops.tiling import needs_whole_maps
+from vitm.papers.kpn_mfi.bands import encode_in_bands, filter_in_bands
 from vitm.papers.kpn_mfi.mfi import MFI, OfficialMFI, SelfAttention
 
 STRIDE = 8  # three convolutions of stride 2
-BAND_ROWS = 64  # inference at full resolution works on bands of so many rows
 
 
 class Features(NamedTuple):
@@ -80,7 +81,7 @@ class Encoder(nn.Module):
 
     def forward(self, sdr: Tensor) -> Features:
         """(B, 3, H, W) with H and W multiples of 8 -> `Features`."""
-        full = self._full(sdr) if torch.is_grad_enabled() else map_rows(self._full, (sdr,), halo=2, band=BAND_ROWS)
+        full = self._full(sdr) if needs_whole_maps(self, sdr) else encode_in_bands(self._full, sdr)
         half = self.trunks[0](F.relu(self.down[0](full)))
         quarter = self.trunks[1](F.relu(self.down[1](half)))
         deep = self.attention(F.relu(self.down[2](quarter)))
@@ -242,14 +243,12 @@ class KPNMFI(nn.Module):
         return deep if self.mfi is None else self.mfi(deep)
 
     def _decode(self, sdr: Tensor, features: Features, interacted: Tensor) -> Tensor:
-        inputs = (self.decoder.coarse(interacted, features), features.full, sdr)
-        if torch.is_grad_enabled():
-            return self._filter(*inputs)
-        # rows at half resolution that a result depends on: 2 of the up-sampling, 2 + r full ones of what follows it
-        halo = 2 + (self.kernel_radius + 3) // 2
-        return map_rows(self._filter, inputs, halo=halo, band=BAND_ROWS // 2)
+        half = self.decoder.coarse(interacted, features)
+        if needs_whole_maps(self, half):
+            return self._filter(half, features.full, sdr)
+        return filter_in_bands(self._filter, half, features.full, sdr, self.kernel_radius)
 
     def _filter(self, half: Tensor, full: Tensor, sdr: Tensor) -> Tensor:
-        kernels = self.decoder.fine(half, full)
-        out = pixel_conv(sdr.float(), kernels[:, : self.kernel_channels].float())  # eq. 3
+        kernels = self.decoder.fine(half, full)  # K_t = D(C_t, X_t^l)
+        out = pixel_conv(as_float(sdr), as_float(kernels[:, : self.kernel_channels]))  # eq. 3
         return out + kernels[:, self.kernel_channels :] if kernels.shape[1] > self.kernel_channels else out

@@ -1,8 +1,8 @@
-"""HDCFM's trunk without gradients: one feature map, changed in place strip by strip. Exact up to rounding.
+"""HDCFM's trunk without gradients: one feature map, changed in place in bands of rows. Exact up to rounding.
 
-Every pass over the map does as much as it can before the next average over the whole frame is needed. What is one
-factor or one addend for each channel (context gates, global modulation) is not applied to the map but carried along and
-multiplied into the weights of the next layer.
+Every pass over the map does as much as it can before the next average over the whole frame is needed. One factor or one
+addend for each channel (context gates, global modulation) is not applied to the map but carried along, and multiplied
+into the weights of the next layer. Nothing asks a GPU for values: which factors there are follows from the layers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from vitm.papers.hdcfm.layers import DDF, ContextBlock, Modulation
 Step = Callable[[Tensor, int], Tensor]
 
 
-def run_in_strips(layers: Iterable[tuple[nn.Module, Tensor | None]], frame: Tensor) -> Tensor:
-    """Send one frame through the trunk. Memory beyond the arguments: the widest feature map and a few strips.
+def run_in_bands(layers: Iterable[tuple[nn.Module, Tensor | None]], frame: Tensor) -> Tensor:
+    """Send one frame through the trunk. Memory beyond the arguments: the widest feature map and a few bands.
 
     Args:
         layers: `Pointwise`, `DDF`, `ContextBlock`, `ReLU` and `Modulation` in their order, the first a `Pointwise`;
@@ -31,7 +31,7 @@ def run_in_strips(layers: Iterable[tuple[nn.Module, Tensor | None]], frame: Tens
         frame: (C, H, W).
 
     Returns:
-        What the layers give one after another, (C', H, W).
+        The result of the layers one after another, (C', H, W).
     """
     with workers(frame) as share:
         features = _Features(frame, share)
@@ -50,25 +50,27 @@ def run_in_strips(layers: Iterable[tuple[nn.Module, Tensor | None]], frame: Tens
 
 
 class _Features:
-    """Features x * scale + shift, for the x (C, H*W) that there is once `filtering` and `steps` have passed over x."""
+    """Features x * scale + shift, for the x (C, H*W) that results once `filtering` and `steps` have passed over x."""
 
     def __init__(self, frame: Tensor, share: Share) -> None:
         self.share = share
         self.height, self.width = frame.shape[1:]
         self.x = frame.flatten(1)
-        self.scale, self.shift = self._unchanged(len(frame))
+        self._carry_nothing(len(frame))
         self.buffer: Tensor | None = None  # holds x and a gap, behind it or before it; None: x is the caller's
         self.filtering: Callable[[Tensor, int], None] | None = None  # fills pixels (C, n) from x, given their first
         self.steps: list[Step] = []
+        self.copies = False  # whether a step returns other memory than it was given
 
     def convolve(self, layer: Pointwise) -> None:
         weight, bias = layer.affine
         scaled, shift = weight * self.scale.T, weight @ self.shift + bias
         self.steps.append(lambda pixels, start: scaled @ pixels)
-        self.scale, self.shift = torch.ones_like(shift), shift
+        self.copies = True
+        self._carry(torch.ones_like(shift), shift)
 
     def filter(self, layer: DDF) -> None:
-        if self.shift.any():  # zeros around the image are zeros of the features, not of x
+        if self.shifted:  # zeros around the image are zeros of the features, not of x
             self._settle()
         averages = self._sweep() * self.scale
         x, scale, width = self.x, self.scale, self.width
@@ -86,19 +88,19 @@ class _Features:
             filter_pixels(out, x, spatial.flatten(1), channel, width, start, self.share)
 
         self.filtering = filtering
-        self.scale, self.shift = self._unchanged(len(scale))
+        self._carry_nothing(len(scale))
 
     def gate(self, layer: ContextBlock) -> None:
         self._settle()
         averages = self._sweep()[None, ..., None]
         if layer.attention is not None:
             averages = layer.pool(self.x.view(1, -1, self.height, self.width))
-        self.scale = layer.gate(averages)[0, :, 0]
+        self.scale, self.scaled = layer.gate(averages)[0, :, 0], True
 
     def modulate(self, layer: Modulation, conditions: Tensor) -> None:
         scale, shift = self.scale, self.shift
         if conditions.shape[1] == 1:
-            self.scale, self.shift = layer.coefficients(conditions, scale, shift)
+            self._carry(*layer.coefficients(conditions, scale, shift))
             return
 
         def step(pixels: Tensor, start: int) -> Tensor:
@@ -106,7 +108,7 @@ class _Features:
             return torch.addcmul(addend, pixels, factor, out=pixels)
 
         self.steps.append(step)
-        self.scale, self.shift = self._unchanged(len(scale))
+        self._carry_nothing(len(scale))
 
     def rectify(self) -> None:
         self._settle()
@@ -117,17 +119,22 @@ class _Features:
         self._sweep()
         return self.x
 
-    def _unchanged(self, channels: int) -> tuple[Tensor, Tensor]:
-        return self.x.new_ones(channels, 1), self.x.new_zeros(channels, 1)
+    def _carry(self, scale: Tensor, shift: Tensor) -> None:
+        self.scale, self.shift, self.scaled, self.shifted = scale, shift, True, True
+
+    def _carry_nothing(self, channels: int) -> None:
+        self.scale, self.shift = self.x.new_ones(channels, 1), self.x.new_zeros(channels, 1)
+        self.scaled = self.shifted = False
 
     def _settle(self) -> None:
+        """Apply to x what is carried along."""
         scale, shift = self.scale, self.shift
-        if (scale != 1).any() or shift.any():
+        if self.scaled or self.shifted:
             self.steps.append(lambda pixels, start: torch.addcmul(shift, pixels, scale, out=pixels))
-            self.scale, self.shift = self._unchanged(len(scale))
+            self._carry_nothing(len(scale))
 
     def _sweep(self) -> Tensor:
-        """Bring x up to date; its averages (C, 1)."""
+        """Bring x up to date; return its averages (C, 1)."""
         at_once = pixels_at_once(self.x.device)
         chunk = at_once // 16 if self.x.device.type == "cpu" else at_once  # all channels of it stay in the cache
         rows = min(self.height, max(1, at_once // self.width))
@@ -153,7 +160,7 @@ class _Features:
                 for step in self.steps:
                     part = step(part, first)
                 total += part.sum(1, keepdim=True)
-                if part.data_ptr() != out[:, first:].data_ptr():
+                if out is not x or self.copies:
                     out[:, first:last] = part
             return total
 
@@ -164,5 +171,5 @@ class _Features:
                 self.filtering(x[:, start : bottom * self.width], start)
             for total in self.share(point_by_point, (bottom - top) * self.width):
                 band_sums += total
-        self.x, self.filtering, self.steps = out, None, []
+        self.x, self.filtering, self.steps, self.copies = out, None, [], False
         return sums.sum(0) / pixels
