@@ -36,7 +36,8 @@ def main() -> None:
     def whole(sdr: Tensor) -> Tensor:
         frames = list(sdr.unbind(1))
         x = sdr.flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        return network._whole(x, network.modulation.coefficients(network._codes(frames)))
+        rows = torch.arange(x.shape[2], device=x.device)[:, None]
+        return network.convert(x, rows, network.modulation.coefficients(network._codes(frames)))
 
     known: dict[str, Callable[[Tensor], Tensor]] = {
         "plain": lambda sdr: dslnet(sdr, state),

@@ -26,7 +26,7 @@ from skimage import data
 from torch import Tensor
 
 from vitm.nets.flow import FlowName
-from vitm.ops.schedule import clues
+from vitm.ops.key_frames import clues
 from vitm.ops.tiling import row_bands
 from vitm.papers.vitm_tc import VITMTC
 from vitm.papers.vitm_tc.spill import Spill

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from vitm.baselines.clip_network import ClipNetwork
 from vitm.nets.interface import (
     LinearNetwork,
     SpillingNetwork,
@@ -17,20 +16,28 @@ from vitm.nets.interface import (
     stream,
 )
 from vitm.papers.vitm_tc.display import to_hdr_pq
-from vitm.zoo import NETWORKS, network_class
-
-STREAMING = {"deephdr", "dslnet", "hdrunet", "kpn_itm", "kpn_mfi", "srresnet", "vitm_tc"}
+from vitm.zoo import network_class
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_networks_offer_what_they_are(name):
-    """Those of clips stream; those of windows have a radius; VITM-TC alone gives light, and keeps frames on disk."""
+@pytest.mark.parametrize(
+    ("name", "streams", "has_windows", "gives_light", "looks_back"),
+    [
+        ("csrnet", False, False, False, False),
+        ("dslnet", True, True, False, True),
+        ("hdcfm", False, False, False, False),
+        ("hdrunet", True, False, False, False),
+        ("kpn_mfi", True, False, False, True),
+        ("srresnet", True, True, False, False),
+        ("vitm_tc", True, False, True, True),
+    ],
+)
+def test_networks_offer_what_they_are(name, streams, has_windows, gives_light, looks_back):
+    """Those of clips stream; those of windows have a radius; VITM-TC gives light, and keeps frames on disk."""
     network = network_class(name)()
-    assert isinstance(network, StreamingNetwork) is (name in STREAMING)
-    assert isinstance(network, WindowNetwork) is (name in ("dslnet", "srresnet"))
-    assert isinstance(network, LinearNetwork) is isinstance(network, SpillingNetwork) is (name == "vitm_tc")
-    assert (context(network) > 0) is (name in ("dslnet", "kpn_mfi", "vitm_tc"))
-    assert not isinstance(network, ClipNetwork) or network.mfi is None
+    assert isinstance(network, StreamingNetwork) is streams
+    assert isinstance(network, WindowNetwork) is has_windows
+    assert isinstance(network, LinearNetwork) is isinstance(network, SpillingNetwork) is gives_light
+    assert (context(network) > 0) is looks_back
 
 
 def test_a_plain_module_is_a_network_of_single_frames(rng):

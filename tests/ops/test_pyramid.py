@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage import data
 
-from vitm.ops.pyramid import gaussian_pyramid
+from vitm.ops.pyramid import gaussian_pyramid, kornia_blur, strided_blur
 
 
 @pytest.mark.parametrize("size", [(256, 320), (203, 151), (64, 64), (33, 40)])
@@ -26,6 +26,18 @@ def test_other_parameters_and_batches(rng: torch.Generator) -> None:
     expected = cv2.GaussianBlur(x[2, 1].numpy(), (5, 5), 1.1, borderType=cv2.BORDER_REFLECT_101)[::2, ::2]
     np.testing.assert_allclose(pyramid[1][2, 1].numpy(), expected, rtol=0, atol=1e-6)
     assert torch.equal(gaussian_pyramid(x, levels=1)[0], x)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (37, 51)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_form_for_devices_equals_that_for_cpus(size: tuple[int, int], dtype: torch.dtype, rng) -> None:
+    """Values and gradients, of Kornia's separable filter and of one strided convolution."""
+    x = torch.rand(2, 3, *size, generator=rng, dtype=dtype, requires_grad=True)
+    out = [form(x, 9, 1.7) for form in (kornia_blur, strided_blur)]
+    torch.testing.assert_close(*out, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-13)
+    weights = torch.rand(out[0].shape, generator=rng, dtype=dtype)
+    grads = [torch.autograd.grad((level * weights).sum(), x)[0] for level in out]
+    torch.testing.assert_close(*grads, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-13)
 
 
 def test_fp32_under_autocast(rng: torch.Generator) -> None:

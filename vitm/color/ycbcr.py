@@ -62,6 +62,11 @@ def rgb_to_ycbcr(rgb: Tensor, matrix: YCbCrMatrix = "bt2020") -> Tensor:
 
     Raises:
         ValueError: for another matrix, or if there are not three channels.
+
+    Example:
+        >>> blue = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)
+        >>> [round(x, 4) for x in rgb_to_ycbcr(blue).flatten().tolist()]
+        [0.0593, 0.5, -0.0402]
     """
     return apply_matrix(rgb, _matrix(RGB_TO_YCBCR, matrix))
 
@@ -78,6 +83,11 @@ def ycbcr_to_rgb(ycbcr: Tensor, matrix: YCbCrMatrix = "bt2020") -> Tensor:
 
     Raises:
         ValueError: for another matrix, or if there are not three channels.
+
+    Example:
+        >>> grey = torch.tensor([0.5, 0.0, 0.0]).view(3, 1, 1)
+        >>> ycbcr_to_rgb(grey).flatten().tolist()
+        [0.5, 0.5, 0.5]
     """
     return apply_matrix(ycbcr, _matrix(YCBCR_TO_RGB, matrix))
 
@@ -89,7 +99,7 @@ def code_scale(bits: int, full_range: bool = False) -> tuple[tuple[float, float,
 
     Args:
         bits: bits a sample, 8 to 16.
-        full_range: all codes 0 .. 2^bits - 1, instead of television's narrow range (16-235 for Y at 8 bit).
+        full_range: whether all codes 0 .. 2^bits - 1 are used, or television's narrow range (16-235 for Y at 8 bit).
 
     Raises:
         ValueError: for other bit depths.
@@ -119,7 +129,7 @@ def quantize_ycbcr(ycbcr: Tensor, bits: int, full_range: bool = False) -> Tensor
     Args:
         ycbcr: (..., 3, H, W), Y in [0, 1], Cb and Cr in [-0.5, 0.5].
         bits: bits a sample, 8 to 16.
-        full_range: full instead of narrow range.
+        full_range: whether codes have full instead of narrow range.
 
     Returns:
         Codes, int32, the same shape. Narrow-range codes are clamped to the video data range (4 to 1019 at 10 bit),
@@ -143,7 +153,7 @@ def dequantize_ycbcr(codes: Tensor, bits: int, full_range: bool = False) -> Tens
     Args:
         codes: (..., 3, H, W), codes of any integer or floating point type.
         bits: bits a sample, 8 to 16.
-        full_range: full instead of narrow range.
+        full_range: whether codes have full instead of narrow range.
 
     Returns:
         The same shape, fp32 (fp64 for fp64): Y in [0, 1], Cb and Cr in [-0.5, 0.5] for codes in the nominal range.

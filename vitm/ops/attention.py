@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention between positions, without the 1/sqrt(d) of transformers.
+    """Compute softmax attention between positions, without the 1/sqrt(d) of transformers.
 
     `out_i = sum_j softmax_j(q_i . k_j) v_j` (KPN-MFI, section 3.1). The N x M matrix is never built: the fused kernels
     ask for queries, keys and values of one width with a unit last stride, so `q`, `k` and `v` are padded with zeros,
@@ -24,6 +24,11 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Raises:
         ValueError: The shapes do not belong together.
+
+    Example:
+        >>> q, k, v = torch.ones(1, 2, 3), torch.ones(1, 2, 4), torch.arange(4.0).view(1, 1, 4)
+        >>> softmax_attention(q, k, v)  # all keys are alike: the mean of the values
+        tensor([[[1.5000, 1.5000, 1.5000]]])
     """
     if q.ndim != 3 or q.shape[:2] != k.shape[:2] or k.shape[::2] != v.shape[::2]:
         raise ValueError(
@@ -38,7 +43,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def correlate(p: Tensor, q: Tensor, v: Tensor) -> Tensor:
-    """Correlation-weighted sum of values, without softmax (KPN-MFI, equations 4 and 5, for normalised `p` and `q`).
+    """Sum values by their correlation, without softmax (KPN-MFI, equations 4 and 5, for normalised `p` and `q`).
 
     `out_i = sum_j (p_i . q_j) v_j`, computed as `(v q^T) p`: the c x c product first, so time and memory are linear in
     the number of positions. The sum over j is not divided by N.
@@ -53,6 +58,11 @@ def correlate(p: Tensor, q: Tensor, v: Tensor) -> Tensor:
 
     Raises:
         ValueError: The shapes do not belong together.
+
+    Example:
+        >>> p, q, v = torch.ones(1, 2, 3), torch.ones(1, 2, 4), torch.arange(4.0).view(1, 1, 4)
+        >>> correlate(p, q, v)  # 2 times the sum of the values
+        tensor([[[12., 12., 12.]]])
     """
     if p.ndim != 3 or p.shape[:2] != q.shape[:2] or q.shape[::2] != v.shape[::2]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Decoupled dynamic filters: a 3x3 filter for each pixel times one for each channel (HDCFM, section 3.2.6)."""
+"""Decoupled dynamic filters: a 3x3 filter for each pixel, times one for each channel (HDCFM, section 3.2.6)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def ddf(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
 
     Raises:
         ValueError: The shapes do not belong together.
+
+    Example:
+        >>> x = torch.rand(1, 4, 5, 6)
+        >>> centre = torch.zeros(1, 9, 5, 6)
+        >>> centre[:, 4] = 1  # filters of the pixels that pass the middle tap on
+        >>> torch.equal(ddf(x, centre, torch.full((1, 4, 9), 2.0)), 2 * x)
+        True
     """
     B, C, H, W = x.shape if x.ndim == 4 else (0, 0, 0, 0)
     if x.ndim != 4 or spatial.shape != (B, 9, H, W) or channel.shape != (B, C, 9):
@@ -49,12 +56,12 @@ def ddf(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
 
 
 def pixels_at_once(device: torch.device) -> int:
-    """How many pixels to filter at a time: on a CPU, so few that nine taps and one channel stay in a core's cache."""
+    """Return the number of pixels of a part: on a CPU, so few that nine taps and one channel stay in a core's cache."""
     return 2**15 if device.type == "cpu" else 2**20
 
 
 def drop_wrapped_taps(spatial: Tensor) -> Tensor:
-    """Zero, in place, the taps `(..., 9, rows, W)` that reach beyond the left and the right edge.
+    """Set to zero, in place, the taps `(..., 9, rows, W)` that reach beyond the left and the right edge.
 
     In rows that follow each other in memory these taps meet the neighbouring row's end instead of zeros.
     """
@@ -69,13 +76,13 @@ def filter_pixels(
     """Apply both filters to consecutive pixels of an image given row after row.
 
     Args:
-        out: `(C, n)`, overwritten; no part of the pixels that the filters reach.
+        out: `(C, n)`, overwritten; it must not overlap the pixels that the filters reach.
         x: The image `(C, H*W)`.
-        spatial: `(9, n)`, from `drop_wrapped_taps`.
-        channel: `(C, 9)`.
-        width: W.
-        start: First of the n pixels.
-        share: Divides the channels among `vitm.ops.workers`.
+        spatial: filters of the pixels `(9, n)`, from `drop_wrapped_taps`.
+        channel: filters of the channels `(C, 9)`.
+        width: width W of the image.
+        start: number of the first of the n pixels.
+        share: function of `vitm.ops.workers` that divides the channels among threads.
     """
     taps = list(_taps(out.shape[1], x.shape[1], width, start))
     if out.device.type != "cpu":
@@ -97,7 +104,7 @@ def filter_pixels(
 
 
 def _taps(n: int, m: int, width: int, start: int) -> Iterator[tuple[int, slice, slice]]:
-    """Tap, pixels of `out` that have it, and where these find it in `x` (see `filter_pixels`)."""
+    """Yield each tap, the pixels of `out` that have it, and the pixels of `x` that it meets (see `filter_pixels`)."""
     for tap in range(9):
         shift = start + (tap // 3 - 1) * width + tap % 3 - 1
         low, high = max(0, -shift), min(n, m - shift)
@@ -106,7 +113,7 @@ def _taps(n: int, m: int, width: int, start: int) -> Iterator[tuple[int, slice, 
 
 
 def _parts(x: Tensor) -> Iterator[tuple[int, slice]]:
-    """Image and pixels of each band of rows to work on."""
+    """Yield the number of an image and the pixels of a band of its rows, for all parts to work on."""
     B, _, H, W = x.shape
     for b in range(B):
         for top, bottom in row_bands(H, max(1, pixels_at_once(x.device) // W)):
@@ -180,7 +187,7 @@ def _shifted(x: Tensor) -> list[Tensor]:
 
 
 def _fused(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
-    """All taps in one expression, for a compiler to fuse."""
+    """Compute all taps in one expression, for a compiler to fuse."""
     out = torch.zeros_like(x)
     for tap, view in enumerate(_shifted(x)):
         out = out + view * spatial[:, tap : tap + 1] * channel[:, :, tap, None, None]

@@ -15,7 +15,7 @@ from vitm.ops.tiling import row_bands
 def deform_conv2d(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, padding: int = 1
 ) -> Tensor:
-    """Convolve pixels that a flow of each tap's own picks, zeros outside the image.
+    """Convolve pixels at positions that each tap shifts by its own offsets; zeros outside the image.
 
     `out[b, o, p] = bias[o] + sum over channels c and taps k of weight[o, c, k] * mask[b, g, k, p] * x[b, c, p + p_k +
     offset[b, g, k, p]]`, sampled bilinearly; g is the offset group of channel c (Dai et al., equation 2; Zhu et al.,
@@ -36,6 +36,12 @@ def deform_conv2d(
 
     Raises:
         ValueError: The shapes do not belong together, or the offset groups do not divide C.
+
+    Example:
+        >>> x, weight = torch.rand(1, 2, 6, 7), torch.rand(3, 2, 3, 3)
+        >>> still = torch.zeros(1, 18, 6, 7)
+        >>> torch.allclose(deform_conv2d(x, still, weight), F.conv2d(x, weight, padding=1), atol=1e-5)
+        True
     """
     x, offset, weight, bias, mask = _checked(x, offset, weight, bias, mask, padding)
     tensors = (x, offset, weight, bias, mask)
@@ -58,7 +64,7 @@ def deform_conv2d(
 def deform_conv2d_torch(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, padding: int = 1
 ) -> Tensor:
-    """`deform_conv2d` in one piece from functions that every backend and exporter has; same arguments and result."""
+    """Compute `deform_conv2d` in one piece, by functions that every backend and exporter has."""
     return _rows(*_checked(x, offset, weight, bias, mask, padding), padding, 0)
 
 
@@ -66,9 +72,9 @@ class DeformConv2d(nn.Conv2d):
     """`deform_conv2d` with the parameters of `nn.Conv2d`; the output is as large as the input.
 
     Args:
-        in_channels: C.
-        out_channels: O.
-        kernel_size: k, odd.
+        in_channels: channels C of the input.
+        out_channels: channels O of the output.
+        kernel_size: size k of the kernels, odd.
         bias: whether there is a bias.
 
     Raises:
@@ -81,7 +87,7 @@ class DeformConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """X (B, C, H, W), offset (B, 2*G*k*k, H, W), mask (B, G*k*k, H, W) or None -> (B, O, H, W)."""
+        """Convolve x (B, C, H, W) by offset (B, 2*G*k*k, H, W) and mask (B, G*k*k, H, W) or None: (B, O, H, W)."""
         return deform_conv2d(x, offset, self.weight, self.bias, mask, self.kernel_size[0] // 2)
 
 
@@ -98,7 +104,7 @@ def _torchvision() -> Callable[..., Tensor] | None:
 def _checked(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, padding: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """The tensors in one dtype, if their shapes belong together."""
+    """Return the tensors in one dtype, or raise if their shapes do not belong together."""
     tensors = (x, offset, weight, bias, mask)
     got = ", ".join("None" if t is None else str(tuple(t.shape)) for t in tensors)
     if x.ndim != 4 or offset.ndim != 4 or weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
@@ -134,7 +140,7 @@ def _checked(
 def _rows(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, padding: int, top: int
 ) -> Tensor:
-    """The output's rows from `top` on, as many as offsets are given for."""
+    """Compute the output's rows from `top` on, as many as there are offsets for."""
     B, C, H, W = x.shape
     outputs, _, size, _ = weight.shape
     taps, (height, width) = size * size, offset.shape[2:]

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 
 def bilateral_blur(x: Tensor, kernel_size: int = 9, sigma_color: float = 10.0, sigma_space: float = 5.0) -> Tensor:
-    """Bilateral filter as OpenCV's `bilateralFilter` defines it (KPN-MFI, section 3.4: d = 9, 10, 5).
+    """Apply the bilateral filter as OpenCV's `bilateralFilter` defines it (KPN-MFI, section 3.4: d = 9, 10, 5).
 
     `out(p) = sum_q w(p, q) x(q) / sum_q w(p, q)` over the disc of radius `kernel_size // 2`, with `w = exp(-|p - q|^2 /
     (2 sigma_space^2) - d^2 / (2 sigma_color^2))`; d is the sum over channels of |x(p) - x(q)|, so the channels are
@@ -32,6 +32,12 @@ def bilateral_blur(x: Tensor, kernel_size: int = 9, sigma_color: float = 10.0, s
 
     Raises:
         ValueError: `kernel_size` is even, or the image is too small to be reflected.
+
+    Example:
+        >>> step = torch.zeros(1, 1, 16, 16)
+        >>> step[..., 8:] = 255
+        >>> torch.allclose(bilateral_blur(step), step)  # the edge is kept
+        True
     """
     radius = _radius(x, kernel_size)
     padded = F.pad(x.to(torch.promote_types(x.dtype, torch.float32)), [radius] * 4, mode="reflect")
@@ -40,20 +46,25 @@ def bilateral_blur(x: Tensor, kernel_size: int = 9, sigma_color: float = 10.0, s
 
 
 def guided_filter(x: Tensor, radius: int = 5, eps: float = 0.01) -> Tensor:
-    """Guided filter (He et al.) with the image as its own guide, each channel alone, borders reflected.
+    """Apply the guided filter (He et al.) with the image as its own guide, each channel alone, borders reflected.
 
     This is what KPN-MFI's published code uses where the paper has a bilateral filter. Not affected by autocast.
 
     Args:
         x: Image `(B, C, H, W)`, in the scale of `eps` (the default is made for 0..1).
-        radius: The box is `2 * radius + 1` pixels wide.
-        eps: Variance below which a window counts as flat.
+        radius: radius of the box, which is `2 * radius + 1` pixels wide.
+        eps: variance below which a window counts as flat.
 
     Returns:
         `(B, C, H, W)`, fp32 (fp64 when `x` is fp64).
 
     Raises:
         ValueError: The image is too small to be reflected.
+
+    Example:
+        >>> flat = torch.full((1, 3, 12, 12), 0.5)
+        >>> torch.allclose(guided_filter(flat), flat)
+        True
     """
     size = 2 * radius + 1
     _radius(x, size)
@@ -82,7 +93,7 @@ def _radius(x: Tensor, kernel_size: int) -> int:
 # A pair of pixels p and q = p + offset has one weight for both directions, so half of the disc is enough: each pair
 # adds to both.
 def _pairs(padded: Tensor, radius: int) -> Iterator[tuple[float, tuple[Any, ...], tuple[Any, ...]]]:
-    """Squared distance and the index of all p and of all q, in bands of rows that stay in a CPU's cache."""
+    """Yield squared distance, index of all p and index of all q, in bands of rows that stay in a CPU's cache."""
     B, _, height, width = padded.shape
     on_cpu = padded.device.type == "cpu"
     rows = max(1, 2**15 * torch.get_num_threads() // (B * width)) if on_cpu else height
@@ -97,7 +108,7 @@ def _pairs(padded: Tensor, radius: int) -> Iterator[tuple[float, tuple[Any, ...]
 
 
 class _Bilateral(torch.autograd.Function):
-    """Filters an image that already has its border; the border is cut from the result."""
+    """Filter an image that already has its border; the border is cut from the result."""
 
     @staticmethod
     def forward(padded: Tensor, radius: int, sigma_color: float, sigma_space: float) -> Tensor:

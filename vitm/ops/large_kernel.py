@@ -16,8 +16,8 @@ SPECTRUM_VALUES = 2**18  # of spectra at a time and thread, 1 MiB: with their pr
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Filter every channel with a kernel of its own; stride 1, zeros outside the image, output as large as the input.
 
-    What `F.conv2d(x, weight, bias, padding=k // 2, groups=C)` returns. On a CPU kernels of 15x15 and more run in
-    channels-last (oneDNN's NCHW kernels are 20 times slower). From 7x7 on the gradient of `x` is such a convolution
+    The result is that of `F.conv2d(x, weight, bias, padding=k // 2, groups=C)`. On a CPU kernels of 15x15 and more run
+    in channels-last (oneDNN's NCHW kernels are 20 times slower). From 7x7 on the gradient of `x` is such a convolution
     with the flipped kernels, the gradient of `weight` a product of spectra, and there are no second derivatives.
 
     Args:
@@ -31,6 +31,12 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
     Raises:
         ValueError: The shapes do not belong together, or k is even.
+
+    Example:
+        >>> x, weight = torch.rand(1, 4, 20, 24), torch.rand(4, 1, 17, 17)
+        >>> expected = F.conv2d(x, weight, padding=8, groups=4)
+        >>> torch.allclose(depthwise_conv2d(x, weight), expected, atol=1e-4)
+        True
     """
     channels, size = x.shape[1] if x.ndim == 4 else 0, weight.shape[-1]
     if x.ndim != 4 or weight.shape != (channels, 1, size, size) or size % 2 == 0 or not _fits(bias, channels):
@@ -62,6 +68,12 @@ def dynamic_depthwise_conv2d(x: Tensor, kernels: Tensor, bias: Tensor | None = N
 
     Raises:
         ValueError: The shapes do not belong together, or k is even.
+
+    Example:
+        >>> x, kernels = torch.rand(2, 4, 9, 9), torch.zeros(2, 4, 3, 3)
+        >>> kernels[1, :, 1, 1] = 1  # the second sample passes, the first becomes zero
+        >>> torch.equal(dynamic_depthwise_conv2d(x, kernels), torch.stack([0 * x[0], x[1]]))
+        True
     """
     size = kernels.shape[-1]
     B, C = x.shape[:2] if x.ndim == 4 else (0, 0)
@@ -83,8 +95,8 @@ class DepthwiseConv2d(nn.Conv2d):
     """`depthwise_conv2d` with the parameters of `nn.Conv2d(groups=channels)`.
 
     Args:
-        channels: C.
-        kernel_size: k, odd.
+        channels: number of channels C.
+        kernel_size: size k of the kernels, odd.
         bias: whether there is a bias.
 
     Raises:
@@ -102,7 +114,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def _by_spectra(x: Tensor, size: int) -> bool:
-    """Chosen by device: on a CPU `_Depthwise` wins from 7x7 on; elsewhere the device's own library convolves."""
+    """Return whether `_Depthwise` is faster: on a CPU from 7x7 on; elsewhere the device's own library convolves."""
     return x.device.type == "cpu" and size >= 7
 
 
@@ -120,7 +132,7 @@ def _apply(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Depthwise(torch.autograd.Function):
-    """Kernels `(1, C, k, k)` for all samples or `(B, C, k, k)`."""
+    """Convolution with kernels `(1, C, k, k)` for all samples, or `(B, C, k, k)`."""
 
     @staticmethod
     def forward(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
@@ -149,7 +161,7 @@ def _working_dtype(*tensors: Tensor) -> torch.dtype:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """A matrix transposition for each sample, which torch does 3 times faster than its change of memory format."""
+    """Lay out channels-last by transposing a matrix a sample: 3 times faster than torch's change of memory format."""
     if x.is_contiguous(memory_format=torch.channels_last):
         return x
     B, C, H, W = x.shape
@@ -176,14 +188,14 @@ def _convolve(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _planes(x: Tensor) -> Tensor:
-    """(C, H, W) of any format, channel by channel: again a matrix transposition where it is channels-last."""
+    """Lay out (C, H, W) of any format channel by channel; from channels-last by transposing a matrix."""
     if x.stride(0) != 1:
         return x.contiguous()
     return x.permute(1, 2, 0).flatten(0, 1).t().contiguous().view(x.shape)
 
 
 def _correlate(x: Tensor, grad: Tensor, kernels: Tensor) -> Tensor:
-    """Gradient of the kernels: `sum over p of grad[p] * x[p + tap]` for each tap.
+    """Compute the gradient of the kernels: `sum over p of grad[p] * x[p + tap]` for each tap.
 
     A circular correlation over H + r rows has no wrapped products at distances up to the kernel's radius r. One
     sample's planes are held at a time, and the spectra of so many channels as stay in the cache.
@@ -204,7 +216,7 @@ def _correlate(x: Tensor, grad: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _smooth(n: int) -> int:
-    """The smallest multiple of 4 from n on without prime factors beyond 7: the sizes that transform fast."""
+    """Return the smallest multiple of 4 from n on without prime factors beyond 7: these sizes transform fast."""
     size = -(-n // 4) * 4
     while 420**20 % size:  # a factor beyond 7 is left
         size += 4

@@ -1,4 +1,4 @@
-"""Frames of any size for networks that halve them."""
+"""Padding of frames of any size for networks that halve them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from torch import Tensor
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Adds rows at the bottom and columns on the right until both are multiples of a number; crop the result back.
+    """Pad at the bottom and on the right until height and width are multiples of a number.
 
     Args:
         x: (B, C, H, W).
-        multiple: Of the height and the width of the result.
+        multiple: divisor of the height and the width of the result.
 
     Returns:
         (B, C, H', W'): reflected at the last row and column, or repeated where the frame is too small to be reflected.
+
+    Example:
+        >>> import torch
+        >>> pad_to_multiple(torch.zeros(1, 3, 9, 16), 8).shape
+        torch.Size([1, 3, 16, 16])
     """
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     if not (bottom or right):

@@ -30,6 +30,13 @@ def pixel_conv(x: Tensor, kernels: Tensor) -> Tensor:
 
     Raises:
         ValueError: The shapes do not belong together, or k is not an odd integer.
+
+    Example:
+        >>> x = torch.rand(1, 3, 5, 6)
+        >>> kernels = torch.zeros(1, 27, 5, 6)
+        >>> kernels[:, 4::9] = 2  # the middle tap of each colour's 3x3 kernel
+        >>> torch.equal(pixel_conv(x, kernels), 2 * x)
+        True
     """
     if x.ndim != 4 or kernels.ndim != 4 or x.shape[0] != kernels.shape[0] or x.shape[2:] != kernels.shape[2:]:
         raise ValueError(
@@ -47,7 +54,7 @@ def pixel_conv(x: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _bands(kernels: Tensor, channels: int) -> Iterator[tuple[slice, int, Tensor]]:
-    """Images, first row and taps `(b, C, k*k, rows, W)` of each part to work on.
+    """Yield images, first row and taps `(b, C, k*k, rows, W)` of each part to work on.
 
     On a CPU a part is one image's band of rows that stays in the cache while all taps pass over it; channels-last
     kernels are laid out channel by channel there. A compiler gets everything at once and fuses the taps itself.
@@ -67,7 +74,7 @@ def _bands(kernels: Tensor, channels: int) -> Iterator[tuple[slice, int, Tensor]
 
 
 def _views(padded: Tensor, images: slice, top: int, taps: Tensor) -> Iterator[Tensor]:
-    """The k*k shifted views of a padded image that belong to a part's taps, row by row."""
+    """Yield the k*k shifted views of a padded image that belong to a part's taps, row by row."""
     size, (height, width) = math.isqrt(taps.shape[2]), taps.shape[3:]
     band = padded[images, :, top : top + height + size - 1]
     for dy in range(size):

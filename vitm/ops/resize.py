@@ -15,7 +15,7 @@ _ROWS = 64  # samples a block: few enough that the blocks of the banded matrix h
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' kernel with a = -0.5."""
+    """Evaluate Keys' kernel with a = -0.5."""
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x * x + 1.0
     outer = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
@@ -23,7 +23,7 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 
 def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """For every `_ROWS` output samples the input samples that they need, and the weights (output, input)."""
+    """Yield for every `_ROWS` output samples the input samples that they need, and the weights (output, input)."""
     stretch = min(scale, 1.0)  # antialiasing: the kernel widens where samples become fewer
     centre = (np.arange(size_out) + 0.5) / scale - 0.5
     taps = math.ceil(4 / stretch) + 2
@@ -33,15 +33,15 @@ def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, 
     mirrored = positions % (2 * size_in)  # symmetric borders: the edge sample is repeated
     mirrored = np.where(mirrored < size_in, mirrored, 2 * size_in - 1 - mirrored)
     for start in range(0, size_out, _ROWS):
-        needed, given = mirrored[start : start + _ROWS], weights[start : start + _ROWS]
+        needed, factors = mirrored[start : start + _ROWS], weights[start : start + _ROWS]
         low, high = int(needed.min()), int(needed.max()) + 1
         matrix = np.zeros((len(needed), high - low))
-        np.add.at(matrix, (np.arange(len(needed))[:, None], needed - low), given)
+        np.add.at(matrix, (np.arange(len(needed))[:, None], needed - low), factors)
         yield slice(low, high), matrix
 
 
 def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float | None = None) -> Tensor:
-    """Resizes with the bicubic kernel (a = -0.5), antialiased, with symmetric borders.
+    """Resize with the bicubic kernel (a = -0.5), antialiased, with symmetric borders.
 
     Convention: these are the rules of MATLAB's `imresize`. torch's `interpolate` and OpenCV differ at the borders, in
     the kernel (a = -0.75) or in antialiasing. The sums are in fp64, which neither autocast nor TF32 rounds.
@@ -57,6 +57,10 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
     Raises:
         TypeError: for integers.
         ValueError: unless exactly one of `size` and `scale` is given, positive, and `x` has two dimensions with pixels.
+
+    Example:
+        >>> resize_bicubic(torch.rand(3, 135, 240), scale=0.25).shape
+        torch.Size([3, 34, 60])
     """
     if (size is None) == (scale is None):
         raise ValueError(f"resize_bicubic needs either size or scale, got size {size} and scale {scale}")

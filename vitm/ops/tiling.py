@@ -1,4 +1,4 @@
-"""Local functions in bands of rows, so that their inner tensors stay small."""
+"""Local functions computed in bands of rows, so that their inner tensors stay small."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def needs_whole_maps(network: nn.Module, x: Tensor) -> bool:
-    """Whether a network must compute `x` whole: for gradients, for a compiler, which fuses by itself, on "meta"."""
+    """Return whether a network must compute `x` whole: for gradients, for a compiler, which fuses, and on "meta"."""
     if torch.compiler.is_compiling() or x.is_meta:
         return True
     return torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in network.parameters()))
@@ -31,6 +31,12 @@ def row_bands(height: int, band: int, multiple: int = 1) -> list[tuple[int, int]
 
     Raises:
         ValueError: `height` is not a positive multiple of `multiple`.
+
+    Example:
+        >>> row_bands(10, band=4)
+        [(0, 3), (3, 6), (6, 10)]
+        >>> row_bands(12, band=5, multiple=2)
+        [(0, 4), (4, 8), (8, 12)]
     """
     if height < 1 or multiple < 1 or height % multiple:
         raise ValueError(f"rows are split at multiples of {multiple}, got {height} rows: pad the input")
@@ -66,15 +72,15 @@ def map_rows(
             map_rows(lambda x: down(relu(first(x))), (x,), halo=2, multiple=2)
 
     Args:
-        fn: Takes bands `(..., rows, W)` of the inputs, returns a tensor whose height is a fixed ratio of theirs.
-        inputs: Tensors `(..., H_i, W_i)`; every height is a multiple of the smallest.
+        fn: function of bands `(..., rows, W)` of the inputs; the height of its result is a fixed ratio of theirs.
+        inputs: tensors `(..., H_i, W_i)`; every height is a multiple of the smallest.
         halo: Rows of the smallest input that a row of the output can depend on, on either side.
         band: Rows of the smallest input in one band, without halo.
         multiple: Bands start at multiples of this many rows of the smallest input (the total stride of `fn`).
-        out: Where the result goes. It may be an input of which `fn` needs the rows it computes and no others.
+        out: tensor for the result. It may be an input of which `fn` needs the rows it computes and no others.
 
     Returns:
-        What `fn(*inputs)` returns, in one tensor of its memory format; `out` if that is given.
+        The result of `fn(*inputs)`, in one tensor of its memory format; `out` if that is given.
 
     Raises:
         ValueError: The heights do not divide, or the output's height is no fixed ratio of the input's.
@@ -109,7 +115,7 @@ def map_rows(
 
 
 def rows_at_once(x: Tensor) -> int:
-    """How many rows of a map (..., C, H, W) make a band: 64 MiB in fp32 or 128 rows, what is more."""
+    """Return the number of rows of a map (..., C, H, W) in a band: 64 MiB in fp32 or 128 rows, whichever is larger."""
     return max(128, 2**24 // (x.shape[-3] * x.shape[-1]))
 
 
@@ -117,8 +123,8 @@ def update_rows(fn: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, band: i
     """Replace `x` by fn(x), for a local function that keeps the shape, band by band in place. Exact up to rounding.
 
     Args:
-        fn: Takes bands `(..., rows, W)`, returns their like.
-        x: `(..., H, W)`; it is overwritten.
+        fn: function of bands `(..., rows, W)` that keeps their shape.
+        x: map `(..., H, W)`; it is overwritten.
         halo: Rows of `x` that a row of the result can depend on, on either side.
         band: Rows in one band, without halo.
 
@@ -137,14 +143,14 @@ def update_rows(fn: Callable[[Tensor], Tensor], x: Tensor, *, halo: int, band: i
 
 
 def upsample_rows(x: Tensor, size: tuple[int, int], rows: Tensor) -> Tensor:
-    """Some rows of a map enlarged bilinearly.
+    """Return some rows of a map enlarged bilinearly.
 
     Convention: pixels are areas, as in `F.interpolate(x, size, mode="bilinear", align_corners=False)`.
 
     Args:
         x: (B, C, h, w).
-        size: (H, W) of the enlarged map.
-        rows: (n,) integers, which rows of it.
+        size: height H and width W of the enlarged map.
+        rows: (n,) integers, numbers of its rows.
 
     Returns:
         (B, C, n, W).

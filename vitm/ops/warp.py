@@ -17,13 +17,19 @@ def warp(x: Tensor, flow: Tensor, padding_mode: str = "border") -> Tensor:
     Args:
         x: Image or features `(B, C, H, W)`, any range and domain. channels-last input is up to 1.8 times faster.
         flow: `(B, 2, H, W)` in pixels, x first.
-        padding_mode: What lies outside the image: `border` (the nearest pixel), `zeros` or `reflection`.
+        padding_mode: values outside the image: `border` (the nearest pixel), `zeros` or `reflection`.
 
     Returns:
         `(B, C, H, W)`, fp32 (fp64 when `x` is fp64), also under autocast: a half-precision grid misplaces pixels.
 
     Raises:
         ValueError: The shapes do not belong together.
+
+    Example:
+        >>> x = torch.arange(4.0).expand(1, 1, 3, 4)
+        >>> right = torch.stack([torch.ones(3, 4), torch.zeros(3, 4)])[None]  # one pixel to the right
+        >>> [round(v, 3) for v in warp(x, right)[0, 0, 0].tolist()]
+        [1.0, 2.0, 3.0, 3.0]
     """
     if x.ndim != 4 or flow.shape != (x.shape[0], 2, *x.shape[2:]):
         raise ValueError(

@@ -14,7 +14,7 @@ Share = Callable[[Callable[[slice], Tensor], int], list[Tensor]]
 
 @contextmanager
 def workers(like: Tensor) -> Iterator[Share]:
-    """As many threads as torch uses, in each of which torch works by itself.
+    """Give as many threads as torch uses, in each of which torch works by itself.
 
     torch's own threads meet at the end of every operation. Where operations are small and many (to keep their data in
     the cache), that costs as much as the operations, and many times more when other programs use the processor. These
@@ -25,8 +25,8 @@ def workers(like: Tensor) -> Iterator[Share]:
             on devices other than CPUs.
 
     Yields:
-        `share(fn, n)`: calls `fn` with slices that make up `range(n)`, without gradients and in the caller's inference
-        mode, and returns the results in order.
+        `share(fn, n)`, which calls `fn` with slices that make up `range(n)`, without gradients and in the caller's
+        inference mode, and returns the results in order.
     """
     threads = torch.get_num_threads() if like.device.type == "cpu" and like.numel() >= 2**18 else 1
     inference = torch.is_inference_mode_enabled()

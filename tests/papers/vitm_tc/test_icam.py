@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tests.papers.vitm_tc.conftest import WIDTHS, assert_equal
 from tests.reference import vitm_tc as reference
 from vitm.nets.complexity import count_parameters
-from vitm.papers.vitm_tc import ICAM, alignment
+from vitm.papers.vitm_tc import ICAM, bands
 from vitm.papers.vitm_tc.alignment import FlowCorrection, Fusion, GuidedDeformation
 
 PARTS = {
@@ -227,7 +227,7 @@ def test_bands_change_nothing(make, rng, monkeypatch):
     flow = 2 * torch.randn(1, 2, 70, 24, generator=rng)
     outs = []
     for pixels in (1, 2**30):
-        monkeypatch.setattr(alignment, "CPU_BAND_PIXELS", pixels)
+        monkeypatch.setattr(bands, "CPU_BAND_PIXELS", pixels)
         for block, last in zip(blocks, ([flow], [flow], []), strict=True):
             outs.append(block(x, y, *last))
     for ours, whole in zip(outs[:3], outs[3:], strict=True):

@@ -8,7 +8,7 @@ from tests.papers.vitm_tc.conftest import WIDTHS, assert_equal
 from tests.reference import vitm_tc as reference
 from vitm.nets.complexity import count_parameters
 from vitm.nets.flow import ZeroFlow
-from vitm.ops.schedule import clues, key_frames
+from vitm.ops.key_frames import clues, key_frames
 from vitm.papers.vitm_tc import FCPM, ICAM, VITMTC
 from vitm.papers.vitm_tc.exposure import exposure_gain, over_exposure
 from vitm.papers.vitm_tc.fcpm import Step

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vitm.data.arrays import Bools, Ints
-from vitm.ops.schedule import clues, key_frames
+from vitm.ops.key_frames import clues, key_frames
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from vitm.ops.deform import DeformConv2d
 from vitm.ops.large_kernel import DepthwiseConv2d, dynamic_depthwise_conv2d
-from vitm.ops.tiling import map_rows, rows_at_once
 from vitm.papers.dslnet.layers import conv3x3, plain_convs
 
 
@@ -81,26 +80,21 @@ class DMFA(nn.Module):
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
         self.deform = DeformConv2d(3 * frames, width)
-        self._reach = 1 + 2 * (kernel_size // 2)
-        self._tail_reach = kernel_size // 2 + dynamic_kernel // 2 + 1
+        self.stem_reach = 1 + 2 * (kernel_size // 2)  # rows away that a result of the stem depends on
+        self.offsets_reach = kernel_size // 2 + dynamic_kernel // 2 + 1  # the same of the offsets, in rows of the stem
 
     def forward(self, x: Tensor) -> Tensor:
         """All frames on channels (B, 3 N, H, W), H and W even -> (B, C, H, W)."""
-        return self._align(x, self._offsets(self.stem(x)))
+        return self.sample(x, self.predict_offsets(self.stem(x)))
 
-    def in_bands(self, x: Tensor) -> Tensor:
-        """The same, without gradients, in bands of rows."""
-        half = map_rows(self.stem, (x,), halo=self._reach, band=2 * rows_at_once(x), multiple=2)
-        kernels = self.middle.kernels(half) if isinstance(self.middle, DynamicDepthwise) else None
-        band = rows_at_once(half)
-        return self._align(x, map_rows(lambda h: self._offsets(h, kernels), (half,), halo=self._tail_reach, band=band))
-
-    def _offsets(self, half: Tensor, kernels: Tensor | None = None) -> Tensor:
+    def predict_offsets(self, half: Tensor, kernels: Tensor | None = None) -> Tensor:
+        """Offsets of the taps, and masks, from the stem's features (B, C, H/2, W/2): (B, _, H, W)."""
         middle = self.middle(half) if kernels is None else self.middle(half, kernels)
         out: Tensor = self.offsets(self.tail(middle))
         return out
 
-    def _align(self, x: Tensor, offsets: Tensor) -> Tensor:
+    def sample(self, x: Tensor, offsets: Tensor) -> Tensor:
+        """Convolve all frames (B, 3 N, H, W) where the offsets point: (B, C, H, W)."""
         offset, mask = offsets[:, : 2 * self.taps], offsets[:, 2 * self.taps :]
         return F.relu(self.deform(x, offset, mask.sigmoid() if mask.shape[1] else None))
 
@@ -116,7 +110,3 @@ class StackedConvs(nn.Module):
         """(B, 3 N, H, W) -> (B, C, H, W)."""
         out: Tensor = self.convs(x)
         return out
-
-    def in_bands(self, x: Tensor) -> Tensor:
-        """The same, without gradients, in bands of rows."""
-        return map_rows(self.convs, (x,), halo=len(self.convs) // 2, band=rows_at_once(x))

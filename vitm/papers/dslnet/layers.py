@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.ops.large_kernel import DepthwiseConv2d
-from vitm.ops.tiling import rows_at_once, update_rows
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -65,10 +64,4 @@ class PlainBlock(nn.Module):
 
 
 class Blocks(nn.Sequential):
-    """Residual blocks one after another."""
-
-    def in_place(self, x: Tensor) -> Tensor:
-        """The same, without gradients, in bands of rows that overwrite `x`."""
-        for block in self:
-            update_rows(block, x, halo=block.reach, band=rows_at_once(x))  # type: ignore[arg-type]
-        return x
+    """Residual blocks one after another; each says by its `reach` how many rows away its result depends on."""

@@ -109,11 +109,11 @@ class Modulation(nn.Module):
         return FrameCode(deep, deep.mean((2, 3), keepdim=True))
 
     def coefficients(self, codes: list[FrameCode]) -> Coefficients:
-        """Those of the middle one of N frames."""
+        """Return the coefficients for the middle one of N frames."""
         target = codes[len(codes) // 2]
 
-        def repetitions(found: Tensor) -> tuple[Tensor, ...]:
-            sets = found.chunk(found.shape[1] // (2 * self.width), dim=1)
+        def repetitions(predicted: Tensor) -> tuple[Tensor, ...]:
+            sets = predicted.chunk(predicted.shape[1] // (2 * self.width), dim=1)
             return sets if len(sets) == 3 else sets * 3
 
         # Pooling commutes with the 1x1 convolution before it in equations 4 and 5.
@@ -123,30 +123,36 @@ class Modulation(nn.Module):
             None if self.sme is None else repetitions(self.sme(target.deep)),  # eq. 3, before Up
         )
 
-    def forward(self, x: Tensor, found: Coefficients, rows: Tensor, height: int) -> Tensor:
+    def forward(self, x: Tensor, coefficients: Coefficients, rows: Tensor, height: int) -> Tensor:
         """Modulate features.
 
         Args:
             x: (B, C, h, W), a band of consecutive rows of a map, or all of it.
+        <<<<<<< HEAD
             found: what `coefficients` gives.
             rows: (h, 1), which rows they are.
             height: height of the map.
+        =======
+            coefficients: from the method `coefficients`.
+            rows: (h, 1), numbers of these rows.
+            height: rows of the map.
+        >>>>>>> 0b3ef28 (DSLNet's and VITM-TC's execution in bands stands beside their equations; the pyramid goes through Kornia on a device; colour and operators in plain words, with examples)
 
         Returns:
             The same shape.
         """
         x = self.convs[0](x)
-        if found.temporal is not None:
-            x = _modulate(x, found.temporal)  # eq. 6
+        if coefficients.temporal is not None:
+            x = _modulate(x, coefficients.temporal)  # eq. 6
         for i in range(3):
             x = self.convs[i + 1](F.relu(x))
-            if found.channel is not None:
-                x = _modulate(x, found.channel[i])  # eq. 7
-            if found.spatial is not None:
-                x = _modulate(x, upsample_rows(found.spatial[i], (height, x.shape[3]), rows[:, 0]))  # eq. 7
+            if coefficients.channel is not None:
+                x = _modulate(x, coefficients.channel[i])  # eq. 7
+            if coefficients.spatial is not None:
+                x = _modulate(x, upsample_rows(coefficients.spatial[i], (height, x.shape[3]), rows[:, 0]))  # eq. 7
         return x
 
 
-def _modulate(x: Tensor, coefficients: Tensor) -> Tensor:
-    scale, shift = coefficients.chunk(2, dim=1)
+def _modulate(x: Tensor, scale_and_shift: Tensor) -> Tensor:
+    scale, shift = scale_and_shift.chunk(2, dim=1)
     return torch.addcmul(x + shift, x, scale)

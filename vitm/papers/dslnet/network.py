@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.nets.windows import windows
-from vitm.ops.tiling import map_rows, needs_whole_maps, rows_at_once
+from vitm.ops.tiling import needs_whole_maps
 from vitm.papers.dslnet.alignment import DMFA, StackedConvs
+from vitm.papers.dslnet.bands import convert_in_bands
 from vitm.papers.dslnet.layers import LKRB, Blocks, PlainBlock, conv3x3, plain_convs
 from vitm.papers.dslnet.modulation import SMALLEST, Coefficients, FrameCode, Modulation
 
@@ -161,7 +162,7 @@ class DSLNet(nn.Module):
             yield self._convert([frame for frame, _ in window], [code for _, codes in window for code in codes])
 
     def _codes(self, frames: list[Tensor]) -> list[FrameCode]:
-        """What ConditionNet says of each frame; nothing where no modulation asks."""
+        """Return what ConditionNet says of each frame; nothing without modulation."""
         return [] if self.modulation is None else [self.modulation.code(frame) for frame in frames]
 
     def _convert(self, frames: list[Tensor], codes: list[FrameCode]) -> Tensor:
@@ -172,48 +173,36 @@ class DSLNet(nn.Module):
             x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
         coefficients = None if self.modulation is None else self.modulation.coefficients(codes)
-        out = self._whole(x, coefficients) if needs_whole_maps(self, x) else self._banded(x, coefficients)
+        rows = torch.arange(x.shape[2], device=x.device)[:, None]
+        inputs = (x, rows, coefficients)
+        out = self.convert(*inputs) if needs_whole_maps(self, x) else convert_in_bands(self, *inputs)
         return out[..., :height, :width]
 
-    def _whole(self, x: Tensor, coefficients: Coefficients | None) -> Tensor:
+    def convert(self, x: Tensor, rows: Tensor, coefficients: Coefficients | None) -> Tensor:
+        """Convert the target frame.
+
+        Args:
+            x: all frames on channels (B, 3 N, H, W), H and W even.
+            rows: numbers of the rows of a map, (H, 1).
+            coefficients: coefficients of the modulation; None without it.
+
+        Returns:
+            hdr_pq (B, 3, H, W), not clamped.
+        """
         aligned = self.align(x)
-        features = self._fuse(self.blocks(self.head(aligned)), aligned, _rows(x), coefficients, x.shape[2])
+        features = self.fuse(self.blocks(self.head(aligned)), aligned, rows, coefficients, x.shape[2])
         if self.enhance_head is not None:
             features = self.enhance(self.enhance_head(features))
         out: Tensor = self.last(features)
         return out
 
-    @torch.no_grad()
-    def _banded(self, x: Tensor, coefficients: Coefficients | None) -> Tensor:
-        """As `_whole`: two feature maps, `aligned` and `skip`, and bands of rows."""
-        aligned = self.align.in_bands(x)
-        band = rows_at_once(aligned)
-        skip = self.blocks.in_place(map_rows(self.head, (aligned,), halo=2, band=band))
-        # Modulation is pointwise: its result can take the place of `aligned`. Stacked convolutions need their halo.
-        halo, place = (1, aligned) if self.plain_branch is None else (PLAIN_CONVS, None)
-        features = map_rows(
-            lambda s, a, rows: self._fuse(s, a, rows, coefficients, x.shape[2]),
-            (skip, aligned, _rows(x)),
-            halo=halo,
-            band=band,
-            out=place,
-        )
-        if self.enhance_head is not None:
-            features = self.enhance.in_place(map_rows(self.enhance_head, (features,), halo=1, band=band, out=skip))
-        return map_rows(self.last, (features,), halo=1, band=band)
-
-    def _fuse(
+    def fuse(
         self, residual: Tensor, aligned: Tensor, rows: Tensor, coefficients: Coefficients | None, height: int
     ) -> Tensor:
-        """F = F_Mod + F_skip, of some rows of a map."""
+        """Return F_Mod + F_skip of some rows of a map of `height` rows."""
         skip: Tensor = self.skip(residual)  # the last layer of F_skip
         if self.modulation is not None and coefficients is not None:
             skip = skip + self.modulation(aligned, coefficients, rows, height)
         elif self.plain_branch is not None:
             skip = skip + self.plain_branch(aligned)
         return skip
-
-
-def _rows(x: Tensor) -> Tensor:
-    """Numbers of the rows of a map, (H, 1)."""
-    return torch.arange(x.shape[2], device=x.device)[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -10,12 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.ops.deform import DeformConv2d
-from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.ops.warp import warp
+from vitm.papers.vitm_tc.bands import in_bands
 
 Layer = TypeVar("Layer", bound=nn.Module)
-BAND_PIXELS = 2**22  # of a map at full resolution, in inference
-CPU_BAND_PIXELS = 3 * 2**14  # for each thread
 
 
 def conv_stack(*widths: int, stride: int = 1, last: bool = True) -> nn.Sequential:
@@ -29,20 +26,6 @@ def conv_stack(*widths: int, stride: int = 1, last: bool = True) -> nn.Sequentia
 def warp_features(features: Tensor, flow: Tensor) -> Tensor:
     """W of equations 3 and 5: `warp`, channels last, as the convolutions after it prefer."""
     return warp(features, flow).contiguous(memory_format=torch.channels_last)
-
-
-def in_bands(network: nn.Module, fn: Callable[..., Tensor], *inputs: Tensor, halo: int) -> Tensor:
-    """Return fn(*inputs) of full-resolution maps (B, _, H, W) through layers of `network`; by bands without gradients.
-
-    `halo` is the number of 3x3 convolutions one after another in `fn`. On the CPU bands are so small that memory is
-    used again rather than asked for: up to 1.3 times faster.
-    """
-    x = inputs[0]
-    pixels = CPU_BAND_PIXELS * torch.get_num_threads() if x.device.type == "cpu" else BAND_PIXELS
-    band = max(4 * halo, pixels // x.shape[3])
-    if band >= x.shape[2] or any(needs_whole_maps(network, t) for t in inputs):
-        return fn(*inputs)
-    return map_rows(fn, inputs, halo=halo, band=band)
 
 
 class FlowCorrection(nn.Module):

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.ops.warp import warp
-from vitm.papers.vitm_tc.alignment import conv_stack, in_bands, zero
+from vitm.papers.vitm_tc.alignment import conv_stack, zero
+from vitm.papers.vitm_tc.bands import in_bands
 from vitm.papers.vitm_tc.exposure import exposure_gain, linearise, over_exposure
 
 Propagation = Literal["both", "forward", "backward", "warp"]

@@ -18,10 +18,10 @@ from vitm.papers.vitm_tc.alignment import (
     Fusion,
     GuidedDeformation,
     conv_stack,
-    in_bands,
     warp_features,
     zero,
 )
+from vitm.papers.vitm_tc.bands import in_bands
 from vitm.papers.vitm_tc.exposure import code_gain, composite, linearise, over_exposure
 
 Alignment = Literal["dcn", "corrected", "flow", "none"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vitm.nets.flow import FlowEstimator, FlowName, flow_estimator
+from vitm.ops.key_frames import clues, key_frames, nearest_keys
 from vitm.ops.padding import pad_to_multiple
-from vitm.ops.schedule import clues, key_frames, nearest_keys
 from vitm.papers.vitm_tc import fcpm
 from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, over_exposure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vitm.ops.schedule import clues, key_frames, nearest_keys
+from vitm.ops.key_frames import clues, key_frames, nearest_keys
 
 
 def test_keys_have_a_stride_of_six_and_include_the_last_frame():
