@@ -1,4 +1,4 @@
-"""Image networks that convert clips too, frame by frame or with KPN-MFI's multi-frame interaction plugged in."""
+"""Image networks that convert clips too: frame by frame, or with KPN-MFI's multi-frame interaction added."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from vitm.ops.padding import pad_to_multiple
@@ -15,11 +16,11 @@ from vitm.papers.kpn_mfi.mfi import MFI, neighbours
 
 
 class Encoded(NamedTuple):
-    """What is known of frames between the encoder and the decoder.
+    """Frames between the encoder and the decoder.
 
     Attributes:
-        deep: (B, C, h, w), the output of the last down-sampling layer, which is where frames interact.
-        rest: what else the decoder takes: skips, masks, the frames themselves.
+        deep: output (B, C, h, w) of the last down-sampling layer, where frames interact.
+        rest: other inputs of the decoder: skips, masks, the frames themselves.
     """
 
     deep: Tensor
@@ -45,15 +46,15 @@ class ClipNetwork(nn.Module, ABC):
         super().__init__()
         self.stride = stride
         self.mfi = MFI(channels) if mfi else None
-        self.context = 2 if mfi else 0  # frames before a frame that `stream` looks at
+        self.context = 2 if mfi else 0  # frames before a frame that its result depends on
 
     @abstractmethod
     def encode(self, sdr: Tensor) -> Encoded:
-        """Frames (B, 3, H, W) with H and W multiples of `stride`, up to the last down-sampling layer."""
+        """Encode frames (B, 3, H, W), H and W multiples of `stride`, up to the last down-sampling layer."""
 
     @abstractmethod
     def decode(self, encoded: Encoded) -> Tensor:
-        """What `encode` made of frames, its deep features perhaps exchanged -> hdr_pq (B, 3, H, W)."""
+        """Decode what `encode` returned, perhaps with other deep features, to hdr_pq (B, 3, H, W)."""
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert frames or clips.
@@ -72,8 +73,8 @@ class ClipNetwork(nn.Module, ABC):
         encoded = self.encode(pad_to_multiple(sdr.flatten(0, -4), self.stride))
         if self.mfi is not None:
             frames = sdr.shape[1] if sdr.ndim == 5 else 1
-            clips = encoded.deep.reshape(-1, frames, *encoded.deep.shape[1:])
-            encoded = encoded._replace(deep=torch.stack(self.mfi(clips.unbind(1)), dim=1).flatten(0, 1))
+            clips = rearrange(encoded.deep, "(b t) c h w -> t b c h w", t=frames)
+            encoded = encoded._replace(deep=rearrange(self.mfi(clips.unbind()), "t b c h w -> (b t) c h w"))
         return self.decode(encoded)[..., : sdr.shape[-2], : sdr.shape[-1]].reshape(sdr.shape)
 
     @torch.no_grad()

@@ -32,7 +32,7 @@ class GlobalMapping(nn.Module):
         self.slope, self.activate_last = slope, activate_last
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """(B, C, H, W) and (B, conditions) -> (B, C', H, W)."""
+        """Map (B, C, H, W) by conditions (B, conditions) to (B, C', H, W)."""
         factors = [1 + scale(conditions)[..., None, None] for scale in self.scales]
         addends = [shift(conditions)[..., None, None] for shift in self.shifts]
 
@@ -56,8 +56,8 @@ class CSRNet(nn.Module):
     crops of the result.
 
     Args:
-        width: channels of the mapping.
-        conditions: length of the vector, and channels of the convolutions that find it.
+        width: number of channels of the mapping.
+        conditions: length of the vector, and channels of the convolutions that compute it.
     """
 
     def __init__(self, width: int = 64, conditions: int = 32) -> None:

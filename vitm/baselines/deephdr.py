@@ -14,7 +14,7 @@ KERNELS = (7, 5, 5)  # of the first layers; 3 of the others
 
 
 def exposure_mask(sdr: Tensor) -> Tensor:
-    """How much of each channel of each pixel is not clipped: 1 up to the threshold, falling in a line to 0 at 1.
+    """Compute how little each channel of each pixel is clipped: 1 up to the threshold, linear to 0 at code 1.
 
     Args:
         sdr: (B, 3, H, W), BT.709 gamma code in [0, 1].
@@ -26,7 +26,7 @@ def exposure_mask(sdr: Tensor) -> Tensor:
 
 
 class SoftPartialConv2d(nn.Module):
-    """A convolution of features times their mask; the mask goes on through the same kernel's absolute values.
+    """A convolution of features times their mask; the mask passes through the absolute values of the same kernel.
 
     Santos et al., section on feature masking: X' = W * (X M) + b and M' = |W| / (|W|_1 + eps) * M, zeros around both.
     No gradient passes through the masks.
@@ -40,7 +40,7 @@ class SoftPartialConv2d(nn.Module):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and their mask in [0, 1], both (B, inputs, H, W) -> the same, (B, outputs, H', W') each."""
+        """Map features and their mask in [0, 1], (B, inputs, H, W) each, to (B, outputs, H', W') each."""
         features: Tensor = self.conv(x * mask)
         with torch.no_grad():
             weight = self.conv.weight.abs()
@@ -50,7 +50,7 @@ class SoftPartialConv2d(nn.Module):
 
 
 class DeepHDR(ClipNetwork):
-    """Seven layers of stride 2 and back, with skips, the frame itself among them; every layer knows what is clipped.
+    """Seven layers of stride 2 and back, with skips, the frame itself among them; a mask says what is clipped.
 
     Santos et al., "Single Image HDR Reconstruction Using a CNN with Masked Features and Perceptual Loss", SIGGRAPH 2020
     (released code and weights: BSD-3, for linear HDR). 25,770,964 parameters. KPN-MFI's Table 1 prints 51.5419 M and
@@ -61,7 +61,7 @@ class DeepHDR(ClipNetwork):
     target is PQ code, which differs from the frame everywhere, so its output is taken as it is for the whole picture.
 
     Args:
-        widths: channels of the layers of the encoder.
+        widths: numbers of channels of the encoder's layers.
         mfi: see `ClipNetwork`.
     """
 
@@ -80,7 +80,7 @@ class DeepHDR(ClipNetwork):
         self.act = nn.LeakyReLU(0.2)
 
     def encode(self, sdr: Tensor) -> Encoded:
-        """See `ClipNetwork`."""
+        """Encode frames, see `ClipNetwork`."""
         x, mask = sdr, exposure_mask(sdr)
         skips = []
         for layer in self.encoder:
@@ -90,7 +90,7 @@ class DeepHDR(ClipNetwork):
         return Encoded(x, (mask, skips))
 
     def decode(self, encoded: Encoded) -> Tensor:
-        """See `ClipNetwork`."""
+        """Decode frames, see `ClipNetwork`."""
         x, (mask, skips) = encoded
         for level in range(len(skips) - 1, -1, -1):
             x, mask = (F.interpolate(y, scale_factor=2, mode="nearest") for y in (x, mask))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from vitm.baselines.csrnet import GlobalMapping
@@ -20,8 +21,9 @@ class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        normalised = super().forward(rearrange(x, "b c h w -> b h w c"))
+        return rearrange(normalised, "b h w c -> b c h w")
 
 
 def _with_depthwise(inputs: int, outputs: int) -> nn.Sequential:
@@ -42,12 +44,13 @@ class ChannelAttention(nn.Module):
         self.project = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        q, k, v = (y.flatten(2).unflatten(1, (self.heads, -1)) for y in self.qkv(x).chunk(3, dim=1))
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        q, k, v = rearrange(self.qkv(x), "b (three head c) h w -> three b head c (h w)", three=3, head=self.heads)
         # the product of normalised rows, without maps that hold them
         norms = q.norm(dim=-1, keepdim=True) * k.norm(dim=-1, keepdim=True).mT
         weights = (q @ k.mT / norms.clamp_min(1e-24) * self.temperature).softmax(-1)
-        out: Tensor = self.project((weights @ v).flatten(1, 2).view_as(x))
+        attended = rearrange(weights @ v, "b head c (h w) -> b (head c) h w", w=x.shape[-1])
+        out: Tensor = self.project(attended)
         return out
 
 
@@ -60,7 +63,7 @@ class GatedFeedForward(nn.Module):
         self.project = nn.Conv2d(2 * width, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         gate, value = self.expand(x).chunk(2, dim=1)
         out: Tensor = self.project(F.gelu(gate) * value)
         return out
@@ -75,7 +78,7 @@ class TransformerBlock(nn.Module):
         self.norm2, self.forward_gate = ChannelNorm(width), GatedFeedForward(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         x = x + self.attention(self.norm1(x))
         out: Tensor = x + self.forward_gate(self.norm2(x))
         return out
@@ -100,7 +103,7 @@ class ExtremeBranch(nn.Module):
         self.last = conv(2 * width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W); H and W are multiples of 4."""
+        """Map (B, 3, H, W) to (B, 3, H, W); H and W are multiples of 4."""
         full = self.encoder[0](self.first(x))
         half = self.encoder[1](F.pixel_unshuffle(self.down[0](full), 2))
         x = self.bottom(F.pixel_unshuffle(self.down[1](half), 2))
@@ -131,7 +134,8 @@ class GlobalConditions(nn.Sequential):
 class LSN(nn.Module):
     """Luminance segmented network: a global mapping plus what two branches add in highlights and in shadows.
 
-    They see the frame times a mask: luma over the threshold, up to 1, and its opposite, which is 1 below the threshold.
+    They see the frame times a mask: luma divided by the threshold, up to 1; and its opposite, which is 1 below the
+    threshold.
 
     Guo et al., "Learning a Practical SDR-to-HDRTV Up-Conversion using New Dataset and Degradation Models", CVPR 2023.
     401,741 parameters at the default width, which is that of the released files; these were trained for SDR that
@@ -142,9 +146,9 @@ class LSN(nn.Module):
     some 4 GiB on a CPU.
 
     Args:
-        width: channels of the global mapping, a multiple of 8.
-        threshold: luma at which the mask of highlights reaches 1 and that of shadows leaves it; the released code's
-            for both.
+        width: number of channels of the global mapping, a multiple of 8.
+        threshold: luma at which the mask of highlights reaches 1 and the mask of shadows leaves it; the default is the
+            released code's for both.
     """
 
     def __init__(self, width: int = 32, threshold: float = 0.7611) -> None:

@@ -17,8 +17,8 @@ class HDRTVNet(nn.Module):
     Convention: any height and width of at least 32.
 
     Args:
-        width: channels of the local enhancement.
-        blocks: its residual blocks.
+        width: number of channels of the local enhancement.
+        blocks: number of its residual blocks.
     """
 
     def __init__(self, width: int = 64, blocks: int = 16) -> None:

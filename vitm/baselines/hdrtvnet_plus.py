@@ -17,8 +17,8 @@ LEVELS = 3
 class AGCM(HDCFM):
     """Adaptive global colour mapping: three 1x1 convolutions, modulated by a vector of six conditions.
 
-    HDCFM grew from it: it is HDCFM with its global modulation alone (Table 2, M0), but that the vector is estimated on
-    the frame at a quarter of its size. 35,251 parameters.
+    HDCFM grew from it: it is HDCFM with its global modulation alone (Table 2, M0), except that the vector is estimated
+    on the frame at a quarter of its size. 35,251 parameters.
 
     Convention: any height and width of at least 32. Frames of up to 64 x 64 are looked at as they are, since nothing
     would be left of a quarter of them.
@@ -40,7 +40,7 @@ class LocalEnhancement(nn.Module):
     are padded to multiples of 8 by reflection and cropped back.
 
     Args:
-        width: channels of the features, even.
+        width: number of channels of the features, even.
     """
 
     def __init__(self, width: int = 32) -> None:
@@ -86,7 +86,7 @@ class LocalEnhancement(nn.Module):
         self.mod_out, self.third, self.last = LocalModulation(width), conv(width, width), conv(width, 3)
 
     def forward(self, hdr_pq: Tensor) -> Tensor:
-        """BT.2020 PQ code (B, 3, H, W) -> the same, enhanced; not clamped."""
+        """Enhance BT.2020 PQ code (B, 3, H, W); the result is not clamped."""
         x = pad_to_multiple(hdr_pq, 2**LEVELS)
         shared = self.condition(x)
         conditions = [head(shared) for head in self.heads]
@@ -121,9 +121,9 @@ class HDRTVNetPlus(nn.Module):
     Convention: any height and width of at least 32 (LE alone: any).
 
     Args:
-        agcm: with global mapping.
-        le: with local enhancement; without `agcm` the input must be what AGCM gives.
-        width: channels of the local enhancement.
+        agcm: whether there is global mapping.
+        le: whether there is local enhancement; without `agcm` the input must be AGCM's output.
+        width: number of channels of the local enhancement.
     """
 
     def __init__(self, agcm: bool = True, le: bool = True, width: int = 32) -> None:

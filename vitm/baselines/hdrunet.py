@@ -31,7 +31,7 @@ class LocalModulation(nn.Module):
         )
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """(B, width, H, W) and (B, width / 2, H, W) -> (B, width, H, W)."""
+        """Modulate (B, width, H, W) by conditions (B, width / 2, H, W)."""
         return torch.addcmul(self.shift(conditions), x, 1 + self.scale(conditions))
 
 
@@ -49,13 +49,13 @@ class ModulatedBlock(nn.Module):
                 conv.weight.mul_(0.1)
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """(B, width, H, W) and (B, width / 2, H, W) -> (B, width, H, W)."""
+        """Modulate (B, width, H, W) by conditions (B, width / 2, H, W)."""
         out: Tensor = x + self.conv2(self.mod2(F.relu(self.conv1(self.mod1(x, conditions))), conditions))
         return out
 
 
 def _layers(width: int, *steps: tuple[int, int, int], act: type[nn.ReLU] | None = None) -> list[nn.Module]:
-    """Convolutions (channels, kernel, stride) from `width` channels, each followed by LeakyReLU, or by `act`."""
+    """Return convolutions (channels, kernel, stride) from `width` channels, each followed by LeakyReLU or `act`."""
     layers: list[nn.Module] = []
     for (n, _, _), (m, kernel, stride) in pairwise([(width, 0, 0), *steps]):
         layers += [nn.Conv2d(n, m, kernel, stride, kernel // 2), act() if act else nn.LeakyReLU(SLOPE)]
@@ -71,8 +71,8 @@ class HDRUNet(ClipNetwork):
     its full size. With `mfi` frames interact at 1/4, before the deepest trunk.
 
     Args:
-        width: channels of the features, even.
-        blocks: modulated residual blocks at 1/2, at 1/4 and at 1/2 again.
+        width: number of channels of the features, even.
+        blocks: numbers of modulated residual blocks at 1/2, at 1/4 and at 1/2 again.
         mfi: see `ClipNetwork`.
     """
 
@@ -99,7 +99,7 @@ class HDRUNet(ClipNetwork):
         self.mod_out, self.third, self.last = LocalModulation(width), conv(width, width), conv(width, 3)
 
     def encode(self, sdr: Tensor) -> Encoded:
-        """See `ClipNetwork`."""
+        """Encode frames, see `ClipNetwork`."""
         shared = self.condition(sdr)
         conditions = [head(shared) for head in self.heads]
         full = F.relu(self.second(self.mod_in(F.relu(self.first(sdr)), conditions[0])))
@@ -107,7 +107,7 @@ class HDRUNet(ClipNetwork):
         return Encoded(F.relu(self.down[1](half)), (sdr, conditions, full, half))
 
     def decode(self, encoded: Encoded) -> Tensor:
-        """See `ClipNetwork`."""
+        """Decode frames, see `ClipNetwork`."""
         quarter, (sdr, conditions, full, half) = encoded
         x = quarter + self._trunk(1, quarter, conditions[2])
         x = self._trunk(2, F.relu(F.pixel_shuffle(self.up[0](x), 2)) + half, conditions[1])

@@ -13,7 +13,7 @@ from vitm.ops.pixel_conv import pixel_conv
 
 
 def _pair(n: int, m: int) -> nn.Sequential:
-    """Two 3x3 convolutions with ReLU."""
+    """Return two 3x3 convolutions with ReLU."""
     return nn.Sequential(nn.Conv2d(n, m, 3, padding=1), nn.ReLU(), nn.Conv2d(m, m, 3, padding=1), nn.ReLU())
 
 
@@ -59,7 +59,7 @@ class KPNiTM(ClipNetwork):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def encode(self, sdr: Tensor) -> Encoded:
-        """See `ClipNetwork`."""
+        """Encode frames, see `ClipNetwork`."""
         x, skips = self.first(sdr), []
         for down, encoder in zip(self.down, (*self.encoder[:-1], nn.Identity()), strict=True):
             skips.append(x)
@@ -67,7 +67,7 @@ class KPNiTM(ClipNetwork):
         return Encoded(x, (sdr, skips))
 
     def decode(self, encoded: Encoded) -> Tensor:
-        """See `ClipNetwork`."""
+        """Decode frames, see `ClipNetwork`."""
         deep, (sdr, skips) = encoded
         x = self.encoder[-1](deep)
         for level in range(len(skips) - 1, -1, -1):

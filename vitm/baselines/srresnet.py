@@ -19,7 +19,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, width, H, W) -> (B, width, H, W)."""
+        """Map (B, width, H, W) to (B, width, H, W)."""
         out: Tensor = x + self.conv2(torch.relu(self.conv1(x)))
         return out
 
@@ -33,9 +33,9 @@ class SRResNet(nn.Module):
     for five. They have the names and the initialisation of the published network (He's normal times 0.1, biases 0).
 
     Args:
-        frames: frames stacked on the channels, an odd number. More than one is DSLNet's MResNet (its Table 3).
-        width: channels inside.
-        blocks: residual blocks.
+        frames: number of frames stacked on the channels, odd. More than one is DSLNet's MResNet (its Table 3).
+        width: number of channels inside.
+        blocks: number of residual blocks.
     """
 
     def __init__(self, frames: int = 1, width: int = 64, blocks: int = 16) -> None:
@@ -82,7 +82,7 @@ class SRResNet(nn.Module):
 
     @torch.no_grad()
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Convert a clip of any length; before its first and after its last frame these are repeated.
+        """Convert a clip of any length; at its ends the first and the last frame are repeated.
 
         Args:
             frames: an iterator of sdr (B, 3, H, W), BT.709 gamma code in [0, 1], all of one size.

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution whose result has the memory format of its input, whatever that of its weights."""
+    """A 1x1 convolution whose result has the memory format of its input, whatever the format of its weights."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         return F.conv2d(x, self.weight.flatten(1)[:, :, None, None], self.bias)
 
     @property
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Weights (outputs, inputs) and bias (outputs, 1)."""
+        """The weights (outputs, inputs) and the bias (outputs, 1)."""
         assert self.bias is not None
         return self.weight.flatten(1), self.bias[:, None]
 
@@ -33,9 +33,9 @@ class ColorBlock(nn.Module):
         self.norm = nn.InstanceNorm2d(outputs, affine=True) if normalise else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H/2, W/2), rounded up.
+        """Map (B, inputs, H, W) to (B, outputs, H/2, W/2), rounded up.
 
-        The average comes first: it commutes with the convolution but for the bias, which it lowers at the border.
+        The average comes first: it commutes with the convolution, except that it lowers the bias at the border.
         """
         weight, bias = self.conv.affine
         inside = F.avg_pool2d(x.new_ones(1, 1, *x.shape[2:]), 3, 2, 1)

@@ -9,13 +9,18 @@ from torch import Tensor, nn
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Number of trainable and frozen parameters."""
+    """Count trainable and frozen parameters.
+
+    Example:
+        >>> count_parameters(nn.Linear(3, 4))
+        16
+    """
     return sum(p.numel() for p in network.parameters())
 
 
 @torch.no_grad()
 def count_macs(network: nn.Module, x: Tensor) -> int:
-    """Multiply-adds of one call with `x`, by the rule behind the papers' "GFLOPs".
+    """Count the multiply-adds of one call with `x`, by the rule behind the papers' "GFLOPs".
 
     Convolutions and linear layers count one per multiply-add and one per bias addition, transposed convolutions as if
     each output saw every tap, whatever the stride; LeakyReLU counts one per element; matrix products (attention) and
@@ -23,11 +28,15 @@ def count_macs(network: nn.Module, x: Tensor) -> int:
 
     Args:
         network: any module.
-        x: its input; a 3-frame clip counts three frames. Networks that infer in overlapping bands of rows count the
-            overlap too, so give a size that is one band.
+        x: input of the network; a 3-frame clip counts three frames. Networks that infer in overlapping bands of rows
+            count the overlap too, so give a size that is one band.
 
     Returns:
         The number of multiply-adds.
+
+    Example:
+        >>> count_macs(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(1, 3, 10, 10))  # 27 taps and a bias
+        22400
     """
     total = 0
 

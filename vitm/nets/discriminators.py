@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells real pictures from generated ones, each 70x70 patch by itself (Isola et al., CVPR 2017, appendix 6.1.2).
+    """A network that tells real pictures from generated ones, each 70x70 patch by itself (Isola et al., CVPR 2017).
 
-    Five 4x4 convolutions of stride 2, 2, 2, 1, 1; instance normalisation (without parameters) after the middle three.
+    Five 4x4 convolutions of stride 2, 2, 2, 1, 1; instance normalisation (without parameters) after the middle three
+    (appendix 6.1.2).
 
     Args:
-        inputs: channels of a picture.
-        width: channels after the first convolution.
+        inputs: number of channels of a picture.
+        width: number of channels after the first convolution.
     """
 
     def __init__(self, inputs: int = 3, width: int = 64) -> None:
@@ -46,13 +48,13 @@ class PatchDiscriminator(nn.Module):
 
 
 class ClipDiscriminator(nn.Module):
-    """Tells real clips from generated ones, each patch of 11 frames and 70x70 pixels by itself.
+    """A network that tells real clips from generated ones, each patch of 11 frames and 70x70 pixels by itself.
 
     The 3D form of `PatchDiscriminator`: five 3x4x4 convolutions of stride 2, 2, 2, 1, 1 in space and 1 in time.
 
     Args:
-        inputs: channels of a frame.
-        width: channels after the first convolution.
+        inputs: number of channels of a frame.
+        width: number of channels after the first convolution.
     """
 
     def __init__(self, inputs: int = 3, width: int = 64) -> None:
@@ -80,17 +82,27 @@ class ClipDiscriminator(nn.Module):
         """
         if x.ndim != 5 or min(x.shape[3:]) < 32:
             raise ValueError(f"expected clips (B, T, C, H, W) with H, W >= 32, got {tuple(x.shape)}")
-        logits: Tensor = self.layers(x.transpose(1, 2))
-        return logits.transpose(1, 2)
+        logits: Tensor = rearrange(self.layers(rearrange(x, "b t c h w -> b c t h w")), "b c t h w -> b t c h w")
+        return logits
 
 
 def least_squares_loss(logits: Tensor, real: bool) -> Tensor:
-    """How far logits of any shape are from calling everything real, or generated (Mao et al., ICCV 2017, equation 9).
+    """Measure how far logits are from calling everything real, or generated (Mao et al., ICCV 2017, equation 9).
 
-    A discriminator minimises the sum for real and for generated samples, a generator that of its own called real.
+    A discriminator minimises the sum for real and for generated samples; a generator minimises the loss of its own
+    samples called real.
+
+    Args:
+        logits: any shape, above 0 is real.
+        real: whether the samples should be called real.
 
     Returns:
         Half the mean squared distance to 1 or 0, a scalar in fp32.
+
+    Example:
+        >>> import torch
+        >>> least_squares_loss(torch.tensor([0.0, 1.0]), real=True)
+        tensor(0.2500)
     """
     logits = logits.float()
     return 0.5 * F.mse_loss(logits, logits.new_full((), float(real)).expand_as(logits))

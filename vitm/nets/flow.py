@@ -16,10 +16,10 @@ FlowName = Literal["dis", "raft", "raft_small", "liteflownet3", "gma", "zero"]
 
 
 class FlowEstimator(ABC):
-    """Estimates where the pixels of one frame lie in another. Frozen: no gradient, fp32, any size.
+    """An estimator of where the pixels of one frame lie in another. Frozen: no gradient, fp32, any size.
 
-    Not a module on purpose: a task that holds one neither trains nor saves its parameters. They follow the frames to
-    their device at the first call.
+    It is no module on purpose: a task that holds one neither trains nor saves its parameters. They follow the frames
+    to their device at the first call.
 
     Convention:
         `vitm.ops.warp.warp(target, flow)` resembles `source`: flow(p) leads from pixel p of the source to the same
@@ -33,8 +33,8 @@ class FlowEstimator(ABC):
         """Estimate the flow from `source` to `target`.
 
         Args:
-            source: Frames `(B, 3, H, W)`, RGB, gamma code in [0, 1] (clamped to it).
-            target: The same, for the frames that will be warped.
+            source: frames `(B, 3, H, W)`, RGB, gamma code in [0, 1] (clamped to it).
+            target: frames that will be warped, of the same shape and range.
 
         Returns:
             `(B, 2, H, W)` in pixels, fp32, without gradient.
@@ -55,7 +55,7 @@ class FlowEstimator(ABC):
 
     @abstractmethod
     def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
-        """The flow between padded fp32 frames."""
+        """Return the flow between padded fp32 frames."""
 
 
 def flow_estimator(name: FlowName = "dis", weights: str | Path | None = None) -> FlowEstimator:
@@ -65,12 +65,17 @@ def flow_estimator(name: FlowName = "dis", weights: str | Path | None = None) ->
         name: `dis` (OpenCV, on the CPU, needs no weights), `raft` or `raft_small` (torchvision), `liteflownet3`
             (KPN-MFI's choice; its weights are for academic research only) or `gma` (both through ptlflow), `zero`
             (nothing moves).
-        weights: File with the network's weights; by default the one in torch hub's cache.
+        weights: file of the network's weights; by default the one in torch hub's cache.
 
     Raises:
         ValueError: Unknown name, weights for an estimator that has none, or weights of another network.
-        FileNotFoundError: The weights are not there; says where they are looked for and how to get them.
-        ImportError: ptlflow is not installed; says how to install it.
+        FileNotFoundError: There are no weights; the message says where they are looked for and how to get them.
+        ImportError: ptlflow is not installed; the message says how to install it.
+
+    Example:
+        >>> still = flow_estimator("zero")
+        >>> still(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)).abs().sum()
+        tensor(0.)
     """
     if name not in get_args(FlowName):
         raise ValueError(f"unknown flow estimator {name!r}: use one of {', '.join(get_args(FlowName))}")

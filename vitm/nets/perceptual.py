@@ -22,19 +22,19 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which t
 class PerceptualLoss:
     """Mean absolute difference of VGG features (Johnson et al., ECCV 2016). Frozen; never downloads anything.
 
-    Not a module on purpose: a task that holds one neither trains nor saves its parameters. They follow the pictures to
-    their device at the first call.
+    It is no module on purpose: a task that holds one neither trains nor saves its parameters. They follow the pictures
+    to their device at the first call.
 
     Args:
-        weights: file of the ImageNet weights, torchvision's or timm's; by default the one in the cache of
-            torch hub or of the Hugging Face hub.
+        weights: file of the ImageNet weights, torchvision's or timm's; by default the one in the cache of torch hub or
+            of the Hugging Face hub.
         layer: `conv<block>_<number>`, before its ReLU, or `relu<block>_<number>`, after it; of several layers the
             differences are added.
-        network: whose features.
+        network: classifier whose features are compared.
 
     Raises:
         ValueError: unknown layer, or a file with other weights.
-        FileNotFoundError: there is no such file; says how to get it.
+        FileNotFoundError: there is no such file; the message says how to get it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PerceptualLoss:
 
         Args:
             pred: (B, 3, H, W), RGB code in [0, 1], H and W at least 16; gradients reach it.
-            target: the same shape.
+            target: picture of the same shape.
 
         Returns:
             A scalar in fp32.
@@ -92,7 +92,7 @@ def _existing(weights: str | Path | None, network: Classifier) -> Path:
 
 
 def _features(network: Classifier, layers: Sequence[str]) -> tuple[nn.Sequential, set[int]]:
-    """The convolutions up to the last of the layers, without weights, and the places of the layers among them."""
+    """Return the convolutions up to the last of the layers, without weights, and the places of the layers."""
     with torch.device("meta"):  # nothing is allocated: the weights come from the file
         features = timm.create_model(network, pretrained=False).features
     names, block, number = {}, 1, 0

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 
 class SwinBlocks(nn.Module):
-    """Blocks with attention in windows that are shifted by half a window in every second one.
+    """Blocks with attention in windows, which are shifted by half a window in every second block.
 
     Convention: any height and width; maps are padded at the bottom and the right to multiples of the window by
     repeating the last row and column, and cropped back.
 
     Args:
-        channels: C, a multiple of `heads`.
-        blocks: how many.
-        heads: attention heads.
-        window: side of a window.
-        mlp_ratio: width of the hidden layer of a block's MLP, in C.
+        channels: number of channels C, a multiple of `heads`.
+        blocks: number of blocks.
+        heads: number of attention heads.
+        window: side of a window in pixels.
+        mlp_ratio: width of the hidden layer of a block's MLP over C.
     """
 
     def __init__(self, channels: int, blocks: int = 4, heads: int = 8, window: int = 8, mlp_ratio: float = 2.0) -> None:
@@ -41,8 +42,8 @@ class SwinBlocks(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         H, W = x.shape[2:]
         x = F.pad(x, (0, -W % self.window, 0, -H % self.window), mode="replicate")
-        out: Tensor = self.blocks(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        out: Tensor = rearrange(self.blocks(rearrange(x, "b c h w -> b h w c")), "b h w c -> b c h w")
         return out[:, :, :H, :W]

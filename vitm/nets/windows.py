@@ -1,4 +1,4 @@
-"""Networks that convert the middle one of an odd number of frames: their windows over a clip."""
+"""Windows over a clip, for networks that convert the middle one of an odd number of frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def windows(frames: Iterable[T], radius: int) -> Iterator[list[T]]:
-    """For each frame of a clip in turn, itself and `radius` frames on either side; the ends are repeated.
+    """Yield for each frame of a clip itself and `radius` frames on either side; the ends are repeated.
 
     Args:
         frames: frames of a clip, at least one; they are read `radius` frames ahead, and at most 2 radius + 1 are kept.
@@ -18,6 +18,10 @@ def windows(frames: Iterable[T], radius: int) -> Iterator[list[T]]:
 
     Yields:
         2 radius + 1 frames.
+
+    Example:
+        >>> list(windows("abc", 1))
+        [['a', 'a', 'b'], ['a', 'b', 'c'], ['b', 'c', 'c']]
     """
     window: deque[T] = deque(maxlen=2 * radius + 1)
     for frame in frames:

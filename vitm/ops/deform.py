@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from vitm.ops.tiling import row_bands
@@ -145,7 +146,7 @@ def _rows(
     outputs, _, size, _ = weight.shape
     taps, (height, width) = size * size, offset.shape[2:]
     groups = offset.shape[1] // (2 * taps)
-    down, right = offset.reshape(B * groups, taps, 2, height, width).unbind(2)
+    down, right = rearrange(offset, "b (group tap axis) h w -> axis (b group) tap h w", axis=2, tap=taps)
     # grid_sample's coordinate of pixel p among n is (2p + 1) / n - 1
     tap, y, x_right = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (size, height, width))
     base_y = (2 * (tap[:, None] + y + (top - padding)) + 1) / H - 1

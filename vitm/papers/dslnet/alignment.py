@@ -17,8 +17,8 @@ class DynamicDepthwise(nn.Module):
     """A depthwise convolution whose kernels are predicted from the averages of its input.
 
     Args:
-        width: channels.
-        kernel_size: k.
+        width: number of channels.
+        kernel_size: size k of the kernels.
         norm: norm of the predictor's inner layer: `"layer"`, or `"batch"`, which needs more than one sample to train.
     """
 
@@ -32,12 +32,12 @@ class DynamicDepthwise(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def kernels(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, k, k)."""
+        """Predict kernels (B, C, k, k) from features (B, C, H, W)."""
         kernels: Tensor = self.predict(F.relu(self.norm(self.squeeze(x.mean((2, 3))))))
         return kernels.view(len(x), -1, self.kernel_size, self.kernel_size)
 
     def forward(self, x: Tensor, kernels: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W); with the kernels of a larger picture where they are given."""
+        """Filter features (B, C, H, W); with the kernels of a larger picture where they are given."""
         return dynamic_depthwise_conv2d(x, self.kernels(x) if kernels is None else kernels, self.bias)
 
 
@@ -48,13 +48,13 @@ class DMFA(nn.Module):
     their number does not fit: a 3x3 convolution that starts at zero makes offsets from it, one group for each frame.
 
     Args:
-        frames: N.
+        frames: number of frames N.
         width: channels C of the result.
         kernel_size: size of LDOE's two large depthwise convolutions.
-        dynamic_kernel: k of the dynamic convolution between them.
-        dynamic: predict its kernels; False: learn them (Table 2, M5 and M6).
+        dynamic_kernel: size k of the dynamic convolution between them.
+        dynamic: whether its kernels are predicted, or learnt (Table 2, M5 and M6).
         norm: see `DynamicDepthwise`.
-        modulated: weigh every tap by a predicted mask (deformable convolution v2; the paper cites v1).
+        modulated: whether a predicted mask weighs every tap (deformable convolution v2; the paper cites v1).
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class DMFA(nn.Module):
         self.offsets_reach = kernel_size // 2 + dynamic_kernel // 2 + 1  # the same of the offsets, in rows of the stem
 
     def forward(self, x: Tensor) -> Tensor:
-        """All frames on channels (B, 3 N, H, W), H and W even -> (B, C, H, W)."""
+        """Align all frames on channels (B, 3 N, H, W), H and W even: (B, C, H, W)."""
         return self.sample(x, self.predict_offsets(self.stem(x)))
 
     def predict_offsets(self, half: Tensor, kernels: Tensor | None = None) -> Tensor:
-        """Offsets of the taps, and masks, from the stem's features (B, C, H/2, W/2): (B, _, H, W)."""
+        """Predict offsets of the taps, and masks, from the stem's features (B, C, H/2, W/2): (B, _, H, W)."""
         middle = self.middle(half) if kernels is None else self.middle(half, kernels)
         out: Tensor = self.offsets(self.tail(middle))
         return out
@@ -107,6 +107,6 @@ class StackedConvs(nn.Module):
         self.convs = plain_convs(3 * frames, width, count)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3 N, H, W) -> (B, C, H, W)."""
+        """Map (B, 3 N, H, W) to (B, C, H, W)."""
         out: Tensor = self.convs(x)
         return out

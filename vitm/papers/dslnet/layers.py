@@ -11,12 +11,12 @@ from vitm.ops.large_kernel import DepthwiseConv2d
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, or halves it."""
+    """Return a 3x3 convolution that keeps the size, or halves it."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
 
 
 def plain_convs(inputs: int, width: int, count: int) -> nn.Sequential:
-    """`count` 3x3 convolutions with a ReLU after each."""
+    """Return `count` 3x3 convolutions with a ReLU after each."""
     layers: list[nn.Module] = []
     for i in range(count):
         layers += [conv3x3(width if i else inputs, width), nn.ReLU()]
@@ -27,9 +27,10 @@ class LKRB(nn.Module):
     """Large-kernel residual block: 3x3 convolution, ReLU, depthwise k x k, ReLU, added to the input (section STFM).
 
     Args:
-        width: channels.
-        kernel_size: k.
-        order: `"text"`: as above; `"eq8"`: ReLU, depthwise k x k, ReLU, 3x3 convolution (equation 8).
+        width: number of channels.
+        kernel_size: size k of the depthwise convolution.
+        order: order of the layers. `"text"`: as above; `"eq8"`: ReLU, depthwise k x k, ReLU, 3x3
+            convolution (equation 8).
     """
 
     def __init__(self, width: int, kernel_size: int, order: Literal["text", "eq8"]) -> None:
@@ -40,7 +41,7 @@ class LKRB(nn.Module):
         self.reach = 1 + kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         if self.order == "text":
             out: Tensor = x + F.relu(self.depthwise(F.relu(self.conv(x))))
         else:
@@ -58,7 +59,7 @@ class PlainBlock(nn.Module):
         self.convs = nn.Sequential(conv3x3(width, width), nn.ReLU(), conv3x3(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         out: Tensor = x + self.convs(x)
         return out
 

@@ -27,13 +27,13 @@ class LiteralColorBlock(nn.Module):
         self.conv = Pointwise(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H/2, W/2), rounded up."""
+        """Map (B, inputs, H, W) to (B, outputs, H/2, W/2), rounded up."""
         out: Tensor = self.conv(F.avg_pool2d(F.leaky_relu(self.norm(x), 0.2), 3, 2, 1))  # eq. 2
         return out
 
 
 class FrameCode(NamedTuple):
-    """What ConditionNet says of one frame.
+    """ConditionNet's description of one frame.
 
     Attributes:
         deep: (B, 128, H/16, W/16), rounded up.
@@ -64,13 +64,13 @@ class Modulation(nn.Module):
     Every modulation is x A + B (equations 6 and 7), with A = 1 + the predicted scale; predictors start at zero.
 
     Args:
-        frames: N.
-        width: channels C.
-        tfm: temporal modulation, by all frames.
-        cfm: modulation by a vector of the target frame.
-        sfm: modulation by a map of the target frame.
-        shared: the three repetitions share their coefficients.
-        colorblock: `"hdrtvnet"`: `ColorBlock`, or `"literal"`: `LiteralColorBlock`.
+        frames: number of frames N.
+        width: number of channels C.
+        tfm: whether all frames modulate in time.
+        cfm: whether a vector of the target frame modulates.
+        sfm: whether a map of the target frame modulates.
+        shared: whether the three repetitions share their coefficients.
+        colorblock: form of the colour block: `"hdrtvnet"`: `ColorBlock`, or `"literal"`: `LiteralColorBlock`.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Modulation(nn.Module):
                 nn.init.zeros_(head[-1].bias)  # type: ignore[arg-type]
 
     def code(self, frame: Tensor) -> FrameCode:
-        """Sdr (B, 3, H, W) -> what is needed of that frame."""
+        """Describe a frame, sdr (B, 3, H, W)."""
         deep = self.condition(frame)
         return FrameCode(deep, deep.mean((2, 3), keepdim=True))
 
@@ -128,15 +128,9 @@ class Modulation(nn.Module):
 
         Args:
             x: (B, C, h, W), a band of consecutive rows of a map, or all of it.
-        <<<<<<< HEAD
-            found: what `coefficients` gives.
-            rows: (h, 1), which rows they are.
-            height: height of the map.
-        =======
             coefficients: from the method `coefficients`.
             rows: (h, 1), numbers of these rows.
             height: rows of the map.
-        >>>>>>> 0b3ef28 (DSLNet's and VITM-TC's execution in bands stands beside their equations; the pyramid goes through Kornia on a device; colour and operators in plain words, with examples)
 
         Returns:
             The same shape.

@@ -27,25 +27,26 @@ class DSLNet(nn.Module):
     result. Without gradients it works in bands of rows with two full-resolution feature maps in memory.
 
     Args:
-        radius: T, frames on either side of the target frame. The paper does not state it; 2 fits its parameter counts.
+        radius: number T of frames on either side of the target frame. The paper does not state it; 2 fits its numbers
+            of parameters.
         width: channels of every feature map.
         kernel_size: size of the large depthwise convolutions (LDOE and LKRB).
         dynamic_kernel: size of LDOE's dynamic convolution.
-        alignment: `"dmfa"`; `"convs"`: stacked plain convolutions (Table 4, w/o Align); `"none"`: one convolution of
-            the target frame (Table 2, M0 to M4).
-        dmfa_dynamic: LDOE's middle kernels are predicted (Table 2, M7) or learnt (M5).
-        deform: deformable convolution without (`"v1"`, as cited) or with a mask (`"v2"`).
+        alignment: form of alignment. `"dmfa"`; `"convs"`: stacked plain convolutions (Table 4, w/o Align); `"none"`:
+            one convolution of the target frame (Table 2, M0 to M4).
+        dmfa_dynamic: whether LDOE's middle kernels are predicted (Table 2, M7), or learnt (M5).
+        deform: version of the deformable convolution: without a mask (`"v1"`, as cited) or with one (`"v2"`).
         dyn_norm: see `vitm.papers.dslnet.alignment.DynamicDepthwise`.
-        use_tfm: temporal feature modulation (M3).
-        use_cfm: feature modulation by the target frame (M1).
-        use_sfm: spatial feature modulation (M4).
-        without_modulation: what takes the place of the modulation branch where all three are off: `"convs"` (Table 5)
-            or `"nothing"` (Table 2, M0).
-        share_modulation: the three repetitions share their coefficients.
-        colorblock: `"hdrtvnet"`, or `"literal"`, the order of equation 2.
-        residual: blocks of the residual branch: `"lk"` (M2) or `"plain"`.
+        use_tfm: whether there is temporal feature modulation (M3).
+        use_cfm: whether there is feature modulation by the target frame (M1).
+        use_sfm: whether there is spatial feature modulation (M4).
+        without_modulation: replacement of the modulation branch where all three are off: `"convs"` (Table 5) or
+            `"nothing"` (Table 2, M0).
+        share_modulation: whether the three repetitions share their coefficients.
+        colorblock: form of the colour block: `"hdrtvnet"`, or `"literal"`, the order of equation 2.
+        residual: kind of the residual branch's blocks: `"lk"` (M2) or `"plain"`.
         lkrb_order: `"text"` or `"eq8"`, see `vitm.papers.dslnet.layers.LKRB`.
-        use_lkqe: large-kernel quality enhancement (M6).
+        use_lkqe: whether there is large-kernel quality enhancement (M6).
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class DSLNet(nn.Module):
         use_lkqe: bool = True,
     ) -> None:
         super().__init__()
-        for name, given, known in (
+        for name, option, choices in (
             ("alignment", alignment, ("dmfa", "convs", "none")),
             ("deform", deform, ("v1", "v2")),
             ("dyn_norm", dyn_norm, ("layer", "batch")),
@@ -78,8 +79,8 @@ class DSLNet(nn.Module):
             ("residual", residual, ("lk", "plain")),
             ("lkrb_order", lkrb_order, ("text", "eq8")),
         ):
-            if given not in known:
-                raise ValueError(f"{name} is {given!r}; expected {' or '.join(map(repr, known))}")
+            if option not in choices:
+                raise ValueError(f"{name} is {option!r}; expected {' or '.join(map(repr, choices))}")
         if radius < 0 or width < 4 or kernel_size % 2 == 0 or dynamic_kernel % 2 == 0:
             raise ValueError(
                 f"expected radius >= 0, width >= 4 and odd kernels, got radius={radius}, width={width}, "

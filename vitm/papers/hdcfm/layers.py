@@ -17,9 +17,9 @@ class DDF(nn.Module):
     """Decoupled dynamic filters, predicted from the features that they filter (section 3.2.6, equation 2).
 
     Args:
-        channels: C.
-        kernels: who predicts the filters. `"released"`: one convolution for the pixels, two on the averages for the
-            channels; `"paper"`: equation 2, two convolutions for the pixels and one for the channels, which is four
+        channels: number of channels C.
+        kernels: layers that predict the filters. `"released"`: one convolution for the pixels, two on the averages for
+            the channels; `"paper"`: equation 2, two convolutions for the pixels and one for the channels, which is four
             times the released parameters and more than the paper counts.
     """
 
@@ -33,20 +33,20 @@ class DDF(nn.Module):
         self.channel = nn.Sequential(*(squeezed if released else [Pointwise(channels, 9 * channels)]))  # CKP
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W), fp32."""
+        """Filter (B, C, H, W); the result is fp32."""
         return ddf(x, self.spatial(x), self.channel_filters(self.pool(x)))
 
     def pool(self, x: Tensor) -> Tensor:
-        """Averages: (B, C, H, W) -> (B, C, 1, 1)."""
+        """Average: (B, C, H, W) to (B, C, 1, 1)."""
         return x.mean((2, 3), keepdim=True)
 
     def channel_filters(self, pooled: Tensor) -> Tensor:
-        """Averages (B, C, 1, 1) -> filters of the channels (B, C, 9)."""
+        """Predict filters of the channels (B, C, 9) from averages (B, C, 1, 1)."""
         out: Tensor = self.channel(pooled).view(*pooled.shape[:2], 9)
         return out
 
     def pixel_filters(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Filters (9, n) of pixels whose features are x (C, n) * scale (C, 1)."""
+        """Predict filters (9, n) of pixels whose features are x (C, n) * scale (C, 1)."""
         first, rest = self.spatial[0], self.spatial[1:]
         assert isinstance(first, Pointwise)
         weight, bias = first.affine
@@ -55,12 +55,12 @@ class DDF(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """CB: a gate in (0, 1) for each channel from the pooled features; starts at 1/2.
+    """Context block: a gate in (0, 1) for each channel, from the pooled features; it starts at 1/2.
 
     Args:
-        channels: C.
-        pooling: `"average"` (released), or `"attention"`: a learned weight for each position, as in the GCNet block
-            that the paper cites.
+        channels: number of channels C.
+        pooling: form of pooling: `"average"` (released), or `"attention"`: a learned weight for each position, as in
+            the GCNet block that the paper cites.
         kernels: see `DDF`.
     """
 
@@ -85,19 +85,19 @@ class ContextBlock(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         out: Tensor = x * self.gate(self.pool(x))
         return out
 
     def pool(self, x: Tensor) -> Tensor:
-        """Averages, weighted or not: (B, C, H, W) -> (B, C, 1, 1)."""
+        """Average, with weights or without: (B, C, H, W) to (B, C, 1, 1)."""
         if self.attention is None:
             return x.mean((2, 3), keepdim=True)
         weights: Tensor = self.attention(x).flatten(2).softmax(2)
         return (x.flatten(2) @ weights.transpose(1, 2))[..., None]
 
     def gate(self, pooled: Tensor) -> Tensor:
-        """(B, C, 1, 1) -> (B, C, 1, 1) in (0, 1)."""
+        """Map averages (B, C, 1, 1) to gates (B, C, 1, 1) in (0, 1)."""
         out: Tensor = self.transform(pooled).sigmoid()
         return out
 
@@ -113,8 +113,8 @@ class Modulation(nn.Module):
     """Half of HM (section 3.2.3): a scale and a shift for each channel, predicted from conditions.
 
     Args:
-        channels: C.
-        kind: `"released"`: x (1 + a) + b; `"paper"`: x a + b.
+        channels: number of channels C.
+        kind: form of modulation: `"released"`: x (1 + a) + b; `"paper"`: x a + b.
     """
 
     def __init__(self, channels: int, kind: Literal["released", "paper"] = "released") -> None:
@@ -124,12 +124,12 @@ class Modulation(nn.Module):
         self.shift = Pointwise(CONDITIONS, channels)
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """Features (B, C, H, W), conditions (B, 6, 1, 1) or (B, 6, H, W) -> (B, C, H, W)."""
+        """Modulate features (B, C, H, W) by conditions (B, 6, 1, 1) or (B, 6, H, W)."""
         out: Tensor = x * (self.scale(conditions) + self.offset) + self.shift(conditions)
         return out
 
     def coefficients(self, conditions: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Factor and addend (C, n) that modulate x for features x * scale + shift, from conditions (6, n)."""
+        """Return factor and addend (C, n) that modulate x for features x * scale + shift, from conditions (6, n)."""
         (a, a0), (b, b0) = self.scale.affine, self.shift.affine
         a0 = a0 + self.offset
         return torch.addmm(a0 * scale, a * scale, conditions), torch.addmm(a0 * shift + b0, a * shift + b, conditions)

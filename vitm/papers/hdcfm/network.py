@@ -19,7 +19,7 @@ SMALLEST = 32  # five halvings
 
 
 class Estimator(nn.Module):
-    """HME (Figure 6): a global vector and a local map of conditions from the whole frame."""
+    """The estimator HME (Figure 6): a global vector and a local map of conditions from the whole frame."""
 
     def __init__(self, use_global: bool, use_local: bool) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Estimator(nn.Module):
         self.local_head = Pointwise(widths[-1], CONDITIONS) if use_local else None
 
     def forward(self, sdr: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Sdr (B, 3, H, W) -> vector (B, 6, 1, 1) and local map (B, 6, H, W)."""
+        """Predict the vector (B, 6, 1, 1) and the local map (B, 6, H, W) from sdr (B, 3, H, W)."""
         deep = self.blocks(sdr)
         vector = local = None
         if self.global_head is not None:
@@ -52,11 +52,12 @@ class HDCFM(nn.Module):
     one feature map in memory.
 
     Args:
-        global_mod: modulate by a global vector (Table 2: M0).
-        local_mod: modulate by a local map (M3, M4).
-        dyct: dynamic filters (M1).
-        context: context blocks (M2).
-        dyct_order: in the first of the three stages. `"released"`: gate, filter; `"paper"`: filter, gate (equation 2).
+        global_mod: whether a global vector modulates (Table 2: M0).
+        local_mod: whether a local map modulates (M3, M4).
+        dyct: whether there are dynamic filters (M1).
+        context: whether there are context blocks (M2).
+        dyct_order: order in the first of the three stages. `"released"`: gate, filter; `"paper"`: filter, gate
+            (equation 2).
         modulation: see `vitm.papers.hdcfm.layers.Modulation`.
         kernels: see `vitm.papers.hdcfm.layers.DDF`.
         pooling: see `vitm.papers.hdcfm.layers.ContextBlock`.
@@ -74,12 +75,12 @@ class HDCFM(nn.Module):
         pooling: Literal["average", "attention"] = "average",
     ) -> None:
         super().__init__()
-        for given, known in (
+        for option, choices in (
             (pooling, ("average", "attention")),
             *((switch, ("released", "paper")) for switch in (dyct_order, modulation, kernels)),
         ):
-            if given not in known:
-                raise ValueError(f"expected {known[0]!r} or {known[1]!r}, got {given!r}")
+            if option not in choices:
+                raise ValueError(f"expected {choices[0]!r} or {choices[1]!r}, got {option!r}")
 
         def transform(filter_first: bool) -> list[nn.Module]:
             layers: list[nn.Module] = [DDF(WIDTH, kernels)] if dyct else []

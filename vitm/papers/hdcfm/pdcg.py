@@ -17,17 +17,21 @@ MULTIPLE = 8  # three halvings
 
 
 def over_exposure_mask(sdr: Tensor, kind: MaskKind = "frame", start: float = 0.95) -> Tensor:
-    """M_H of equation 3: 0 up to `start`, 1 where the SDR code is full.
+    """Compute M_H of equation 3: 0 up to `start`, 1 where the SDR code is full.
 
     The paper takes it from HDRTVNet, which computes it from the brightest channel of the SDR frame.
 
     Args:
         sdr: (B, 3, H, W), BT.709 gamma code in [0, 1].
-        kind: `"frame"`: of the brightest channel; `"channel"`: of each channel by itself.
+        kind: `"frame"`: one mask, of the brightest channel; `"channel"`: one for each channel.
         start: code above which a pixel begins to count as over-exposed.
 
     Returns:
         (B, 1, H, W) or, by channel, (B, 3, H, W), in [0, 1], fp32.
+
+    Example:
+        >>> over_exposure_mask(torch.tensor([0.5, 0.95, 0.975, 1.0]).expand(1, 3, 1, 4)).flatten()
+        tensor([0.0000, 0.0000, 0.5000, 1.0000])
     """
     code = sdr.float()
     code = code.amax(1, keepdim=True) if kind == "frame" else code
@@ -43,13 +47,13 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         out: Tensor = x + self.conv(self.dyct(x))
         return out
 
 
 class Up(nn.Module):
-    """Twice the size: nearest neighbour and convolution, or sub-pixel convolution; then ReLU."""
+    """Up-sampling to twice the size: nearest neighbour and convolution, or sub-pixel convolution; then ReLU."""
 
     def __init__(self, channels: int, kind: Literal["nearest", "shuffle"]) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class Up(nn.Module):
         self.shuffles = kind == "shuffle"
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, 2 H, 2 W)."""
+        """Map (B, C, H, W) to (B, C, 2 H, 2 W)."""
         x = F.pixel_shuffle(self.conv(x), 2) if self.shuffles else self.conv(F.interpolate(x, scale_factor=2))
         return x.relu_()
 
@@ -70,10 +74,11 @@ class PDCG(nn.Module):
     clamped. Kernel sizes, activations and width are not in the paper (README.md).
 
     Args:
-        width: channels, at least 20: a twentieth predicts filters.
-        blocks: residual blocks with dynamic context transformation, at 1/8 of the size (paper: 16).
-        upsample: `"nearest"`: nearest neighbour, then a convolution; `"shuffle"`: sub-pixel convolution.
-        mask: see `over_exposure_mask`; decides how many channels a mask has.
+        width: number of channels, at least 20: a twentieth predicts filters.
+        blocks: number of residual blocks with dynamic context transformation, at 1/8 of the size (paper: 16).
+        upsample: form of up-sampling: `"nearest"`: nearest neighbour, then a convolution; `"shuffle"`: sub-pixel
+            convolution.
+        mask: kind of the mask, see `over_exposure_mask`.
     """
 
     def __init__(
@@ -97,8 +102,8 @@ class PDCG(nn.Module):
         """Fill the masked regions.
 
         Args:
-            hdr_pq: X_HR, HDCFM's output (B, 3, H, W), BT.2020 PQ code.
-            mask: M_H, (B, 1, H, W), or (B, 3, H, W) for a mask by channel.
+            hdr_pq: HDCFM's output X_HR (B, 3, H, W), BT.2020 PQ code.
+            mask: mask M_H (B, 1, H, W), or (B, 3, H, W) for a mask by channel.
 
         Returns:
             X_HG (B, 3, H, W), BT.2020 PQ code, fp32, equal to `hdr_pq` where the mask is 0.
@@ -135,10 +140,10 @@ class HDCFMPDCG(nn.Module):
 
     Args:
         base: arguments of `HDCFM`; None for the defaults.
-        width: see `PDCG`, also for the others.
-        blocks: residual blocks.
-        upsample: how features grow.
-        mask: see `over_exposure_mask`.
+        width: see `PDCG`.
+        blocks: see `PDCG`.
+        upsample: see `PDCG`.
+        mask: see `PDCG`.
     """
 
     def __init__(
@@ -155,7 +160,7 @@ class HDCFMPDCG(nn.Module):
         self.pdcg = PDCG(width, blocks, upsample, mask)
 
     def train(self, mode: bool = True) -> HDCFMPDCG:
-        """As always, but HDCFM stays in eval mode: without dropout."""
+        """Set the training mode; HDCFM stays in eval mode: without dropout."""
         super().train(mode)
         self.hdcfm.eval()
         return self
@@ -177,5 +182,5 @@ class HDCFMPDCG(nn.Module):
 
     @torch.no_grad()
     def first_stage(self, sdr: Tensor) -> tuple[Tensor, Tensor]:
-        """What PDCG takes: HDCFM's output and the mask, both fp32, without gradients."""
+        """Return what PDCG takes: HDCFM's output and the mask, both fp32, without gradients."""
         return self.hdcfm(sdr).float(), over_exposure_mask(sdr, self.mask)

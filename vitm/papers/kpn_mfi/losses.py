@@ -18,7 +18,7 @@ LEVEL_WEIGHTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # gamma_j of equation 9, from 
 
 
 def content_loss(hdr_pq: Tensor, target: Tensor) -> Tensor:
-    """L_C of equation 8: the mean of |tanh(H) - tanh(H')| over pixels, channels and frames.
+    """Compute L_C of equation 8: the mean of |tanh(H) - tanh(H')| over pixels, channels and frames.
 
     The paper prints a sum of L1 norms; the mean only rescales it.
 
@@ -33,13 +33,14 @@ def content_loss(hdr_pq: Tensor, target: Tensor) -> Tensor:
 
 
 def illumination(hdr_pq: Tensor, log_first: bool = False) -> Tensor:
-    """Retinex illumination B of section 3.3: the log of the bilateral base (d = 9, sigmas 10 and 5) of the frame.
+    """Compute the Retinex illumination B of section 3.3: the log of the frame's bilateral base (d = 9, sigmas 10, 5).
 
     Assumption: the paper's sigma of 10 is in 8-bit units, so the base is that of 255 times the frame.
 
     Args:
         hdr_pq: (B, 3, H, W), PQ code; clipped to [0, 1].
-        log_first: filter log(1 + I) instead, where sigma 10 exceeds the whole range and the filter is a plain Gaussian.
+        log_first: whether log(1 + I) is filtered instead; there sigma 10 exceeds the whole range, and the filter is a
+            plain Gaussian.
 
     Returns:
         (B, 3, H, W), log units.
@@ -55,7 +56,7 @@ class BrightnessConsistencyLoss:
     predictions are warped and no occlusion mask is used, since coarse levels forgive what is misaligned.
 
     Args:
-        flow: an estimator of `vitm.nets.flow`.
+        flow: estimator of `vitm.nets.flow`.
         log_first: see `illumination`.
     """
 
@@ -99,7 +100,7 @@ class OfficialConsistencyLoss:
     """
 
     def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
-        """Prediction (B, 3, 3, H, W), PQ code -> a scalar in fp32; `sdr` is not used."""
+        """Map a prediction (B, 3, 3, H, W), PQ code, to a scalar; `sdr` is not used."""
         with torch.autocast(hdr_pq.device.type, enabled=False):
             pyramids = [_binomial_pyramid(guided_filter(frame)) for frame in hdr_pq.float().unbind(1)]
             loss = hdr_pq.new_zeros((), dtype=torch.float32)
@@ -119,5 +120,5 @@ def _binomial_pyramid(x: Tensor, levels: int = 5) -> list[Tensor]:
 
 
 def consistency_loss(kind: Literal["paper", "official"], flow: FlowEstimator) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss by name: `"paper"` (equation 9) or `"official"` (the released code)."""
+    """Return the loss by its name: `"paper"` (equation 9) or `"official"` (the released code)."""
     return BrightnessConsistencyLoss(flow) if kind == "paper" else OfficialConsistencyLoss()

@@ -14,10 +14,14 @@ from vitm.ops.attention import correlate, softmax_attention
 
 
 def neighbours(t: int, n_frames: int) -> tuple[int, int]:
-    """The earlier and the later neighbour of frame `t` in a clip (section 3.2, the text after equation 7).
+    """Return the earlier and the later neighbour of frame `t` in a clip (section 3.2, the text after equation 7).
 
     Inside a clip these are t-1 and t+1. The first frame takes (1, 2) and the last one (n-3, n-2); clips of one or two
     frames repeat what they have.
+
+    Example:
+        >>> [neighbours(t, 4) for t in range(4)]
+        [(1, 2), (0, 2), (1, 3), (1, 2)]
     """
     last = n_frames - 1
     if t == 0:
@@ -37,26 +41,26 @@ class SelfAttention(nn.Module):
         self.value = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        """Attend with the map of `x` to `values` (default: to x itself); (B, C, h, w) -> (B, C, h, w)."""
+        """Attend with the map of `x` to `values` (default: to x itself): (B, C, h, w) to (B, C, h, w)."""
         y = x if values is None else values
         attended = softmax_attention(self.query(x).flatten(2), self.key(x).flatten(2), self.value(y).flatten(2))
         return y + attended.view_as(y)
 
 
 class MFI(nn.Module):
-    """Features of the frames of a clip in, features of the same frames out, each aware of its two neighbours.
+    """Exchange between frames: features of a clip's frames in, features aware of their two neighbours out.
 
     Convention: usable alone. Put one after the last down-sampling layer of any image network whose weights are shared
     by the frames (Table 2 of the paper). Features are (B, C, h, w), one tensor a frame, of any h and w.
 
     Args:
-        channels: C.
-        corr_norm: what equation 5's sum over the m positions is divided by. `"mean"`: by m, the same function class at
-            a fixed size and independent of the resolution; `"sum"`: nothing, as printed; `"softmax"`: rows of R pass
-            through a softmax, as Figure 1 draws.
-        fc: the FC of equation 6. `"se"`: two layers with ReLU and sigmoid; `"linear"`: one layer, as printed.
-        anchor: whose positions the rows of R are. `"neighbour"`: the neighbour's, as printed in equations 4 and 5;
-            `"current"`: the current frame's, with V from the neighbour, which is ordinary cross attention.
+        channels: number of channels C.
+        corr_norm: divisor of equation 5's sum over the m positions. `"mean"`: m, the same function class at
+            a fixed size and independent of the resolution; `"sum"`: 1, as printed; `"softmax"`: rows of R pass through
+            a softmax, as Figure 1 draws.
+        fc: FC of equation 6. `"se"`: two layers with ReLU and sigmoid; `"linear"`: one layer, as printed.
+        anchor: frame whose positions are the rows of R. `"neighbour"`: as printed in equations 4 and 5; `"current"`:
+            the current frame, with V from the neighbour, which is ordinary cross attention.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class MFI(nn.Module):
         super().__init__()
         self.corr_norm = corr_norm
         self.anchor = anchor
-        self.p = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))  # of the earlier, of the later one
+        self.p = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))  # earlier, later
         self.q = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))
         self.v = nn.Conv2d(channels, channels, 1)
         self.fuse = nn.Conv2d(2 * channels, channels, 1)
@@ -80,12 +84,12 @@ class MFI(nn.Module):
             )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """One (B, C, h, w) tensor a frame -> the same number of tensors of the same shape."""
+        """Map one (B, C, h, w) tensor a frame to as many tensors of the same shape."""
         n = len(features)
         return [self.interact(y, *(features[i] for i in neighbours(t, n))) for t, y in enumerate(features)]
 
     def interact(self, current: Tensor, earlier: Tensor, later: Tensor) -> Tensor:
-        """C_{(t-1, t+1) -> t} of equation 7 for one frame."""
+        """Compute C_{(t-1, t+1) -> t} of equation 7 for one frame."""
         z = [self._relate(i, current, y) for i, y in enumerate((earlier, later))]
         z_t = self.fuse(torch.cat(z, dim=1))
         omega = self.fc(current.mean(dim=(2, 3)))[..., None, None]
@@ -123,7 +127,7 @@ class OfficialMFI(nn.Module):
         self.fuse = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """One (B, C, h, w) tensor a frame -> the same number of tensors of the same shape."""
+        """Map one (B, C, h, w) tensor a frame to as many tensors of the same shape."""
         inputs, outputs = list(features), []
         for t in range(len(inputs)):
             earlier, later = (inputs[i] for i in neighbours(t, len(inputs)))
@@ -133,7 +137,7 @@ class OfficialMFI(nn.Module):
         return outputs
 
     def interact(self, current: Tensor, earlier: Tensor, later: Tensor) -> Tensor:
-        """The fused feature of one frame."""
+        """Compute the fused feature of one frame."""
         earlier, current, later = (slot(y) for slot, y in zip(self.slots, (earlier, current, later), strict=True))
         guided = [guide(y, current) for guide, y in zip(self.guides, (earlier, later), strict=True)]
         fused: Tensor = self.fuse(torch.cat(guided, dim=1)) * current + current

@@ -21,7 +21,7 @@ STRIDE = 8  # three convolutions of stride 2
 
 
 class Features(NamedTuple):
-    """What the encoder keeps of one frame: (B, C, H/s, W/s) at the strides s = 1, 2, 4 and 8."""
+    """The encoder's features of one frame: (B, C, H/s, W/s) at the strides s = 1, 2, 4 and 8."""
 
     full: Tensor
     half: Tensor
@@ -43,13 +43,13 @@ class ResidualBlock(nn.Module):
                 conv.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
+        """Map (B, C, h, w) to (B, C, h, w)."""
         out: Tensor = x + self.conv2(F.relu(self.conv1(x)))
         return out
 
 
 def residual_trunk(channels: int, blocks: int) -> nn.Sequential:
-    """`blocks` residual blocks in a row."""
+    """Return `blocks` residual blocks in a row."""
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
 
@@ -62,14 +62,14 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, 4 * channels if kind == "pixelshuffle" else channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, 2h, 2w)."""
+        """Map (B, C, h, w) to (B, C, 2h, 2w)."""
         if self.kind == "pixelshuffle":
             return F.relu(F.pixel_shuffle(self.conv(x), 2))
         return F.relu(self.conv(F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)))
 
 
 class Encoder(nn.Module):
-    """Section 3.1: features of one frame; the same weights for all frames."""
+    """Encoder of section 3.1: features of one frame, by the same weights for all frames."""
 
     def __init__(self, width: int, blocks: tuple[int, int], use_sa: bool) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         self.attention = SelfAttention(width) if use_sa else nn.Identity()
 
     def forward(self, sdr: Tensor) -> Features:
-        """(B, 3, H, W) with H and W multiples of 8 -> `Features`."""
+        """Map (B, 3, H, W), H and W multiples of 8, to `Features`."""
         full = self._full(sdr) if needs_whole_maps(self, sdr) else encode_in_bands(self._full, sdr)
         half = self.trunks[0](F.relu(self.down[0](full)))
         quarter = self.trunks[1](F.relu(self.down[1](half)))
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Section 3.1: adaptive kernels K_t = D(C_t, X_t^l) from the interacted and the low-level features of one frame."""
+    """Decoder of section 3.1: kernels K_t = D(C_t, X_t^l) from the interacted and the low-level features of a frame."""
 
     def __init__(
         self,
@@ -110,14 +110,14 @@ class Decoder(nn.Module):
         self.act = {"relu": nn.ReLU(), "none": nn.Identity(), "softplus": nn.Softplus()}[kernel_act]
 
     def coarse(self, interacted: Tensor, features: Features) -> Tensor:
-        """The decoder up to half resolution: (B, C, H/8, W/8) -> (B, C, H/2, W/2)."""
+        """Decode up to half resolution: (B, C, H/8, W/8) to (B, C, H/2, W/2)."""
         x = interacted + self.trunks[0](interacted)
         x = self.trunks[1](self.ups[0](x) + features.quarter)
         half: Tensor = self.trunks[2](self.ups[1](x) + features.half)
         return half
 
     def fine(self, half: Tensor, full: Tensor) -> Tensor:
-        """The rest, local in space: (B, C, H/2, W/2) and the skip (B, C, H, W) -> kernels (B, 3 k k, H, W)."""
+        """Decode the rest, local in space: (B, C, H/2, W/2) and the skip (B, C, H, W) to kernels (B, 3 k k, H, W)."""
         x = self.ups[2](half) + full
         out: Tensor = self.act(self.kernels(F.relu(self.tail(x))))
         return out
@@ -131,20 +131,20 @@ class KPNMFI(nn.Module):
     within a colour channel, so black stays black and no colour appears that its channel lacks.
 
     Args:
-        width: channels of every feature map.
-        trunk: residual blocks at 1/2 and 1/4 (encoder), 1/8, 1/4 and 1/2 (decoder). The default meets both numbers of
-            Table 1 (3.3735 M parameters, 29.0289 GMAC a frame at 256 x 256) to 0.1 %.
-        kernel_size: k of equation 3, odd. The paper does not state it; the released code has 5.
-        use_sa: self-attention on the deepest features.
-        use_mfi: multi-frame interaction; without it the network is the image network of Table 3, row 1.
-        mfi_variant: `"cosine"`: equations 4 to 7; `"official"`: the released file's module.
+        width: channels of every feature map, a multiple of 8.
+        trunk: numbers of residual blocks at 1/2 and 1/4 (encoder), 1/8, 1/4 and 1/2 (decoder). The default meets both
+            numbers of Table 1 (3.3735 M parameters, 29.0289 GMAC a frame at 256 x 256) to 0.1 %.
+        kernel_size: size k of equation 3, odd. The paper does not state it; the released code has 5.
+        use_sa: whether there is self-attention on the deepest features.
+        use_mfi: whether frames interact; without it the network is the image network of Table 3, row 1.
+        mfi_variant: form of the interaction. `"cosine"`: equations 4 to 7; `"official"`: the released file's module.
         corr_norm: see `MFI`.
         fc: see `MFI`.
         anchor: see `MFI`.
         sequential_update: see `OfficialMFI`; for `mfi_variant="official"` alone.
-        upsample: `"pixelshuffle"` (released code) or `"bicubic"` (Figure 1).
+        upsample: form of up-sampling: `"pixelshuffle"` (released code) or `"bicubic"` (Figure 1).
         kernel_act: activation of the predicted kernels.
-        bias_map: also predict an additive term for each pixel and channel (an extension, not in the paper).
+        bias_map: whether an additive term is predicted for each pixel and channel (an extension, not in the paper).
     """
 
     context = 2  # frames before a frame that `stream` looks at: the last frame is an outer one of its window
@@ -183,7 +183,7 @@ class KPNMFI(nn.Module):
 
     @classmethod
     def official(cls) -> Self:
-        """The network of the released code, which is not the one of the paper's Table 1."""
+        """Return the network of the released code, which is not the one of the paper's Table 1."""
         return cls(trunk=(2, 4, 6, 4, 2), mfi_variant="official", sequential_update=True)
 
     def forward(self, sdr: Tensor) -> Tensor:

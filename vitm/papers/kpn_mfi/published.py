@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from einops import rearrange
 from torch import Tensor
 
 from vitm.checkpoints import KeyMap, rename_key
@@ -38,7 +39,7 @@ def from_published(state: Mapping[str, Tensor]) -> KPNMFI | None:
         key = rename_key(key, KEY_MAP)
         value = value.float()
         if key.startswith("decoder.kernels."):  # taps are stored column by column there, row by row here
-            value = value.view(3, 5, 5, *value.shape[1:]).transpose(1, 2).reshape(value.shape)
+            value = rearrange(value, "(color dx dy) ... -> (color dy dx) ...", dx=5, dy=5)
         renamed[key] = value
     network = KPNMFI.official()
     network.load_state_dict(renamed)

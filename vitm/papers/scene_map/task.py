@@ -46,7 +46,7 @@ def level_matched(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _ictcp(pq: Tensor) -> Tensor:
-    """(B, N, 3) -> (B, N, 3)."""
+    """Map (B, N, 3) to (B, N, 3)."""
     return rgb2020_to_ictcp(pq_eotf(pq.clamp(0, 1)).mT.unsqueeze(-1)).squeeze(-1).mT
 
 

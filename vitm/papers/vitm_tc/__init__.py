@@ -1,4 +1,4 @@
-"""VITM-TC (CVPR 2024): what one frame has clipped is looked up in frames far away, then handed to the neighbours."""
+"""VITM-TC (CVPR 2024): clipped light is looked up in frames far away, then passed on to neighbouring frames."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -16,7 +16,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def conv_stack(*widths: int, stride: int = 1, last: bool = True) -> nn.Sequential:
-    """3x3 convolutions of these widths, each followed by LeakyReLU(0.1), but for the last one if `last` is False."""
+    """Return 3x3 convolutions of these widths, each followed by LeakyReLU(0.1); the last one only if `last`."""
     layers: list[nn.Module] = []
     for i in range(len(widths) - 1):
         layers += [nn.Conv2d(widths[i], widths[i + 1], 3, stride, 1), nn.LeakyReLU(0.1, inplace=True)]
@@ -24,12 +24,14 @@ def conv_stack(*widths: int, stride: int = 1, last: bool = True) -> nn.Sequentia
 
 
 def warp_features(features: Tensor, flow: Tensor) -> Tensor:
-    """W of equations 3 and 5: `warp`, channels last, as the convolutions after it prefer."""
+    """Warp features (W of equations 3 and 5), with the channels last, as the convolutions after it prefer."""
     return warp(features, flow).contiguous(memory_format=torch.channels_last)
 
 
 class FlowCorrection(nn.Module):
-    """C of equation 3: makes flow between frames of different luminance fit their features. Starts as zero.
+    """The correction C of equation 3: fits the flow between frames of different luminance to their features.
+
+    It starts as zero.
 
     Args:
         channels: number of channels of the features F^l.
@@ -48,26 +50,24 @@ class FlowCorrection(nn.Module):
         """Correct a flow.
 
         Args:
-            current: F^l_cur (B, C, H, W).
-            reference: F^l_ref, the same shape.
+            current: features F^l_cur (B, C, H, W).
+            reference: features F^l_ref, the same shape.
             flow: from the current frame to the reference (B, 2, H, W), pixels, x first.
-            shares: shares of the two features in the first layer, where they are known; see `share`.
+            shares: parts of the two features in the first layer, where they are known; see `share`.
 
         Returns:
             Corrected flow (B, 2, H, W), fp32.
         """
-        of_current, of_reference = shares or (self.share(current, 0), self.share(reference, 1))
-        return (
-            in_bands(self, self._correct, of_current, of_reference, warp_features(reference, flow), halo=4) + flow
-        )  # eq. 3
+        parts = shares or (self.share(current, 0), self.share(reference, 1))
+        return in_bands(self, self._correct, *parts, warp_features(reference, flow), halo=4) + flow  # eq. 3
 
     def share(self, features: Tensor, role: int) -> Tensor:
-        """What F^l adds in the first layer as current frame (role 0) or reference (1): the same for all its flows."""
+        """Return the part of F^l in the first layer as current frame (role 0) or reference (1), alike for all flows."""
         return in_bands(self, lambda x: F.conv2d(x, self._weight(role), padding=1), features, halo=1)
 
-    def _correct(self, of_current: Tensor, of_reference: Tensor, warped: Tensor) -> Tensor:
-        all_three = F.conv2d(warped, self._weight(2), self.first.bias, padding=1).add_(of_current).add_(of_reference)
-        out: Tensor = self.rest(all_three)
+    def _correct(self, current_part: Tensor, reference_part: Tensor, warped: Tensor) -> Tensor:
+        sums = F.conv2d(warped, self._weight(2), self.first.bias, padding=1).add_(current_part).add_(reference_part)
+        out: Tensor = self.rest(sums)
         return out.float()
 
     def _weight(self, role: int) -> Tensor:
@@ -75,13 +75,13 @@ class FlowCorrection(nn.Module):
 
 
 class GuidedDeformation(nn.Module):
-    """D of equation 5: deformable convolution whose offsets are the flow plus a learned residue, as in BasicVSR++.
+    """The alignment D of equation 5: deformable convolution by the flow plus a learned residue, as in BasicVSR++.
 
-    Starts as `warp_features` along the flow.
+    It starts as `warp_features` along the flow.
 
     Args:
         channels: number of channels of the features F^l.
-        groups: deformable groups.
+        groups: number of deformable groups.
         max_residue: largest learned residue, in pixels.
     """
 
@@ -100,8 +100,8 @@ class GuidedDeformation(nn.Module):
         """Align the features of a reference.
 
         Args:
-            current: F^l_cur (B, C, H, W).
-            reference: F^l_ref, the same shape.
+            current: features F^l_cur (B, C, H, W).
+            reference: features F^l_ref, the same shape.
             flow: corrected flow from the current frame to the reference (B, 2, H, W), pixels, x first.
 
         Returns:
@@ -129,7 +129,7 @@ class DenseBlock(nn.Module):
         self.last = nn.Conv2d(inputs + depth * growth, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         for conv in self.convs:
             x = torch.cat([x, conv(x)], 1)
         out: Tensor = self.last(x)
@@ -137,9 +137,9 @@ class DenseBlock(nn.Module):
 
 
 class Fusion(nn.Module):
-    """M^l_ref and F_u of equation 6: how much of an aligned feature is of use, and its place in the current one.
+    """The fusion of equation 6: a mask M^l_ref of what is useful in an aligned feature, and F_u, which adds it.
 
-    Starts by leaving the current one as it is.
+    It starts by passing the current feature on.
 
     Args:
         channels: number of channels of the features F^l.
@@ -153,7 +153,7 @@ class Fusion(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, current: Tensor, aligned: Tensor) -> Tensor:
-        """F^l_cur and the aligned feature, both (B, C, H, W) -> the fused feature (B, C, H, W)."""
+        """Fuse F^l_cur and the aligned feature, both (B, C, H, W)."""
         x = in_bands(self, self._useful, current, aligned, halo=2)
         for block in self.blocks:
             x = in_bands(self, block, x, halo=4)

@@ -1,4 +1,4 @@
-"""Relative linear light on an HDR10 display: how VITM-TC's output is shown, written and measured."""
+"""Relative linear light on an HDR10 display: the scaling by which VITM-TC's output is shown, written and measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PERCENTILE, PERCENTILE_NITS = 99.9, 1000.0
 
 
 def to_hdr_pq(x_linear: Tensor, white_nits: float = DIFFUSE_WHITE_NITS) -> Tensor:
-    """Relative light as HDR10 code.
+    """Convert relative light to HDR10 code.
 
     Args:
         x_linear: (..., 3, H, W), BT.709 primaries; 1 is where the camera clips. Negative light becomes black.
@@ -26,12 +26,12 @@ def to_hdr_pq(x_linear: Tensor, white_nits: float = DIFFUSE_WHITE_NITS) -> Tenso
 
 
 def measuring_white(target_linear: Tensor) -> float:
-    """The luminance of 1 for which a true clip's 99.9th percentile of luminance is 1000 cd/m2.
+    """Return the luminance of light 1 for which the 99.9th percentile of a true clip is 1000 cd/m2.
 
-    The paper's metrics ask for absolute light and it does not say how its relative light becomes that.
+    The paper's metrics need absolute light, and it does not say how its relative light becomes absolute.
 
     Args:
-        target_linear: (T, 3, H, W), true relative light of a clip; every second pixel either way is looked at.
+        target_linear: (T, 3, H, W), true relative light of a clip; every second pixel in both directions counts.
 
     Returns:
         cd/m2; that of diffuse white for a clip that is black.

@@ -1,4 +1,4 @@
-"""Between camera code and linear light: the response curve, what is clipped, equation 1."""
+"""From camera code to linear light and back: the response curve, the mask of what is clipped, equation 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLACK = 1e-5  # linear light: about code 1 of 255
 
 
 def over_exposure(ldr: Tensor, tau: float = 0.95) -> Tensor:
-    """The soft mask alpha of equation 1, as in HDRCNN, which the paper cites for it (Eilertsen et al., 2017, eq. 2).
+    """Compute the soft mask alpha of equation 1, as in HDRCNN, which the paper cites (Eilertsen et al., 2017, eq. 2).
 
     Args:
         ldr: (B, 3, H, W), camera code in [0, 1].
@@ -27,7 +27,7 @@ def over_exposure(ldr: Tensor, tau: float = 0.95) -> Tensor:
 
 
 def composite(ldr: Tensor, predicted: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 1: the linearised frame where it is well exposed, the prediction where it is not.
+    """Combine by equation 1: the linearised frame where it is well exposed, the prediction where it is not.
 
     Args:
         ldr: (B, 3, H, W), camera code in [0, 1].
@@ -42,12 +42,12 @@ def composite(ldr: Tensor, predicted: Tensor, alpha: Tensor) -> Tensor:
 
 @torch.no_grad()
 def exposure_gain(frame: Tensor, other: Tensor, valid: Tensor) -> Tensor:
-    """What `other` must be multiplied by to have the exposure of `frame`: the ratio of medians of what both show.
+    """Return the factor that gives `other` the exposure of `frame`: the ratio of medians of what both show.
 
     Args:
         frame: (B, 3, H, W), linear.
         other: (B, 3, H, W), linear, aligned with `frame`.
-        valid: (B, 1, H, W), True where neither is clipped; every fourth pixel either way is looked at.
+        valid: (B, 1, H, W), True where neither is clipped; every fourth pixel in both directions counts.
 
     Returns:
         (B, 1, 1, 1), fp32; 1 where nothing is valid, or either median is black.
@@ -63,11 +63,11 @@ def exposure_gain(frame: Tensor, other: Tensor, valid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def code_gain(ldr: Tensor, other: Tensor, flow: Tensor, tau: float = 0.95) -> Tensor:
-    """What the camera codes of `other` must be multiplied by to have the exposure of `ldr`; see `exposure_gain`.
+    """Return the factor on camera codes that gives `other` the exposure of `ldr`; see `exposure_gain`.
 
     Args:
         ldr: (B, 3, H, W), camera code in [0, 1].
-        other: the same.
+        other: (B, 3, H, W), camera code in [0, 1].
         flow: (B, 2, H, W), pixels, x first; `warp(other, flow)` resembles `ldr`.
         tau: see `over_exposure`.
 

@@ -1,4 +1,4 @@
-"""FCPM: reconstructed key frames, warped, combined and propagated to the frames around them (section 3.4)."""
+"""FCPM: reconstructed key frames are warped, combined and propagated to the frames around them (section 3.4)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class CombinationBlock(nn.Module):
     """Local, dilated and global features of its input, side by side and fused, like ExpandNet (2018).
 
     Args:
-        inputs: channels of the input.
-        outputs: channels of the output, which has no activation.
+        inputs: number of channels of the input.
+        outputs: number of channels of the output, which has no activation.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -41,7 +41,7 @@ class CombinationBlock(nn.Module):
         self.last = nn.Conv2d(WIDTH, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         x = x.contiguous(memory_format=torch.channels_last)
         whole = self.whole(F.adaptive_avg_pool2d(x, GLOBAL_SIZE))
         weight = self.fuse.weight  # its last third sees the global features, which are the same at all pixels
@@ -62,10 +62,11 @@ class FCPM(nn.Module):
     of equation 12 starts at zero.
 
     Args:
-        propagation: what refines the combined keys (Table 3). `"both"`, `"forward"`, `"backward"`, or nothing:
-            `"warp"`.
-        neighbours: keys that are warped to a frame.
-        exposure_match: bring keys to the exposure of the frame that they are warped to; otherwise as printed.
+        propagation: direction of the propagation that refines the combined keys (Table 3): `"both"`, `"forward"`,
+            `"backward"`, or none: `"warp"`.
+        neighbours: number of keys that are warped to a frame.
+        exposure_match: whether keys are brought to the exposure of the frame that they are warped to; otherwise as
+            printed.
         tau: see `over_exposure`.
 
     Raises:
@@ -97,9 +98,9 @@ class FCPM(nn.Module):
         """Combine the keys around a frame.
 
         Args:
-            ldr: L_t (B, 3, H, W), camera code in [0, 1].
+            ldr: frame L_t (B, 3, H, W), camera code in [0, 1].
             keys: at most `neighbours` reconstructed keys (B, 4, H, W), from near to far; `key_image` makes them.
-            flows: from the frame to each key (B, 2, H, W), pixels, x first.
+            flows: flow from the frame to each key (B, 2, H, W), pixels, x first.
 
         Returns:
             The preliminary frame (B, 3, H, W), linear, in the exposure of `ldr`, fp32.
@@ -121,7 +122,7 @@ class FCPM(nn.Module):
         return torch.stack([m * x for m, x in zip(masks[:, :, None].unbind(1), warped, strict=True)]).sum(0)  # eq. 9
 
     def finish(self, merged: Tensor, states: Sequence[Tensor]) -> Tensor:
-        """Equation 12: the preliminary frame and h^f, h^b (those there are, in this order) -> Y_t, linear, fp32."""
+        """Compute Y_t of equation 12, linear, fp32, from the preliminary frame and the states h^f, h^b there are."""
         if self.fuse is None:
             return merged
         residual = in_bands(self, self._residual, *states, halo=2)
@@ -134,7 +135,7 @@ class FCPM(nn.Module):
 
 
 class Step(nn.Module):
-    """F_b or F_f of equations 10 and 11."""
+    """One step F_b or F_f of the propagation (equations 10 and 11)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,13 +146,13 @@ class Step(nn.Module):
 
         Args:
             merged: the preliminary frame (B, 3, H, W).
-            neighbour: that of the frame before in the direction of propagation; None at the end of the clip, where the
-                frame is its own neighbour.
-            state: h of the neighbour (B, 64, H, W); None for zeros.
-            flow: from the frame to the neighbour (B, 2, H, W); None together with `state`.
+            neighbour: preliminary frame before it in the direction of propagation; None at the end of the clip, where
+                the frame is its own neighbour.
+            state: state h of the neighbour (B, 64, H, W); None for zeros.
+            flow: flow from the frame to the neighbour (B, 2, H, W); None together with `state`.
 
         Returns:
-            h of the frame (B, 64, H, W).
+            The state h of the frame (B, 64, H, W).
         """
         if state is None or flow is None:
             warped = merged.new_zeros(len(merged), WIDTH, *merged.shape[2:])
@@ -162,5 +163,5 @@ class Step(nn.Module):
 
 
 def key_image(hdr_linear: Tensor, ldr: Tensor, tau: float = 0.95) -> Tensor:
-    """A reconstructed key (B, 3, H, W) with the mask of what its frame has clipped: (B, 4, H, W)."""
+    """Join a reconstructed key (B, 3, H, W) and the mask of what its frame has clipped: (B, 4, H, W)."""
     return torch.cat([hdr_linear, over_exposure(ldr, tau)], 1)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,11 +30,11 @@ STRIDE = 16  # four halvings
 
 
 class Reconstruction(NamedTuple):
-    """What ICAM makes of a key frame, in the key's exposure.
+    """ICAM's reconstruction of a key frame, in the key's exposure.
 
     Attributes:
-        hdr_linear: the composite of equation 1 (B, 3, H, W), linear, fp32.
-        x_linear: X_cur, what the network predicts everywhere (B, 3, H, W), linear, >= 0, fp32.
+        hdr_linear: composite of equation 1 (B, 3, H, W), linear, fp32.
+        x_linear: prediction X_cur at all pixels (B, 3, H, W), linear, >= 0, fp32.
         flows: corrected flows from the key to each reference (B, R, 2, H, W), pixels, x first, fp32.
     """
 
@@ -46,8 +47,8 @@ class Reference(NamedTuple):
     """A reference frame of a key; `ICAM.reference` makes it.
 
     Attributes:
-        features: F^l_ref (B, C, H, W), in the key's exposure.
-        flow: from the key to the reference (B, 2, H, W), pixels, x first.
+        features: features F^l_ref (B, C, H, W), in the key's exposure.
+        flow: flow from the key to the reference (B, 2, H, W), pixels, x first.
         present: (B, 1, 1, 1), False for samples that have no such reference; None: all have it.
     """
 
@@ -66,7 +67,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features at 1/1 -> features at 1/1, 1/2, 1/4, 1/8 and 1/16."""
+        """Map features at 1/1 to features at 1/1, 1/2, 1/4, 1/8 and 1/16."""
         features = [x]
         for level in self.levels:
             features.append(level(features[-1]))
@@ -74,7 +75,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Twice the size, a 1x1 convolution, the skip beside it, two 3x3 convolutions."""
+    """Decoder block: a 1x1 convolution, twice the size, the skip beside it, two 3x3 convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class DecoderBlock(nn.Module):
         self.convs = conv_stack(2 * outputs, outputs, outputs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(B, inputs, H, W) and a skip (B, outputs, 2 H, 2 W) -> like the skip."""
+        """Map (B, inputs, H, W) and a skip (B, outputs, 2 H, 2 W) to the shape of the skip."""
         x = self.reduce(x)  # commutes with the interpolation, and is four times cheaper before it
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         out: Tensor = self.convs(torch.cat([x, skip], 1))
@@ -90,7 +91,7 @@ class DecoderBlock(nn.Module):
 
 
 class GlobalAggregation(nn.Module):
-    """Section 3.3.2: deep features of the aligned references enter the key's by attention (equation 7)."""
+    """Aggregation of section 3.3.2: deep features of the references enter the key's by attention (equation 7)."""
 
     def __init__(self, widths: Sequence[int], heads: int) -> None:
         super().__init__()
@@ -106,9 +107,9 @@ class GlobalAggregation(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, current: Tensor, reference: Tensor) -> Tensor:
-        """F^g_cur and F^g_ref, both (B, C, H/16, W/16) -> F^g_cur with what the reference adds."""
-        both = torch.cat([current, reference], 1).permute(0, 2, 3, 1)
-        out: Tensor = self.swin(self.merge(both).permute(0, 3, 1, 2))  # eq. 7
+        """Add to F^g_cur what F^g_ref tells, both (B, C, H/16, W/16)."""
+        both = rearrange([current, reference], "role b c h w -> b h w (role c)")
+        out: Tensor = self.swin(rearrange(self.merge(both), "b h w c -> b c h w"))  # eq. 7
         return out
 
 
@@ -120,16 +121,16 @@ class ICAM(nn.Module):
     untrained network passes the key on, however many references it has.
 
     Args:
-        widths: channels at 1/1, 1/2, 1/4, 1/8 and 1/16.
-        align: how references are aligned (Table 2). `"dcn"`: deformable convolution guided by the corrected flow;
+        widths: numbers of channels at 1/1, 1/2, 1/4, 1/8 and 1/16.
+        align: form of alignment (Table 2). `"dcn"`: deformable convolution guided by the corrected flow;
             `"corrected"`: warped along the corrected flow; `"flow"`: along the flow as it was estimated; `"none"`: not.
-        use_global: aggregate deep features, too (Table 2, d).
-        groups: deformable groups.
-        heads: attention heads.
-        exposure_match: bring the features of references to the key's exposure; otherwise as printed.
+        use_global: whether deep features are aggregated too (Table 2, d).
+        groups: number of deformable groups.
+        heads: number of attention heads.
+        exposure_match: whether the features of references are brought to the key's exposure; otherwise as printed.
         tau: see `over_exposure`.
-        checkpointing: in training, compute what is inside a step for a reference anew on the way back. Memory grows by
-            a few maps a reference, not by a hundred.
+        checkpointing: whether the backward pass computes the inner maps of a reference again. Memory grows by a few
+            maps a reference, not by a hundred.
 
     Raises:
         ValueError: for an unknown `align`, or not five widths.
@@ -182,10 +183,10 @@ class ICAM(nn.Module):
         """Reconstruct key frames, with all that the losses need.
 
         Args:
-            key: L_cur (B, 3, H, W), camera code in [0, 1].
-            references: L_ref (B, R, 3, H, W), R >= 0, in the order in which they are folded in.
-            flows: from the key to each reference (B, R, 2, H, W), pixels, x first; `warp(reference, flow)` resembles
-                the key.
+            key: frame L_cur (B, 3, H, W), camera code in [0, 1].
+            references: frames L_ref (B, R, 3, H, W), R >= 0, in the order in which they are folded in.
+            flows: flow from the key to each reference (B, R, 2, H, W), pixels, x first; `warp(reference, flow)`
+                resembles the key.
             present: (B, R), False where a sample has no such reference: its frame and its flow are not looked at. None:
                 all are present.
 
@@ -214,18 +215,18 @@ class ICAM(nn.Module):
         return Reconstruction(*(x[..., :H, :W] for x in self.aggregate(key, self.encode(key), clues)))
 
     def encode(self, ldr: Tensor) -> Tensor:
-        """F^l, the features of the first encoder block: (B, 3, H, W), camera code in [0, 1] -> (B, C, H, W)."""
+        """Compute F^l, the features of the first encoder block, (B, C, H, W), from camera code (B, 3, H, W)."""
         return in_bands(self.first, self.first, ldr.contiguous(memory_format=torch.channels_last), halo=2)
 
     def reference(
         self, key: Tensor, frame: Tensor, flow: Tensor, features: Tensor | None = None, present: Tensor | None = None
     ) -> Reference:
-        """A reference for `aggregate`.
+        """Make a reference for `aggregate`.
 
         Args:
-            key: L_cur (B, 3, H, W), camera code in [0, 1].
-            frame: L_ref, the same.
-            flow: from the key to the reference (B, 2, H, W), pixels, x first.
+            key: frame L_cur (B, 3, H, W), camera code in [0, 1].
+            frame: frame L_ref (B, 3, H, W), camera code in [0, 1].
+            flow: flow from the key to the reference (B, 2, H, W), pixels, x first.
             features: `encode(frame)`, where it is known already.
             present: see `Reference`.
         """
@@ -233,15 +234,15 @@ class ICAM(nn.Module):
         return Reference(features * self.gain(key, frame, flow), flow, present)
 
     def gain(self, key: Tensor, frame: Tensor, flow: Tensor) -> Tensor | float:
-        """What the features of a frame are multiplied by to have the key's exposure; arguments as of `reference`.
+        """Return the factor that gives the features of a frame the key's exposure; see `reference` for the arguments.
 
-        Another exposure multiplies camera codes by a factor, and the first block passes factors on, but for its biases:
+        Another exposure multiplies camera codes by a factor, and the first block, its biases apart, passes factors on:
         so the features are computed once and serve keys of all exposures.
         """
         return code_gain(key, frame, flow, self.tau) if self.exposure_match else 1.0
 
     def align(self, current: Tensor, reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of a reference laid onto the current frame (equation 5), and the corrected flow."""
+        """Lay the features of a reference onto the current frame (equation 5); return them and the corrected flow."""
         if self.correction is not None:
             flow = self.correction(current, reference, flow)
         if self.deformation is not None:
@@ -253,7 +254,7 @@ class ICAM(nn.Module):
 
         Args:
             key: L_cur (B, 3, H, W), camera code in [0, 1].
-            features: F^l_cur, `encode(key)`.
+            features: features F^l_cur, `encode(key)`.
             references: folded in one after another; an iterator may make each when its turn comes.
         """
         deep_references, flows = [], []
@@ -286,5 +287,5 @@ class ICAM(nn.Module):
 
 
 def keep(old: Tensor, new: Tensor, present: Tensor | None) -> Tensor:
-    """`new` for the samples that are present, `old` for the others."""
+    """Return `new` for the samples that are present, `old` for the others."""
     return new if present is None else torch.where(present, new, old)

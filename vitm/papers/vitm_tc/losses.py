@@ -16,30 +16,34 @@ VGG_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 
 
 def mu_law(x_linear: Tensor, mu: float = 5000.0) -> Tensor:
-    """The global tone mapping operator of Wu et al. (ECCV 2018), which the paper takes for equation 4.
+    """Apply the global tone mapping operator of Wu et al. (ECCV 2018), which the paper takes for equation 4.
 
     Args:
-        x_linear: linear light; 1 is where the camera clips, more than 1 is what the camera has lost. Below 0 the
-            operator is continued with odd symmetry, so that gradients lead back.
-        mu: strength.
+        x_linear: linear light; the camera clips at 1, and has lost what is above. Below 0 the operator is continued
+            with odd symmetry, so that gradients lead back.
+        mu: strength of the compression.
 
     Returns:
         log(1 + mu x) / log(1 + mu), the same shape, fp32; 1 for 1.
+
+    Example:
+        >>> mu_law(torch.tensor([0.0, 0.01, 1.0]))
+        tensor([0.0000, 0.4616, 1.0000])
     """
     x = x_linear.float()
     return x.sign() * (mu * x.abs()).log1p() / math.log1p(mu)
 
 
 def pixel_loss(predicted: Tensor, target: Tensor, compress: Callable[[Tensor], Tensor] = mu_law) -> Tensor:
-    """L_pix of equations 8 and 13: the mean absolute difference.
+    """Compute L_pix of equations 8 and 13: the mean absolute difference.
 
     Assumption: the codes are those of the mu-law, where a shadow weighs as much as a highlight; the paper names no
     domain.
 
     Args:
         predicted: linear light, any shape.
-        target: the same shape.
-        compress: what is applied to both; `torch.Tensor.float` for the difference in linear light.
+        target: true linear light of the same shape.
+        compress: function applied to both; `torch.Tensor.float` for the difference in linear light.
 
     Returns:
         A scalar in fp32.
@@ -61,22 +65,22 @@ class HDRPerceptualLoss:
         self._distance = PerceptualLoss(weights, VGG_LAYERS, "vgg16")
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """Linear light (B, 3, H, W) and its like -> a scalar in fp32."""
+        """Compare predicted and true linear light (B, 3, H, W); return a scalar in fp32."""
         return self._distance(mu_law(predicted), mu_law(target))
 
 
-def flow_loss(flows: Tensor, exact: Tensor, valid: Tensor | None = None) -> Tensor:
-    """L_flow of equation 4: the mean absolute difference of corrected and true flow.
+def flow_loss(flows: Tensor, true_flows: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Compute L_flow of equation 4: the mean absolute difference of corrected and true flow.
 
     Args:
-        flows: (..., 2, H, W), pixels.
-        exact: the same shape.
+        flows: corrected flow (..., 2, H, W), pixels.
+        true_flows: true flow of the same shape.
         valid: (..., 1, H, W), False where the true flow is unknown or the reference is absent.
 
     Returns:
         A scalar in fp32: the mean over what is valid; 0 where nothing is.
     """
-    error = (flows.float() - exact.float()).abs()  # eq. 4
+    error = (flows.float() - true_flows.float()).abs()  # eq. 4
     if valid is None:
         return error.mean() if error.numel() else error.sum()
     valid = valid.bool().expand_as(error)
@@ -93,9 +97,9 @@ def tone_mapped_flow(
     nothing is clipped.
 
     Args:
-        flow: an estimator of `vitm.nets.flow`.
+        flow: estimator of `vitm.nets.flow`.
         key: true HDR frame (B, 3, H, W), linear, in its own exposure.
-        reference: the same.
+        reference: true HDR frame (B, 3, H, W), linear, in its own exposure.
         exposure_ratio: exposure of the key over that of the reference, a number or (B, 1, 1, 1).
 
     Returns:

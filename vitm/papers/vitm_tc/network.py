@@ -1,4 +1,4 @@
-"""VITM-TC: few frames are reconstructed from clues of the whole clip, the others from them (CVPR 2024, section 3)."""
+"""VITM-TC: key frames are reconstructed from clues of the whole clip, other frames from keys (CVPR 2024, section 3)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
 from vitm.papers.vitm_tc.icam import ICAM, STRIDE, Alignment, Reference
-from vitm.papers.vitm_tc.spill import Entry, Spill
+from vitm.papers.vitm_tc.spill import Spill, Stored
 
 Flow = FlowEstimator | Callable[[Tensor, Tensor], Tensor]
-Clip = MutableMapping[Entry, Tensor]  # all there is of a clip's frames: "ldr", "key", "merged", "backward", "flow"
+ClipStore = MutableMapping[
+    Stored, Tensor
+]  # what is known of a clip's frames: "ldr", "key", "merged", "backward", "flow"
 CACHE_BYTES = 2**31  # of features that wait to be used again
 
 
@@ -36,16 +38,16 @@ class VITMTC(nn.Module):
     A single frame is a key without clues. In black frames nothing is clipped, so they stay black.
 
     Args:
-        clues_per_direction: references of a key, forward and backward each.
-        clue_stride: frames from one reference to the next.
-        key_stride: frames from one key to the next.
+        clues_per_direction: number of a key's references, forward and backward each.
+        clue_stride: distance from one reference to the next, in frames.
+        key_stride: distance from one key to the next, in frames.
         neighbours: see `FCPM`.
         propagation: see `FCPM`; `"none"`: every frame is a key (Table 3, without FCPM).
         flow: name of an estimator of `vitm.nets.flow` (the paper: `"gma"`, with weights), or any function of two
             batches of frames that returns the flow from the first to the second. Frozen.
         flow_weights: file of the estimator's weights.
-        exposure_match: bring references and reconstructed keys to the exposure of the frame that looks at them;
-            otherwise as printed. See `ICAM` and `FCPM`.
+        exposure_match: whether references and reconstructed keys are brought to the exposure of the frame that looks at
+            them; otherwise as printed. See `ICAM` and `FCPM`.
         widths: see `ICAM`.
         align: see `ICAM`.
         use_global: see `ICAM`.
@@ -53,7 +55,7 @@ class VITMTC(nn.Module):
         checkpointing: see `ICAM`.
     """
 
-    context = sys.maxsize  # frames before a frame that `stream` looks at: all
+    context = sys.maxsize  # frames before a frame that its result depends on: all
 
     def __init__(
         self,
@@ -72,14 +74,14 @@ class VITMTC(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        for name, given, least in (
+        for name, number, least in (
             ("clues_per_direction", clues_per_direction, 0),
             ("clue_stride", clue_stride, 1),
             ("key_stride", key_stride, 1),
             ("neighbours", neighbours, 1),
         ):
-            if given < least:
-                raise ValueError(f"{name} must be at least {least}, got {given}")
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
         self.folder: Path | str | None = None
         self.clues_per_direction = clues_per_direction
         self.clue_stride = clue_stride
@@ -93,9 +95,9 @@ class VITMTC(nn.Module):
 
         Args:
             ldr: (B, T, 3, H, W), camera code in [0, 1], T >= 1.
-            window: convert the frames from the first to before the second of these times only; the others are still
-                keys and references. Features are propagated within the window. For training.
-            max_clues: references of a key at most, the nearest ones (Figure 7); None: all.
+            window: first time and the time after the last of the frames to convert; the others are still keys and
+                references. Features are propagated within the window. For training.
+            max_clues: largest number of a key's references, the nearest ones (Figure 7); None: all.
 
         Returns:
             Linear light (B, T, 3, H, W), or that of the window, fp32.
@@ -110,14 +112,14 @@ class VITMTC(nn.Module):
         start, stop = window or (0, n)
         if not 0 <= start < stop <= n:
             raise ValueError(f"the window {start}, {stop} is not inside a clip of {n} frames")
-        clip: Clip = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in enumerate(ldr.unbind(1))}
+        clip: ClipStore = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in enumerate(ldr.unbind(1))}
         out = torch.stack(
             [*self._convert(clip, range(start, stop), self._schedule(range(start, stop), n, max_clues))], 1
         )
         return out[..., : ldr.shape[3], : ldr.shape[4]]
 
     def window(self, ldr: Mapping[int, Tensor], times: range, keys: Mapping[int, Sequence[int]]) -> Tensor:
-        """Convert consecutive frames of a clip of which only some are at hand. For training.
+        """Convert consecutive frames of a clip of which only some frames are given. For training.
 
         Args:
             ldr: time -> frames (B, 3, H, W), camera code in [0, 1]: those of the window, the keys and their clues.
@@ -127,7 +129,7 @@ class VITMTC(nn.Module):
         Returns:
             Linear light (B, T, 3, H, W) of the window, fp32.
         """
-        clip: Clip = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in ldr.items()}
+        clip: ClipStore = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in ldr.items()}
         height, width = ldr[times[0]].shape[2:]
         return torch.stack([*self._convert(clip, times, keys)], 1)[..., :height, :width]
 
@@ -148,10 +150,10 @@ class VITMTC(nn.Module):
         Args:
             frames: ldr (B, 3, H, W), camera code in [0, 1], all of one size.
             max_clues: see `forward`.
-            exact: keep those features in single precision; twice the space.
-            folder: where to make the temporary folder (default: the attribute `folder`, or else the system's place); it
-                is removed at the end, also after an error.
-            every: convert frame 0 and every so manieth after it only; with `propagation="none"`.
+            exact: whether those features are kept in single precision, which takes twice the space.
+            folder: parent of the temporary folder (default: the attribute `folder`, or else the system's place); the
+                temporary folder is removed at the end, also after an error.
+            every: distance of the frames that are converted, from frame 0 on; more than 1 with `propagation="none"`.
 
         Yields:
             Linear light (B, 3, H, W), fp32, one for each frame and in the same order.
@@ -178,7 +180,7 @@ class VITMTC(nn.Module):
                 yield hdr_linear[..., : shape[2], : shape[3]]
 
     def _schedule(self, times: range, n: int, max_clues: int | None) -> dict[int, list[int]]:
-        """The keys that the frames at some times need, and the clues of each."""
+        """Return the keys that the frames at some times need, and the clues of each."""
         if self.fcpm is None:
             keys = set(times)
         else:
@@ -186,8 +188,8 @@ class VITMTC(nn.Module):
             keys = {key for t in times for key in nearest_keys(t, known, self.fcpm.neighbours)}
         return {t: clues(t, n, self.clues_per_direction, self.clue_stride)[:max_clues] for t in sorted(keys)}
 
-    def _convert(self, clip: Clip, times: range, keys: Mapping[int, Sequence[int]]) -> Iterator[Tensor]:
-        """Frames one after another; takes "ldr" of them, of the keys and of their clues from the clip."""
+    def _convert(self, clip: ClipStore, times: range, keys: Mapping[int, Sequence[int]]) -> Iterator[Tensor]:
+        """Yield frames one after another; take "ldr" of them, of the keys and of their clues from the clip."""
         if not times:
             return
         self._reconstruct_keys(clip, keys)
@@ -198,8 +200,8 @@ class VITMTC(nn.Module):
         self._look_back(clip, self.fcpm, {t: nearest_keys(t, sorted(keys), self.fcpm.neighbours) for t in times})
         yield from self._look_ahead(clip, self.fcpm, times)
 
-    def _reconstruct_keys(self, clip: Clip, keys: Mapping[int, Sequence[int]]) -> None:
-        """Puts "key" into the clip.
+    def _reconstruct_keys(self, clip: ClipStore, keys: Mapping[int, Sequence[int]]) -> None:
+        """Put "key" into the clip.
 
         Keys that are a multiple of the clue stride apart share references, others do not: taken in this order, the
         features of a frame are computed once, and few of them wait.
@@ -220,8 +222,8 @@ class VITMTC(nn.Module):
     def _reference(self, key: Tensor, frame: Tensor, features: Tensor) -> Reference:
         return self.icam.reference(key, frame, self.reference_flow(key, frame), features)
 
-    def _look_back(self, clip: Clip, fcpm: FCPM, near: dict[int, list[int]]) -> None:
-        """From the last frame to the first: puts "merged", "backward" and the "flow" to the frame before."""
+    def _look_back(self, clip: ClipStore, fcpm: FCPM, near: dict[int, list[int]]) -> None:
+        """Go from the last frame to the first: put "merged", "backward" and the "flow" to the frame before."""
         correction = self.icam.correction
 
         first = clip["ldr", next(iter(near))]
@@ -262,8 +264,8 @@ class VITMTC(nn.Module):
                 clip["flow", t] = flow(t, t - 1)
             merged_after = merged
 
-    def _look_ahead(self, clip: Clip, fcpm: FCPM, window: range) -> Iterator[Tensor]:
-        """From the first frame to the last; takes from the clip what `_look_back` put there."""
+    def _look_ahead(self, clip: ClipStore, fcpm: FCPM, window: range) -> Iterator[Tensor]:
+        """Go from the first frame to the last; take from the clip what `_look_back` has put there."""
         merged_before: Tensor | None = None
         state: Tensor | None = None
         for t in window:
@@ -278,17 +280,17 @@ class VITMTC(nn.Module):
 
     @staticmethod
     def to_hdr_pq(x_linear: Tensor) -> Tensor:
-        """How a conversion shows the result: see `vitm.papers.vitm_tc.display`."""
+        """Convert the result to HDR10 code, as conversions show it: see `vitm.papers.vitm_tc.display`."""
         return to_hdr_pq(x_linear)
 
     def reference_flow(self, key: Tensor, reference: Tensor) -> Tensor:
-        """The flow that ICAM begins with; zero where it looks at none."""
+        """Estimate the flow that ICAM begins with; zero where it needs none."""
         if self.icam.align_by == "none":
             return key.new_zeros(len(key), 2, *key.shape[2:])
         return self.estimate(key, reference)
 
     def estimate(self, source: Tensor, target: Tensor) -> Tensor:
-        """The frozen flow from frames to others of their size, (B, 2, H, W) (equation 2)."""
+        """Estimate the flow from frames to others of their size, (B, 2, H, W), without gradients (equation 2)."""
         with torch.no_grad():
             return self.flow(source, target)
 

@@ -60,7 +60,7 @@ class SequenceTask(InverseToneMappingTask):
         self._baselines: dict[str, dict[str, float]] = {}
 
     def forward(self, ldr: Tensor) -> Tensor:
-        """Clips (B, T, 3, H, W), camera code in [0, 1] -> linear light of the same shape."""
+        """Convert clips (B, T, 3, H, W), camera code in [0, 1], to linear light of the same shape."""
         linear: Tensor = self.network(ldr, max_clues=self.max_clues)
         return linear
 
