@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vitm.color import pq_eotf, pq_inverse_eotf
+from vitm.color import luminance, pq_eotf, pq_inverse_eotf
 from vitm.color.midtones import level_normalised
 from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.production import PRODUCTIONS, produce, random_production
@@ -124,13 +124,29 @@ class OpenScenes(ResumableDataModule):
                 draw = torch.Generator().manual_seed(seed)
                 gain, knee = 2 ** (0.8 * float(torch.randn((), generator=draw))), float(torch.rand((), generator=draw))
                 peak = _PEAKS[int(torch.randint(len(_PEAKS), (), generator=draw))]
-                nits = remaster(nits, min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
+                nits = remaster(_other_place(nits, draw), min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
                 random = self.productions == "random"
                 production = random_production(draw) if random else PRODUCTIONS[self.productions]
             sdr = produce(nits, production, peak, noise)
             pairs.append((sdr, level_normalised(pq_inverse_eotf(nits), sdr, stride=1 if name else 3)))
         batch["sdr"], batch["hdr_pq"] = (torch.stack(side) for side in zip(*pairs, strict=True))
         return batch
+
+
+def _other_place(nits: Tensor, draw: torch.Generator) -> Tensor:
+    """Return the light of a place like it, with other colours and another contrast, so that none is learned by heart.
+
+    Args:
+        nits: (3, H, W), linear light in cd/m2.
+        draw: random numbers, on the CPU.
+    """
+    mixed = torch.eye(3) + 0.08 * torch.randn(3, 3, generator=draw)
+    mixed = (mixed / mixed.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
+    light = torch.einsum("ij,jhw->ihw", mixed, nits).clamp(min=1e-3)
+    contrast = 2 ** (0.25 * float(torch.randn((), generator=draw)))
+    grey = luminance(light)
+    middle = grey.log().mean().exp()
+    return light * (grey / middle) ** (contrast - 1)
 
 
 class _Views(Dataset[Any]):

@@ -89,6 +89,8 @@ class SceneMap(nn.Module):
         hidden: channels of the layers that read the statistics.
         table_size: vertices along each axis of the table that applies the map.
         smoothing: number of frames before a frame, of the same scene, that its vector is averaged with.
+        picture: whether the vector is also read from a small picture, by convolutions. They recognise places: with few
+            places in training, that does harm.
 
     Example:
         >>> network = SceneMap()
@@ -97,19 +99,27 @@ class SceneMap(nn.Module):
     """
 
     def __init__(
-        self, width: int = 48, code_size: int = 96, hidden: int = 256, table_size: int = 33, smoothing: int = 24
+        self,
+        width: int = 48,
+        code_size: int = 96,
+        hidden: int = 256,
+        table_size: int = 33,
+        smoothing: int = 24,
+        picture: bool = False,
     ) -> None:
         super().__init__()
         self.table_size, self.context = table_size, smoothing
         self.read_statistics = nn.Sequential(
             nn.LayerNorm(STATISTICS), nn.Linear(STATISTICS, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
-        channels = (3, 16, 32, 48, 64)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
-        self.read_picture = nn.Sequential(*layers)
-        self.encode = nn.Sequential(nn.Linear(hidden + 2 * channels[-1], code_size), nn.GELU())
+        self.read_picture: nn.Sequential | None = None
+        if picture:
+            channels = (3, 16, 32, 48, 64)
+            layers: list[nn.Module] = []
+            for before, after in pairwise(channels):
+                layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
+            self.read_picture = nn.Sequential(*layers)
+        self.encode = nn.Sequential(nn.Linear(hidden + (128 if picture else 0), code_size), nn.GELU())
         self.layers = nn.ModuleList([nn.Linear(6, width), nn.Linear(width, width), nn.Linear(width, width)])
         self.modulate = nn.Linear(code_size, 2 * width * len(self.layers))
         self.last = nn.Linear(width, 3)
@@ -124,8 +134,11 @@ class SceneMap(nn.Module):
 
     def describe_statistics(self, numbers: Tensor, small: Tensor) -> Tensor:
         """Return the vector from (B, STATISTICS) and a picture of (B, 3, 45, 80)."""
-        maps = self.read_picture(small - 0.4)
-        code: Tensor = self.encode(torch.cat((self.read_statistics(numbers), maps.mean((2, 3)), maps.amax((2, 3))), 1))
+        read = self.read_statistics(numbers)
+        if self.read_picture is not None:
+            maps = self.read_picture(small - 0.4)
+            read = torch.cat((read, maps.mean((2, 3)), maps.amax((2, 3))), 1)
+        code: Tensor = self.encode(read)
         return code
 
     def color_map(self, rgb: Tensor, code: Tensor) -> Tensor:
