@@ -101,8 +101,8 @@ class SceneMap(nn.Module):
     def __init__(
         self,
         width: int = 48,
-        code_size: int = 96,
-        hidden: int = 256,
+        code_size: int = 128,
+        hidden: int = 320,
         table_size: int = 33,
         smoothing: int = 24,
         picture: bool = False,
