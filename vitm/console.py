@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _PIPE_WIDTH = 160  # columns where the output is no terminal
+
+ProgressCallback = Callable[[int, int], None]
+"""Called as work goes on, with the number of finished steps and the number of all."""
 
 
 def console() -> Console:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vitm.checkpoints import CheckpointError, read_checkpoint
 from vitm.color import METHODS
-from vitm.console import console
+from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
 from vitm.conversion.level import DiffuseWhite, Graphics, Level, LevelControl, choose_level, with_gain
@@ -52,7 +52,6 @@ from vitm.video.write.outputs import has_mastering, output_grid, output_role
 from vitm.zoo import SHIPPED, load_network
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from vitm.color import (
     tone_map,
 )
 
-Curve = Literal["clip", "reinhard", "mobius", "hable", "filmic", "sigmoid", "log", "bt2390", "bt2446a", "bt2446c"]
+ToneCurve = Literal["clip", "reinhard", "mobius", "hable", "filmic", "sigmoid", "log", "bt2390", "bt2446a", "bt2446c"]
 Signal = Literal["luminance", "channel", "maximum"]
-Exposure = Literal["white", "key", "percentile"]
+ExposureRule = Literal["white", "key", "percentile"]
 Encoding = Literal["bt1886", "gamma22", "srgb", "bt709"]
 
 _ENCODINGS: Mapping[Encoding, Callable[[Tensor], Tensor]] = {
@@ -71,9 +71,9 @@ class Production:
         noise: standard deviation of white noise on the code.
     """
 
-    curve: Curve = "clip"
+    curve: ToneCurve = "clip"
     signal: Signal = "channel"
-    exposure: Exposure = "white"
+    exposure: ExposureRule = "white"
     level: float = 203.0
     bend: float = 1.0
     peak: float = 1.0
@@ -170,9 +170,9 @@ def random_production(generator: torch.Generator) -> Production:
     def normal(deviation: float) -> float:
         return deviation * float(torch.randn((), generator=generator))
 
-    curve: Curve = _choose(generator, (*_CURVES, "bt2446a", "bt2446c"))
+    curve: ToneCurve = _choose(generator, (*_CURVES, "bt2446a", "bt2446c"))
     bends = {"mobius": (0.2, 0.8), "filmic": (0.6, 1.4), "sigmoid": (0.8, 1.6), "log": (0.3, 3), "bt2390": (0.5, 1.2)}
-    exposure: Exposure = _choose(generator, ("white", "key", "percentile"))
+    exposure: ExposureRule = _choose(generator, ("white", "key", "percentile"))
     graded = not chance(0.35)
     if exposure == "white":
         level = uniform(80, 260) if graded else _choose(generator, (100.0, 203.0, 100.0, 203.0, 150.0))
@@ -280,7 +280,7 @@ def _bt2390(x: Tensor, top: float, bend: float) -> Tensor:
     return pq_eotf(torch.where(code < knee, code, hermite) * source) / white
 
 
-_CURVES: Mapping[Curve, Callable[[Tensor, float, float], Tensor]] = {
+_CURVES: Mapping[ToneCurve, Callable[[Tensor, float, float], Tensor]] = {
     "clip": lambda x, top, bend: x.clamp(max=1),
     "reinhard": _reinhard,
     "mobius": _mobius,

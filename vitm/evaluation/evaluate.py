@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.markup import escape
 
-from vitm.console import console
+from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.evaluation.measuring import measure_clip, measure_stream
 from vitm.evaluation.pairs import Pair, Pairs, list_pairs, open_pair
@@ -24,8 +24,6 @@ from vitm.evaluation.summary import Summary, summarise
 from vitm.metrics import DEFAULT_METRICS, TABLES, VideoMetric, build_metric
 from vitm.metrics.base import StreamMetric
 from vitm.video.tags import Assume
-
-ProgressCallback = Callable[[int, int], None]
 
 
 def evaluate(

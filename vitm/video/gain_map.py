@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from vitm.video.errors import VideoDecodeError
 
-Float = npt.NDArray[np.float32]
-Triple = tuple[float, float, float]
+_Float = npt.NDArray[np.float32]
+PerChannel = tuple[float, float, float]
 GainPrimaries = Literal["bt709", "display-p3", "bt2020"]
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -30,7 +30,7 @@ _ICC = b"ICC_PROFILE\0"
 _EXIF = b"Exif\0\0"
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _MULTICHANNEL, _BASE_SPACE, _COMMON_DENOMINATOR = 0x80, 0x40, 0x08  # flags of ISO 21496-1
-_RED_D50: dict[GainPrimaries, Triple] = {  # red in the profile's XYZ, adapted to D50
+_RED_D50: dict[GainPrimaries, PerChannel] = {  # red in the profile's XYZ, adapted to D50
     "bt709": (0.4361, 0.2225, 0.0139),
     "display-p3": (0.5151, 0.2412, -0.0011),
     "bt2020": (0.6735, 0.2790, -0.0019),
@@ -50,11 +50,11 @@ class GainMap:
         headroom: log2 of the HDR picture's peak over SDR white, for a display that shows all of it.
     """
 
-    minimum: Triple = (0.0, 0.0, 0.0)
-    maximum: Triple = (1.0, 1.0, 1.0)
-    gamma: Triple = (1.0, 1.0, 1.0)
-    base_offset: Triple = (1 / 64, 1 / 64, 1 / 64)
-    alternate_offset: Triple = (1 / 64, 1 / 64, 1 / 64)
+    minimum: PerChannel = (0.0, 0.0, 0.0)
+    maximum: PerChannel = (1.0, 1.0, 1.0)
+    gamma: PerChannel = (1.0, 1.0, 1.0)
+    base_offset: PerChannel = (1 / 64, 1 / 64, 1 / 64)
+    alternate_offset: PerChannel = (1 / 64, 1 / 64, 1 / 64)
     headroom: float = 1.0
 
 
@@ -71,7 +71,7 @@ class GainMapPicture:
     """
 
     sdr: npt.NDArray[np.uint8]
-    hdr: Float
+    hdr: _Float
     primaries: GainPrimaries
     tagged: bool
     gain_map: GainMap
@@ -225,7 +225,7 @@ def _from_xmp(text: str) -> GainMap:
     if re.search(r'hdrgm:BaseRenditionIsHDR\s*=\s*"True"', text):
         raise ValueError("its base image is the HDR one, which is not supported")
 
-    def values(name: str, default: float) -> Triple:
+    def values(name: str, default: float) -> PerChannel:
         if one := re.search(rf'hdrgm:{name}\s*=\s*"([^"]+)"', text):
             return _triple([float(one[1])])
         if many := re.search(rf"<hdrgm:{name}>(.*?)</hdrgm:{name}>", text, re.DOTALL):
@@ -244,7 +244,7 @@ def _from_xmp(text: str) -> GainMap:
     )
 
 
-def _triple(values: list[float]) -> Triple:
+def _triple(values: list[float]) -> PerChannel:
     if len(values) not in (1, 3):
         raise ValueError(f"{len(values)} values; expected one, or three")
     first, *_ = values
@@ -269,11 +269,11 @@ def _decode(data: bytes, path: Path, part: str) -> npt.NDArray[np.uint8]:
     return image
 
 
-def _srgb_eotf(codes: npt.NDArray[np.uint8]) -> Float:
+def _srgb_eotf(codes: npt.NDArray[np.uint8]) -> _Float:
     """IEC 61966-2-1: codes to linear light, by a table."""
     code = np.arange(256, dtype=np.float64) / 255
     table = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    light: Float = table[codes]
+    light: _Float = table[codes]
     return light
 
 
