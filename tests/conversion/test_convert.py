@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from imageio_ffmpeg import get_ffmpeg_exe
 from torch import Tensor, nn
 
 import vitm.conversion
@@ -25,7 +26,7 @@ from vitm.nets.analytic import Analytic, Gain
 from vitm.papers.kpn_mfi import KPNMFI
 from vitm.video import FrameReader, probe, read_image, write_image
 from vitm.video.write.outputs import list_outputs
-from vitm.zoo import NETWORKS
+from vitm.zoo import NETWORKS, shipped_weights
 
 NOISE = np.random.default_rng(0).random((66, 140, 3)).astype(np.float32)
 
@@ -300,3 +301,47 @@ def test_the_operators_default_level(model: str, clip: Path) -> None:
         for x in (Analytic(model, gain=203 / operator_white(Analytic(model)))(noisy), Gain()(noisy))
     ]
     assert steps[0] / steps[1] == pytest.approx(float(stated[1]), abs=0.06)
+
+
+def _film(path: Path, tags: str, *options: str) -> Path:
+    """A second of FFmpeg's test picture with colour tags, as `color_primaries=bt709:...`."""
+    source = f"testsrc2=s=160x96:r=25:d=1,format=yuv420p,setparams={tags}"
+    command = [get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264", *options, str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+def _first_frame(path: Path) -> np.ndarray:
+    return next(iter(FrameReader(path, expect="hdr10"))).rgb
+
+
+RIGHT = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+
+
+def test_wrong_tags_are_overridden_and_conversion_of_colours_is_noted(tmp_path: Path) -> None:
+    options = {"diffuse_white": "keep", "progress": False, "lossless": True}
+    right = _film(tmp_path / "right.mp4", RIGHT)
+    wrong = _film(tmp_path / "wrong.mp4", RIGHT.replace("bt709", "smpte170m"))
+    convert(right, tmp_path / "a.mp4", "clip", **options)
+    kept = convert(wrong, tmp_path / "b.mp4", "clip", **options)
+    convert(wrong, tmp_path / "c.mp4", "clip", override="bt709", **options)
+    assert any("converted to BT.709" in note for note in kept.notes)
+    assert kept.to_dict()["notes"] == list(kept.notes)
+    assert np.abs(_first_frame(tmp_path / "b.mp4") - _first_frame(tmp_path / "a.mp4")).max() > 0.02
+    assert np.abs(_first_frame(tmp_path / "c.mp4") - _first_frame(tmp_path / "a.mp4")).max() < 0.002
+
+
+def test_interlaced_frames_are_refused_or_deinterlaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = _film(tmp_path / "film.mp4", f"{RIGHT}:field_mode=tff", "-flags", "+ildct+ilme", "-x264-params", "tff=1")
+    command = ["convert", str(film), str(tmp_path / "out.mp4"), "--model", "clip"]
+    assert main(command) == 2
+    assert "--deinterlace auto" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "out.mp4").exists()
+    assert main([*command, "--deinterlace", "auto"]) == 0
+    assert probe(tmp_path / "out.mp4").n_frames == 25
+
+
+def test_the_report_tells_the_weights_that_ship(clip: Path) -> None:
+    report = convert(clip, clip.with_name("a.mp4"), fps=25, progress=False)
+    assert report.model == "default"
+    assert report.checkpoint_sha256 == hashlib.sha256(shipped_weights("default").read_bytes()).hexdigest()

@@ -98,7 +98,20 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--preview", action="store_true", help="also write IN and OUT side by side for an SDR screen, PNG and MP4"
     )
-    files.add_argument("--assume", help="what the input's missing colour tags are: bt709")
+    files.add_argument(
+        "--assume",
+        metavar="TAGS",
+        help="what the input's missing colour tags are: bt709, bt601-625, bt601-525, srgb, gamma22, display-p3, "
+        "bt2020-sdr, or auto (BT.601 for pictures of standard definition, else BT.709)",
+    )
+    files.add_argument(
+        "--override", metavar="TAGS", help="what they are, where the input's are wrong: such a name, full or narrow"
+    )
+    files.add_argument(
+        "--deinterlace",
+        choices=("auto", "bwdif", "off"),
+        help="frames that are marked as interlaced, all, or none (default: interlaced frames are an error)",
+    )
     files.add_argument("--fps", type=frame_rate, help="frame rate of a folder (24)")
     files.add_argument("--on-error", choices=("stop", "repeat"), default="stop", help="at a damaged frame")
     files.add_argument("--segment-frames", type=int, default=120, help="frames that are finished together (120)")
@@ -128,6 +141,8 @@ def print_report(report: ConversionReport, console: Console) -> None:
             soft_wrap=True,
             highlight=False,
         )
+    for words in report.notes:
+        console.print(f"note: {words}", soft_wrap=True, markup=False)
     for words in report.dropped:
         console.print(f"not in the output: {words}", soft_wrap=True, markup=False)
     display = "" if report.mastering_peak is None else f", mastering display {report.mastering_peak:g} cd/m2"

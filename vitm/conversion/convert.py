@@ -44,12 +44,13 @@ from vitm.video import (
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead
 from vitm.video.read.frames import list_frames
+from vitm.video.read.interlaced import Deinterlace
 from vitm.video.read.reader import OnError
 from vitm.video.tags import Assume
 from vitm.video.write.companions import Audio
 from vitm.video.write.frame_folder import FRAME_KINDS
 from vitm.video.write.outputs import has_mastering, output_grid, output_role
-from vitm.zoo import SHIPPED, load_network
+from vitm.zoo import SHIPPED, load_network, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
 
@@ -89,6 +90,7 @@ class ConversionReport:
         mastering_peak: peak of the mastering display in the HDR metadata, cd/m2; None where there is none.
         graphics: first and last numbers of frames that are graphics, and became plain SDR in HDR.
         damaged: the frames that were repeated.
+        notes: what is unusual about the source and was settled, in words.
         dropped: what of the source did not go along, in words.
         seconds: wall time.
         device: where the network ran.
@@ -111,6 +113,7 @@ class ConversionReport:
     mastering_peak: float | None
     graphics: tuple[tuple[int, int], ...]
     damaged: tuple[DamagedFrame, ...]
+    notes: tuple[str, ...]
     dropped: tuple[str, ...]
     seconds: float
     device: str
@@ -137,6 +140,7 @@ class ConversionReport:
             "mastering_peak": self.mastering_peak,
             "graphics": [list(frames) for frames in self.graphics],
             "damaged_frames": [asdict(damaged) for damaged in self.damaged],
+            "notes": list(self.notes),
             "dropped": list(self.dropped),
             "seconds": round(self.seconds, 1),
             "device": self.device,
@@ -167,6 +171,8 @@ def convert(
     audio: Audio = "copy",
     preview: bool = False,
     assume: Assume | None = None,
+    override: str | None = None,
+    deinterlace: Deinterlace | None = None,
     fps: Fraction | int | None = None,
     on_error: OnError = "stop",
     segment_frames: int = 120,
@@ -223,7 +229,11 @@ def convert(
         audio: "copy" to copy the sound that the output's container holds, and name the rest; "transcode" to make AAC of
             the rest; "drop" to leave sound out.
         preview: whether to write pictures and a video of source and output side by side too, for an SDR screen.
-        assume: what the colour tags are that the source lacks.
+        assume: what the colour tags are that the source lacks: a name of `vitm.video.tags.Assume`, such as "bt709",
+            "bt601-625" or "auto".
+        override: what the colour tags are, where those of the source are wrong: such a name, "full" or "narrow".
+        deinterlace: "auto" deinterlaces frames that are marked as interlaced, "bwdif" all, "off" none; None: interlaced
+            frames are an error.
         fps: frame rate of a folder of frames; 24 if None.
         on_error: "stop" at a damaged frame, or "repeat" the one before it.
         segment_frames: number of frames that are finished together, from which an interrupted conversion goes on.
@@ -252,7 +262,13 @@ def convert(
 
     # open
     rate: dict[str, Any] = {"fps": fps} if fps is not None or not source.is_dir() else {"fps": Fraction(24)}
-    reader = FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate)
+    reading: dict[str, Any] = {
+        "assume": assume,
+        "override": override,
+        "deinterlace": deinterlace,
+        "on_error": on_error,
+    }
+    reader = FrameReader(source, expect="sdr", **reading, **rate)
     encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering, "audio": audio}
     controls = {
         "diffuse_white": diffuse_white,
@@ -261,12 +277,12 @@ def convert(
         "strength": strength,
         "saturation": saturation,
     }
-    reading = {"assume": assume, "fps": fps, "on_error": on_error}
     work = output.with_name(f".{output.name}.vitm")
-    weights = {"checkpoint": None if checkpoint is None else digest(checkpoint)}
+    file = shipped_weights(name) if name in SHIPPED else checkpoint
+    weights = {"checkpoint": None if file is None else digest(file)}
     if isinstance(model, nn.Module):
         weights["network"] = _state_digest(model)
-    identity = {"model": name, "codec": codec, **weights, **controls, **encoder, **reading}
+    identity = {"model": name, "codec": codec, **weights, **controls, **encoder, **reading, "fps": fps}
     unfinished = UnfinishedConversion(work, {**identity, **_source_identity(source)}, overwrite)
 
     # level
@@ -310,6 +326,7 @@ def convert(
         mastering_peak=None if writer.mastering is None else writer.mastering.max_nits,
         graphics=tuple((first, last) for first, last in unfinished.graphics),
         damaged=tuple(DamagedFrame(index, seconds) for index, seconds in unfinished.damaged),
+        notes=tuple(reader.notes),
         dropped=tuple(writer.dropped),
         seconds=time.monotonic() - started,
         device=str(network_device(network)),
@@ -319,7 +336,7 @@ def convert(
     if report.previews:
         result_rate = rate if codec in FRAME_KINDS else {}
         with (
-            FrameReader(source, expect="sdr", assume=assume, on_error=on_error, **rate) as sdr,
+            FrameReader(source, expect="sdr", **reading, **rate) as sdr,
             FrameReader(output, expect=role, **result_rate) as hdr,
         ):
             write_previews(sdr, hdr, report.previews, sdr.info.fps or Fraction(24))
