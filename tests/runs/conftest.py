@@ -46,8 +46,9 @@ MODEL = {
         *("--model.perceptual_weight", "0", "--model.accumulate", "2", "--model.test_metrics", "null"),
     ],
 }
+DATA = {"vitm.data.open_scenes.OpenScenes": ["--data.val_views", "2", "--data.test_views", "1"]}
+CROPS = ["--data.crop_size", "40"]
 COMMON = [
-    *("--data.crop_size", "40"),
     *("--data.batch_size", "2"),
     *("--data.num_workers", "0"),
     *("--trainer.accelerator", "cpu"),
@@ -55,7 +56,7 @@ COMMON = [
     *("--trainer.enable_model_summary", "false"),
     *("--trainer.log_every_n_steps", "1"),
 ]
-TINY = [*MODEL["vitm.papers.kpn_mfi.KPNMFITask"], *COMMON]
+TINY = [*MODEL["vitm.papers.kpn_mfi.KPNMFITask"], *CROPS, *COMMON]
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +113,8 @@ def tiny_of(fake_data, fake_clips, fake_panoramas, first_stage, tmp_path):
         after = [x for option, first in found.after.items() for x in (f"--{option}", str(first_stage(first)))]
         roots = {"vitm.data.HDR10Clips": fake_clips, "vitm.data.LongSequences": fake_panoramas}
         root = roots.get(found.data_module, fake_data)
-        return [*MODEL[found.task], *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
+        sizes = [*MODEL.get(found.task, ()), *DATA.get(found.data_module, CROPS)]
+        return [*sizes, *after, *COMMON, "--data.root", str(root), "--runs", str(tmp_path / "runs")]
 
     return options
 

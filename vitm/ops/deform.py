@@ -146,7 +146,7 @@ def _rows(
     outputs, _, size, _ = weight.shape
     taps, (height, width) = size * size, offset.shape[2:]
     groups = offset.shape[1] // (2 * taps)
-    down, right = rearrange(offset, "b (group tap axis) h w -> axis (b group) tap h w", axis=2, tap=taps)
+    down, right = rearrange(offset, "b (group tap yx) h w -> yx (b group) tap h w", yx=2, tap=taps)
     # grid_sample's coordinate of pixel p among n is (2p + 1) / n - 1
     tap, y, x_right = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (size, height, width))
     base_y = (2 * (tap[:, None] + y + (top - padding)) + 1) / H - 1
