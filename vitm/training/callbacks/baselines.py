@@ -115,8 +115,8 @@ class AnalyticBaselines(Callback):
             loader: Any = trainer.test_dataloaders
             batches = islice(loader, None if count == float("inf") else int(count))
             for key, batch in zip(self._batches, batches, strict=True):
-                frames = {name: batch[name].to(pl_module.device) for name in ("sdr", "hdr_pq")}
-                gain.add(frames, key, self._kept)
+                moved = trainer.strategy.batch_to_device(batch, pl_module.device)  # the data's hooks may make its SDR
+                gain.add(moved, key, self._kept)
         self._operators[f"best gain ({best:+.2f} stops, oracle)"] = gain
         self._kept.save()
         self.results = {name: yardstick.values() for name, yardstick in self._operators.items()}
