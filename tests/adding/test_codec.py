@@ -40,6 +40,7 @@ def clip(tmp_path: Path) -> Path:
     return tmp_path / "clip"
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_import_path(package: Path, clip: Path) -> None:
     out = clip.with_name("out.mkv")
     line = re.search(r"vitm convert in.mp4 out.mkv (.*)", PAGE)

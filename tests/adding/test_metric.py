@@ -59,6 +59,7 @@ def test_the_example_of_the_function_runs(package: Path) -> None:
     assert (results.attempted, results.failed) == (3, 0)
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_import_path(package: Path, pair: tuple[Path, Path]) -> None:
     line = re.search(r"vitm evaluate (PRED TRUTH --metrics .*)", PAGE)
     assert line is not None

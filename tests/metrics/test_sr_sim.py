@@ -67,6 +67,7 @@ def test_agrees_with_piq_where_it_rounds_the_same(height: int, width: int) -> No
     assert sr_sim(pred.float(), target.float()).item() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "factor"), [(383, 1), (384, 2), (639, 2), (640, 3), (641, 3)])
 def test_halves_round_up(size: int, factor: int) -> None:
     """A frame reads as its own decimation by hand, which is small enough to be taken as it is."""
@@ -100,6 +101,7 @@ def test_values_do_not_depend_on_the_batch() -> None:
     torch.testing.assert_close(clips, alone.view(2, 2), rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_flat_frames(dtype: torch.dtype) -> None:
     """Rounding errors of a flat frame must not become a saliency map."""

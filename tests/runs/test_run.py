@@ -462,6 +462,7 @@ def test_the_last_checkpoint_is_the_latest_even_where_nothing_was_better(tiny, t
     assert saved == {"best.ckpt": 1, "last.ckpt": 3}
 
 
+@pytest.mark.slow
 def test_predict_and_convert_make_the_same_film(tiny, tmp_path):
     """Two scenes, of which each begins anew for the network, and a level that is chosen for the clip."""
     assert main(["kpn_mfi", "fit", *tiny, "--trainer.max_steps", "1"]) == 0

@@ -98,6 +98,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Path, tmp_path: Path) -> None
     assert [f.name for f in tmp_path.iterdir()] == ["again"]  # no scratch folder is left
 
 
+@pytest.mark.slow
 def test_what_is_not_whole_is_made_again(small: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     shutil.copytree(small, root)
@@ -121,6 +122,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "train" / "mine.png").read_bytes() == b"x"
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bool:
         return False

@@ -84,6 +84,7 @@ def test_statistics_see_the_curve(rng):
     torch.testing.assert_close(thumbnail(large), noise, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_frames_are_smoothed_over_their_scene_and_pixels_are_not(network, rng):
     assert isinstance(network, StreamingNetwork)
     frames = torch.rand(6, 3, 48, 64, generator=rng).split(1)
