@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from vitm.color import (
     DIFFUSE_WHITE_NITS,
-    bt1886_eotf,
     bt1886_inverse_eotf,
     ictcp_to_rgb2020,
-    luminance,
     pq_eotf,
     pq_inverse_eotf,
     rgb2020_to_ictcp,
 )
+from vitm.color.midtones import midtone_stops
 from vitm.conversion.stream import convert_clip
 from vitm.nets.analytic import Analytic, Gain
 from vitm.ops.tiling import map_rows
@@ -33,7 +32,6 @@ DiffuseWhite = float | Literal["auto", "keep"]
 Graphics = Literal["auto", "keep"]
 
 _KNEE = 0.95  # of the peak's PQ code: highlights roll off from here
-_MIDTONES = 0.05, 0.5  # of SDR white, in light: neither noise nor compressed highlights
 _MID_GREY = 0.18  # of SDR white, in light: where the level of an operator is taken
 _ANCHOR = 0.06  # SDR code above which black is the model's own
 _SAMPLES = 12  # frames that the automatic level is measured on
@@ -224,23 +222,6 @@ def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:
     return torch.where(largest > knee, pq_inverse_eotf(ratio * pq_eotf(hdr_pq)), hdr_pq)
 
 
-def midtone_ratios(hdr_pq: Tensor, sdr: Tensor) -> Tensor:
-    """How bright mid-tones came out, against SDR with its white at 203 cd/m2 (BT.2408): log2 of the ratio of light.
-
-    Args:
-        hdr_pq: (..., 3, H, W), BT.2020 PQ code.
-        sdr: the same shape, BT.709 gamma code in [0, 1].
-
-    Returns:
-        (N,), stops, of the pixels whose SDR luminance is 5 to 50 % of white and of which no channel clips.
-    """
-    before = luminance(bt1886_eotf(sdr), "bt709")
-    after = luminance(pq_eotf(hdr_pq)) / DIFFUSE_WHITE_NITS
-    low, high = _MIDTONES
-    usable = (before > low) & (before < high) & (sdr.amax(dim=-3, keepdim=True) < 0.95) & (after > 0)
-    return (after[usable] / before[usable]).log2()
-
-
 def midtone_white(pairs: Iterable[tuple[Tensor, Tensor]]) -> float | None:
     """Where a conversion puts mid-tones: the luminance of white of plain SDR that would put them there, in cd/m2.
 
@@ -250,7 +231,7 @@ def midtone_white(pairs: Iterable[tuple[Tensor, Tensor]]) -> float | None:
     Returns:
         From the median pixel over all frames; None where no frame has mid-tones.
     """
-    ratios = torch.cat([midtone_ratios(hdr_pq, sdr) for hdr_pq, sdr in pairs])
+    ratios = torch.cat([midtone_stops(hdr_pq, sdr) for hdr_pq, sdr in pairs])
     return DIFFUSE_WHITE_NITS * math.exp2(float(ratios.median())) if len(ratios) else None
 
 
