@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitm.color import DIFFUSE_WHITE_NITS, bt1886_inverse_eotf, bt2020_to_bt709, pq_eotf, pq_inverse_eotf
+from vitm.color.eetf import bt2390_eetf
 from vitm.color.hlg_conversion import hlg_to_pq
 from vitm.files import replace_when_whole
 from vitm.nets.analytic import Gain
@@ -72,7 +73,7 @@ def displayed(hdr_pq: Tensor) -> Tensor:
     """
     light = pq_eotf(hdr_pq)
     largest = light.amax(dim=-3, keepdim=True)
-    shown = pq_eotf(_eetf(pq_inverse_eotf(largest.clamp(max=_SOURCE_NITS))))
+    shown = pq_eotf(bt2390_eetf(pq_inverse_eotf(largest), _SOURCE_NITS, DISPLAY_NITS))
     return clipped_light(light * shown / largest.clamp(min=1e-4), DISPLAY_NITS)
 
 
@@ -84,17 +85,6 @@ def clipped(hdr_pq: Tensor, white_nits: float) -> Tensor:
 def clipped_light(nits: Tensor, white_nits: float) -> Tensor:
     """Return light of BT.2020 in BT.709 gamma code, clipped to [0, 1], white being `white_nits`."""
     return bt1886_inverse_eotf(bt2020_to_bt709(nits / white_nits).clamp(0, 1))
-
-
-def _eetf(code: Tensor) -> Tensor:
-    """Return PQ code of the display from PQ code of the source: BT.2390, 5.4.1, with both blacks at 0."""
-    source, display = (float(pq_inverse_eotf(torch.tensor(nits))) for nits in (_SOURCE_NITS, DISPLAY_NITS))
-    e1, max_lum = code / source, display / source
-    knee = 1.5 * max_lum - 0.5
-    t = ((e1 - knee) / (1 - knee)).clamp(min=0)
-    t2, t3 = t**2, t**3
-    spline = (2 * t3 - 3 * t2 + 1) * knee + (t3 - 2 * t2 + t) * (1 - knee) + (3 * t2 - 2 * t3) * max_lum
-    return source * torch.where(e1 < knee, e1, spline)
 
 
 def _pair(sdr: NDArray[np.float32], hdr: NDArray[np.float32], transfer: str, size: tuple[int, int]) -> Tensor:

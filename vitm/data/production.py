@@ -29,6 +29,7 @@ from vitm.color import (
     srgb_inverse_eotf,
     tone_map,
 )
+from vitm.color.eetf import bt2390_eetf
 
 ToneCurve = Literal["clip", "reinhard", "mobius", "hable", "filmic", "sigmoid", "log", "bt2390", "bt2446a", "bt2446c"]
 Signal = Literal["luminance", "channel", "maximum"]
@@ -94,7 +95,7 @@ PRODUCTIONS: Mapping[str, Production] = MappingProxyType(
         "clip": Production(),
         "mobius": Production("mobius", "maximum", level=100, bend=0.3, encoding="bt709"),  # FFmpeg's tonemap
         "hable": Production("hable", "maximum", level=100, encoding="bt709"),  # the same, `hable`
-        "bt2390": Production("bt2390", "maximum", level=203),  # libplacebo's default before 2022
+        "bt2390": Production("bt2390", "maximum", level=203),
         "filmic": Production("filmic", "channel", "key", level=0.18, encoding="srgb"),
         "reinhard": Production("reinhard", "luminance", "key", level=0.2, encoding="gamma22"),
         "bt2446a": Production("bt2446a"),
@@ -272,12 +273,7 @@ def _log(x: Tensor, top: float, bend: float) -> Tensor:
 def _bt2390(x: Tensor, top: float, bend: float) -> Tensor:
     """The EETF of Report ITU-R BT.2390, 5.4.1, with black at 0 and SDR white at `bend` times 203 cd/m2."""
     white = 203 * bend
-    source, target = (pq_inverse_eotf(x.new_tensor(v * white)) for v in (top, 1.0))
-    code, most = pq_inverse_eotf(x * white) / source, target / source
-    knee = 1.5 * most - 0.5
-    t = ((code - knee) / (1 - knee)).clamp(0, 1)
-    hermite = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * most
-    return pq_eotf(torch.where(code < knee, code, hermite) * source) / white
+    return pq_eotf(bt2390_eetf(pq_inverse_eotf(x * white), top * white, white)) / white
 
 
 _CURVES: Mapping[ToneCurve, Callable[[Tensor, float, float], Tensor]] = {
