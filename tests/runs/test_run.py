@@ -68,6 +68,21 @@ def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
     assert yaml.safe_load((folder / "config.yaml").read_text())["data"].get("crop_size", 40) == 40
 
 
+def test_an_entry_runs_without_any_option(fake_data, tmp_path, monkeypatch):
+    """The README's main job is `vitm run ENTRY`, and nothing behind it."""
+    content = {
+        "entry": {"base": "kpn_mfi"},
+        "model": {"width": 8, "trunk": [1, 1, 1, 1, 1], "test_metrics": ["psnr"]},
+        "data": {"root": str(fake_data), "crop_size": 40, "batch_size": 2, "num_workers": 0},
+        "trainer": {"accelerator": "cpu", "max_steps": 1, "max_epochs": 1, "log_every_n_steps": 1},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path)
+    assert main(["mine.yaml"]) == 0
+    assert json.loads((only_run(tmp_path, "mine") / "metrics.json").read_text())["steps"] == 1
+    assert main(["mine.yaml", "test"]) == 0
+
+
 @pytest.mark.parametrize("entry", MISSING)
 def test_a_row_without_an_entry_says_why(entry, tmp_path, capsys):
     found = find_entry(entry)

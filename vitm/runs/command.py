@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -67,7 +68,7 @@ class Request:
 
     def _named(self) -> Iterator[tuple[str, str]]:
         """Yield (`--model.lr`, `1e-4`) and so on; the value of a flag without one is whatever stands behind it."""
-        for text, after in zip(self.options, (*self.options[1:], ""), strict=True):
+        for text, after in pairwise((*self.options, "")):
             name, equals, value = text.partition("=")
             yield name, value if equals else after
 
