@@ -215,3 +215,10 @@ def test_killed_runs_go_on(tmp_path: Path, number: signal.Signals, capsys: pytes
     )
     assert resumed.shape[0] == 40
     assert np.array_equal(resumed, undisturbed)
+
+
+def test_one_frame_of_graphics_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page").mkdir()
+    write_image(tmp_path / "page" / "0.png", np.ones((48, 64, 3), np.float32), bits=8)
+    assert run(tmp_path / "page", tmp_path / "page.mp4", "--model", "bt2446a") == 0
+    assert "frame 0 is graphics: white at 203 cd/m2 (--graphics keep leaves it to the model)" in capsys.readouterr().out

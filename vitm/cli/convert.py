@@ -91,9 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     files.add_argument(
         "--audio",
-        choices=("copy", "transcode", "drop"),
+        metavar="WORDS",
         default="copy",
-        help="sound: copy what OUT's container holds and name the rest (default), make AAC of the rest, or none",
+        help="sound: 'copy' what OUT's container holds and name the rest (default), 'transcode' the rest to AAC, or "
+        "'drop' it; or such a word for each sound track, as copy,drop",
     )
     files.add_argument(
         "--preview", action="store_true", help="also write IN and OUT side by side for an SDR screen, PNG and MP4"
@@ -135,16 +136,17 @@ def print_report(report: ConversionReport, console: Console) -> None:
     for damaged in report.damaged:
         console.print(f"frame {damaged.frame} ({damaged.seconds:.3f} s) is damaged: the one before it was repeated")
     for first, last in report.graphics:
+        frames, them = (f"frame {first} is", "it") if first == last else (f"frames {first} to {last} are", "them")
         console.print(
-            f"frames {first} to {last} are graphics: their white is at {report.level.control.white_nits:g} cd/m2 "
-            "(--graphics keep leaves them to the model)",
+            f"{frames} graphics: white at {report.level.control.white_nits:g} cd/m2 "
+            f"(--graphics keep leaves {them} to the model)",
             soft_wrap=True,
             highlight=False,
         )
     for words in report.notes:
         console.print(f"note: {words}", soft_wrap=True, markup=False)
     for words in report.dropped:
-        console.print(f"not in the output: {words}", soft_wrap=True, markup=False)
+        console.print(f"not in the output as it was: {words}", soft_wrap=True, markup=False)
     display = "" if report.mastering_peak is None else f", mastering display {report.mastering_peak:g} cd/m2"
     console.print(
         f"{report.output}: {report.frames} frames, MaxCLL {report.max_cll:.0f}, MaxFALL {report.max_fall:.0f} cd/m2"

@@ -47,7 +47,7 @@ from vitm.video.read.frames import list_frames
 from vitm.video.read.interlaced import Deinterlace
 from vitm.video.read.reader import OnError
 from vitm.video.tags import Assume
-from vitm.video.write.companions import Audio
+from vitm.video.write.companions import audio_choices
 from vitm.video.write.frame_folder import FRAME_KINDS
 from vitm.video.write.outputs import has_mastering, output_grid, output_role
 from vitm.zoo import SHIPPED, load_network, shipped_weights
@@ -168,7 +168,7 @@ def convert(
     crf: float | None = None,
     preset: str | int | None = None,
     lossless: bool | None = None,
-    audio: Audio = "copy",
+    audio: str = "copy",
     preview: bool = False,
     assume: Assume | None = None,
     override: str | None = None,
@@ -227,7 +227,7 @@ def convert(
         preset: speed of the encoder, in its own words.
         lossless: whether the encoder keeps 10-bit codes exactly.
         audio: "copy" to copy the sound that the output's container holds, and name the rest; "transcode" to make AAC of
-            the rest; "drop" to leave sound out.
+            the rest; "drop" to leave sound out. Or such a word for each sound track, as "copy,drop".
         preview: whether to write pictures and a video of source and output side by side too, for an SDR screen.
         assume: what the colour tags are that the source lacks: a name of `vitm.video.tags.Assume`, such as "bt709",
             "bt601-625" or "auto".
@@ -258,6 +258,7 @@ def convert(
     role = output_role(codec)
     mastering = _mastering(codec, mastering_peak, peak_nits)
     control = LevelControl(peak_nits=_first(peak_nits, mastering_peak), strength=strength, saturation=saturation)
+    audio_choices(audio)
     name, network = _network(model, checkpoint, flow_weights, device)
 
     # open

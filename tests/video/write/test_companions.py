@@ -158,15 +158,109 @@ def test_what_is_dropped_is_named(tmp_path: Path, source: Callable[..., Path], f
         assert attachment.data == (tmp_path / "font.ttf").read_bytes()
 
 
-def test_a_cover_picture_is_named(tmp_path: Path, source: Callable[..., Path], ffmpeg: Callable[..., bytes]) -> None:
+@pytest.fixture
+def covered(tmp_path: Path, source: Callable[..., Path], ffmpeg: Callable[..., bytes]) -> tuple[Path, Path]:
+    """An MP4 with a cover picture, and the picture by itself."""
     cover, original = tmp_path / "cover.png", tmp_path / "cover.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=32x32", "-frames:v", "1", str(cover))
     ffmpeg(
         *("-i", str(source("a.mp4", "mov_text")), "-i", str(cover), "-map", "0:v", "-map", "0:a", "-map", "1"),
         *("-c", "copy", "-disposition:v:1", "attached_pic", str(original)),
     )
-    with pytest.warns(StreamWarning, match=r"video stream \d \(png\): a cover picture is not copied"):
-        write(tmp_path / "a.mp4", original)
+    return original, cover
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_cover_picture_goes_along(
+    suffix: str, tmp_path: Path, covered: tuple[Path, Path], ffmpeg: Callable[..., bytes]
+) -> None:
+    original, cover = covered
+    path = tmp_path / f"out{suffix}"
+    assert not any("cover" in words for words in write(path, original).dropped)
+    assert "(attached pic)" in report(path)
+    ffmpeg("-i", str(path), "-map", "0:v:1", "-c", "copy", "-f", "image2pipe", str(tmp_path / "copy.png"))
+    assert (tmp_path / "copy.png").read_bytes() == cover.read_bytes()
+    assert verify(path, expect="hdr10").n_frames == 25
+    again = tmp_path / f"again{suffix}"  # from the other container's way of holding it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(again, path)
+    assert "(attached pic)" in report(again)
+
+
+def test_a_cover_picture_that_does_not_fit_is_named(tmp_path: Path, covered: tuple[Path, Path]) -> None:
+    with pytest.warns(StreamWarning, match=r"video stream \d \(png\): \.mov cannot hold a cover picture; an \.mp4"):
+        write(tmp_path / "a.mov", covered[0], "prores")
+
+
+def test_webvtt_stays_in_matroska(tmp_path: Path, source: Callable[..., Path], ffmpeg: Callable[..., bytes]) -> None:
+    original = source("vtt.mkv", "webvtt")
+    writer = write(tmp_path / "a.mkv", original)
+    assert writer.dropped == []
+    as_text = ("-map", "0:s:0", "-f", "webvtt", "-")
+    assert "Subtitle: webvtt" in report(tmp_path / "a.mkv")
+    assert ffmpeg("-i", str(tmp_path / "a.mkv"), *as_text) == ffmpeg("-i", str(original), *as_text)
+
+
+def test_each_sound_track_has_its_choice(tmp_path: Path, source: Callable[..., Path]) -> None:
+    original = source("a.mkv", "srt", "-c:a:1", "pcm_u8")
+    with pytest.warns(StreamWarning):
+        writer = write(tmp_path / "a.mp4", original, audio="drop,transcode")
+    assert writer.dropped[:2] == [
+        "audio stream 1 (aac): left out, as asked",
+        "audio stream 2 (pcm_u8): .mp4 cannot hold it; it becomes AAC",
+    ]
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        (track,) = container.streams.audio
+        assert track.codec_context.name == "aac"
+        assert track.metadata["language"] in ("fre", "fra")
+    with pytest.raises(ValueError, match=r"audio=.copy,copy,copy.: 3 words, but .* has 2 sound tracks"):
+        write(tmp_path / "b.mp4", original, audio="copy,copy,copy")
+    with pytest.raises(ValueError, match="audio='mute': expected one of copy, transcode, drop"):
+        write(tmp_path / "b.mp4", original, audio="copy,mute")
+
+
+@pytest.mark.parametrize("audio", ["copy", "transcode"])
+def test_sound_that_no_library_knows_is_named(audio: str, tmp_path: Path, source: Callable[..., Path]) -> None:
+    """New phones write such a track (`apac`) beside an ordinary one."""
+    data = bytearray(source("a.mp4", "mov_text").read_bytes())
+    entry = data.index(b"mp4a", data.index(b"stsd", data.index(b"soun")))
+    data[entry : entry + 4] = b"apac"
+    described = data.index(b"esds", entry)
+    data[described : described + 4] = b"dapa"
+    original = tmp_path / "phone.mp4"
+    original.write_bytes(data)
+    with pytest.warns(StreamWarning):
+        writer = write(tmp_path / "out.mkv", original, audio=audio)
+    assert "audio stream 1 (unknown codec): FFmpeg does not know its codec, so it is left out" in writer.dropped
+    assert len(audio_data(tmp_path / "out.mkv")) == 1
+    assert len(FrameReader(original, assume="bt709")) == 25
+
+
+def test_channels_without_places_are_refused_before_the_first_frame(
+    tmp_path: Path, ffmpeg: Callable[..., bytes]
+) -> None:
+    """PCM of Matroska does not say which channel is where, and MP4 demands it (ISO/IEC 14496-12, 12.2.4)."""
+    original = tmp_path / "surround.mkv"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=channel_layout=5.1:d=1", "-c:a", "pcm_s16le", str(original))
+    with pytest.warns(StreamWarning, match=r"pcm_s16le\): \.mp4 cannot hold it; an \.mkv can; audio='transcode'"):
+        open_writer(tmp_path / "a.mp4", 64, 64, 25, streams_from=original).abort()
+    with pytest.warns(StreamWarning, match="it becomes AAC"):
+        write(tmp_path / "a.mp4", original, audio="transcode")
+    assert "Audio: aac" in report(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_titles_that_are_not_utf8_go_along(suffix: str, tmp_path: Path, ffmpeg: Callable[..., bytes]) -> None:
+    """Old AVI files hold titles in the code page of their maker; they are read as Latin-1."""
+    original = tmp_path / "old.avi"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.2", "-c:v", "mpeg4"),
+        *("-metadata", "title=Sch0n", str(original)),
+    )
+    original.write_bytes(original.read_bytes().replace(b"Sch0n", "Schön".encode("latin-1")))
+    write(tmp_path / f"a{suffix}", original)
+    assert re.search(r"title +: Schön", report(tmp_path / f"a{suffix}"))
 
 
 def test_bitmap_subtitles_stay_in_matroska_only(tmp_path: Path) -> None:

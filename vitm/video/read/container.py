@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +45,11 @@ def readable(text: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def readable_texts(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts of a file's metadata as they can be shown and written."""
+    return {readable(key): readable(text) for key, text in metadata.items()}
 
 
 def is_cover(stream: Any) -> bool:

@@ -14,7 +14,9 @@ import av
 from vitm.files import WriteError
 from vitm.video.boxes import stream_header
 from vitm.video.codecs.base import Codec, Levels
-from vitm.video.write.companions import Companions, add_companions
+from vitm.video.read.container import open_container
+from vitm.video.write.companions import Companions
+from vitm.video.write.copies import add_companions
 from vitm.video.write.parts import Part, Picture, Timeline
 
 
@@ -52,7 +54,7 @@ def finish(
             copy.codec_context.codec_tag = codec.fourcc
         packets = [_video_packets(parts, copy, timeline, codec, picture, record, levels)]
         if companions is not None:
-            source = stack.enter_context(av.open(str(companions.source)))
+            source = stack.enter_context(open_container(companions.source))
             packets += add_companions(companions, source, target, copy, suffix)
         for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
             target.mux(packet)

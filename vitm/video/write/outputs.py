@@ -10,7 +10,6 @@ from vitm.video.codecs import CODECS, find_codec, make_codec
 from vitm.video.codecs.base import HDR10Codec
 from vitm.video.planes import pixel_layout
 from vitm.video.tags import Role
-from vitm.video.write.companions import Audio
 from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
 from vitm.video.write.segments import SegmentedWriter
 from vitm.video.write.writer import VideoWriter, Writer
@@ -65,7 +64,7 @@ def open_writer(
     segment_frames: int = 240,
     sample_aspect_ratio: Fraction | None = None,
     streams_from: str | PathLike[str] | None = None,
-    audio: Audio = "copy",
+    audio: str = "copy",
     **options: Any,
 ) -> Writer:
     """Return a writer of PQ frames for any kind of output.

@@ -13,7 +13,6 @@ from typing import IO, Any
 from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole, temporary_beside
 from vitm.video.codecs.base import Codec
 from vitm.video.planes import Float
-from vitm.video.write.companions import Audio
 from vitm.video.write.parts import Part
 from vitm.video.write.writer import VideoWriter
 
@@ -63,7 +62,7 @@ class SegmentedWriter(VideoWriter):
         segment_frames: int = 240,
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
-        audio: Audio = "copy",
+        audio: str = "copy",
     ) -> None:
         if segment_frames < 1:
             raise ValueError(f"segment_frames={segment_frames}: expected at least 1")

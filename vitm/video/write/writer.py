@@ -22,7 +22,7 @@ from vitm.video.codecs.h265 import HEVC, Preset
 from vitm.video.errors import StreamWarning
 from vitm.video.planes import Float
 from vitm.video.tags import MasteringDisplay
-from vitm.video.write.companions import Audio, lost_descriptions, plan_companions
+from vitm.video.write.companions import lost_descriptions, plan_companions
 from vitm.video.write.light import light_levels
 from vitm.video.write.mux import finish
 from vitm.video.write.parts import Part, PartEncoder, Picture
@@ -186,7 +186,7 @@ class VideoWriter(Writer):
         *,
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
-        audio: Audio = "copy",
+        audio: str = "copy",
     ) -> None:
         super().__init__(path, width, height)
         self.codec, self.fps = codec, Fraction(fps)
