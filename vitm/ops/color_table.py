@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROWS = 40  # rows of a picture that are looked up together, so that what lies between stays in the cache
+_ROWS = 16  # rows of a picture that are looked up together, so that what lies between stays in the cache
 
 
 def color_grid(size: int, device: torch.device | str | None = None) -> Tensor:
@@ -50,24 +50,30 @@ def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
         raise ValueError(f"expected one table, or one for each of {rgb.shape[0]} pictures; got {table.shape[0]}")
     table = table.expand(rgb.shape[0], -1, -1, -1, -1)
     if rgb.device.type == "cpu" and not (torch.is_grad_enabled() and (rgb.requires_grad or table.requires_grad)):
-        bands = torch.split(rgb.to(table.dtype), _ROWS, dim=-2)
-        return torch.cat([_by_slices(band, table) for band in bands], dim=-2)
+        return _by_slices(rgb.to(table.dtype), table)
     where = (rgb.to(table.dtype) * 2 - 1).permute(0, 2, 3, 1).unsqueeze(1)  # x, y and z of `grid_sample` are r, g and b
     return F.grid_sample(table, where, mode="bilinear", padding_mode="border", align_corners=True).squeeze(2)
 
 
 def _by_slices(rgb: Tensor, table: Tensor) -> Tensor:
-    """Do the same with 2-D lookups, which are vectorised on the CPU: half the time, to 1e-4 of a cell.
+    """Do the same with 2-D lookups, which are vectorised on the CPU: a third of the time, to 1e-4 of a cell.
 
     The slices of constant blue lie one below the other in a picture, each beside the next one, so that one bilinear
-    lookup of red and green gives both, and blue blends them.
+    lookup of red and green gives both, and blue blends them. Each slice repeats its first and its last row, so that
+    what is rounded at its edge does not reach into another one.
     """
     size, channels = table.shape[-1], table.shape[1]
-    pairs = torch.cat((table[:, :, :-1], table[:, :, 1:]), 1).flatten(2, 3)  # (B, 2 C, (N - 1) N, N)
-    red, green, blue = rgb.clamp(0, 1).unbind(1)
-    blue = blue * (size - 1)
-    below = blue.floor().clamp_(max=size - 2)
-    row = (below * size + green * (size - 1)) * (2 / (pairs.shape[2] - 1)) - 1
-    where = torch.stack((red * 2 - 1, row), -1)
-    both = F.grid_sample(pairs, where, mode="bilinear", padding_mode="border", align_corners=True)
-    return torch.lerp(both[:, :channels], both[:, channels:], (blue - below).unsqueeze(1))
+    pairs = torch.cat((table[:, :, :-1], table[:, :, 1:]), 1).flatten(1, 2)  # (B, 2 C (N - 1), N, N)
+    pairs = F.pad(pairs, (0, 0, 1, 1), mode="replicate").reshape(len(table), 2 * channels, -1, size)
+    rows = size + 2  # of a slice
+    scale = 2 / (pairs.shape[2] - 1)
+    out = table.new_empty(len(rgb), channels, *rgb.shape[2:])
+    for band, part in zip(rgb.split(_ROWS, dim=2), out.split(_ROWS, dim=2), strict=True):
+        red, green, blue = band.clamp(0, 1).unbind(1)
+        blue = blue * (size - 1)
+        below = blue.floor().clamp_(max=size - 2)
+        row = (green * (size - 1)).add_(1).add_(below, alpha=rows)
+        where = torch.stack((red * 2 - 1, row.mul_(scale).sub_(1)), -1)
+        both = F.grid_sample(pairs, where, mode="bilinear", padding_mode="border", align_corners=True)
+        torch.lerp(both[:, :channels], both[:, channels:], (blue - below).unsqueeze(1), out=part)
+    return out
