@@ -25,6 +25,7 @@ class Listed(NamedTuple):
 
 
 NETWORKS = {
+    "ada_3dlut": Listed("vitm.baselines.ada_3dlut.Ada3DLUT"),
     "csrnet": Listed("vitm.baselines.csrnet.CSRNet"),
     "deephdr": Listed("vitm.baselines.deephdr.DeepHDR"),
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),

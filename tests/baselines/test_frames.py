@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.baselines.ada_3dlut import Ada3DLUT
 from vitm.baselines.csrnet import CSRNet, GlobalMapping
 from vitm.baselines.hdrtvdm import LSN, ChannelAttention
 from vitm.baselines.hdrtvnet import HDRTVNet
@@ -17,6 +18,7 @@ from vitm.papers.hdcfm import HDCFM
 from vitm.zoo import load_network
 
 SMALL = {
+    "ada_3dlut": (Ada3DLUT, {"size": 5}, (1, 1)),
     "csrnet": (CSRNet, {"width": 8, "conditions": 8}, (5, 7)),
     "hdrtvdm": (LSN, {"width": 8}, (8, 9)),
     "hdrtvnet": (HDRTVNet, {"width": 8, "blocks": 1}, (33, 37)),

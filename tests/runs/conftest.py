@@ -22,6 +22,7 @@ SEQUENCES = [
     *("--model.clue_stride", "2", "--model.clues_per_direction", "1"),
 ]
 MODEL = {
+    "vitm.baselines.table_task.Ada3DLUTTask": ["--model.size", "5"],
     "vitm.baselines.clip_task.DeepHDRTask": ["--model.widths", "[8,8]"],
     "vitm.baselines.clip_task.HDRUNetTask": ["--model.width", "8", "--model.blocks", "[1,1,1]"],
     "vitm.baselines.clip_task.KPNiTMTask": ["--model.widths", "[8,8]"],

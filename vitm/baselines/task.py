@@ -28,15 +28,18 @@ class FrameTask(L1Task):
         return super().forward(sdr.flatten(0, -4)).view_as(sdr)
 
     def training_step(self, batch: FrameBatch | TripletBatch | ClipBatch, batch_idx: int) -> Tensor:
-        """Return L1 of all frames of the batch; dropout is active."""
+        """Return the loss of all frames of the batch; dropout is active."""
         sdr, target = batch["sdr"].flatten(0, -4), batch["hdr_pq"].flatten(0, -4)
         if len(sdr) != len(target):
             raise ValueError(
                 f"a network of single frames got {len(sdr)} frames for {len(target)} targets: set data.radius to 0"
             )
         with self.step_rng(batch_idx):
-            hdr_pq = self.network(sdr)
-        return self.loss(hdr_pq, target)
+            return self.frame_loss(sdr, target)
+
+    def frame_loss(self, sdr: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of frames (B, 3, H, W), and log it; here: L1 of PQ codes."""
+        return self.loss(self.network(sdr), target)
 
 
 class ResNetTask(FrameTask):
