@@ -30,6 +30,7 @@ NETWORKS = {
     "deephdr": Listed("vitm.baselines.deephdr.DeepHDR"),
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
     "hdcfm": Listed("vitm.papers.hdcfm.network.HDCFM", "vitm.papers.hdcfm.published.from_published"),
+    "hdrcnn": Listed("vitm.baselines.hdrcnn.HDRCNN"),
     "hdrtvdm": Listed("vitm.baselines.hdrtvdm.LSN", "vitm.baselines.published.hdrtvdm"),
     "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet"),
     "hdrtvnet_plus": Listed("vitm.baselines.hdrtvnet_plus.HDRTVNetPlus", "vitm.baselines.published.hdrtvnet_plus"),

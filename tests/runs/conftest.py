@@ -16,16 +16,21 @@ def run(args):
     return main(["run", *args])
 
 
+CLIPS = ["--data.size", "48", "--data.frames", "12", "--data.val_clips", "1", "--data.eval_frames", "6"]
 SEQUENCES = [
-    *("--data.size", "48", "--data.frames", "12", "--data.val_clips", "1", "--data.eval_frames", "6"),
+    *CLIPS,
     *("--data.schedule", "{references: 1, clue_stride: 2, window: 3, key_stride: 3, neighbours: 2}"),
     *("--model.clue_stride", "2", "--model.clues_per_direction", "1"),
 ]
+MEASURED = ["--model.test_metrics", "null", *CLIPS]
 MODEL = {
     "vitm.baselines.table_task.Ada3DLUTTask": ["--model.size", "5"],
     "vitm.baselines.clip_task.DeepHDRTask": ["--model.widths", "[8,8]"],
     "vitm.baselines.clip_task.HDRUNetTask": ["--model.width", "8", "--model.blocks", "[1,1,1]"],
     "vitm.baselines.clip_task.KPNiTMTask": ["--model.widths", "[8,8]"],
+    "vitm.baselines.sequence_task.HDRCNNTask": [
+        *("--model.widths", "[8,8,8,8,8]", "--model.pretrained", "false", *MEASURED),
+    ],
     "vitm.baselines.task.CSRNetTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],

@@ -45,7 +45,7 @@ class PerceptualLoss:
     ) -> None:
         layers = [layer] if isinstance(layer, str) else list(layer)
         features, self._taps = _features(network, layers)
-        self._network = _load(features, network, _existing(weights, network))
+        self._network = _load(features, network, weights)
 
     def __call__(self, pred: Tensor, target: Tensor) -> Tensor:
         """Compare pictures.
@@ -85,8 +85,8 @@ def _existing(weights: str | Path | None, network: Classifier) -> Path:
         if isinstance(cached := try_to_load_from_cache(f"timm/{network}.tv_in1k", name), str):
             return Path(cached)
     raise FileNotFoundError(
-        f"the perceptual loss needs {network.upper()}'s ImageNet weights, and there are none at {torch_hub} or in the "
-        "Hugging Face cache: give a file's path (torchvision's or timm's), or fetch them once with\n"
+        f"{network.upper()}'s ImageNet weights are needed, and there are none at {torch_hub} or in the Hugging Face "
+        "cache: give a file's path (torchvision's or timm's), or fetch them once with\n"
         f"  python -c \"import timm; timm.create_model('{network}', pretrained=True)\""
     )
 
@@ -113,10 +113,25 @@ def _features(network: Classifier, layers: Sequence[str]) -> tuple[nn.Sequential
     return nn.Sequential(*features[: max(taps) + 1]), taps
 
 
-def _load(features: nn.Sequential, network: Classifier, path: Path) -> nn.Sequential:
+def classifier_state(network: Classifier, weights: str | Path | None = None) -> tuple[Path, dict[str, Tensor]]:
+    """Return the ImageNet weights of a classifier, with torchvision's names, and the file that they are from.
+
+    Args:
+        network: the classifier.
+        weights: file of the weights, see `PerceptualLoss`.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says how to get it.
+    """
+    path = _existing(weights, network)
     state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    return path, state if isinstance(state, dict) else {}
+
+
+def _load(features: nn.Sequential, network: Classifier, weights: str | Path | None) -> nn.Sequential:
+    path, state = classifier_state(network, weights)
     expected = {name: f"features.{name}" for name in features.state_dict()}
-    state, known = state if isinstance(state, dict) else {}, network.upper()
+    known = network.upper()
     if lacking := [key for key in expected.values() if key not in state]:
         first = ", ".join([*state][:3])
         raise ValueError(f"{path} holds no {known}: it lacks {lacking[0]}; its first keys are: {first}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +16,7 @@ from vitm.data.sequences.long_clip import LongClip
 from vitm.metrics import build_metric
 from vitm.metrics.base import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
+from vitm.nets.interface import stream
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, flow_loss, mu_law, pixel_loss, tone_mapped_flow
@@ -29,27 +30,21 @@ FIRST_STAGE = ("widths", "align", "use_global", "exposure_match", "tau", "flow")
 
 
 class SequenceTask(InverseToneMappingTask):
-    """A `VITMTC` that is measured on whole clips, in HDR10 with the truth's 99.9th percentile at 1000 cd/m2.
+    """A network that is measured on whole clips, in HDR10 with the truth's 99.9th percentile at 1000 cd/m2.
 
     Beside the metrics it logs `over_exposed`: the mean absolute difference of mu-law codes where the input is
     over-exposed, which is all that VITM-TC changes.
 
     Args:
-        max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
-        every: distance of the frames that are measured; more than 1 needs a network without FCPM.
         **recipe: see `vitm.training.task.InverseToneMappingTask`.
     """
 
-    name: ClassVar[str] = "vitm_tc"
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "pu21_psnr")
     analytic: ClassVar[bool] = False
     light: ClassVar[str] = "99.9th percentile of the truth at 1000 cd/m2"
     monitor: ClassVar[tuple[str, str]] = ("val/over_exposed", "min")
-    network: VITMTC
-
-    def __init__(self, max_clues: int | None = None, every: int = 1, **recipe: Any) -> None:
-        super().__init__(**recipe)
-        self.max_clues, self.every = max_clues, every
+    every = 1
+    """Distance of the frames that are measured."""
 
     def configure_metrics(self, test_metrics: list[str] | None) -> None:
         """Make the metrics of the prediction, and of the linearised input, which the test measures too."""
@@ -60,12 +55,13 @@ class SequenceTask(InverseToneMappingTask):
         self._baselines: dict[str, dict[str, float]] = {}
 
     def forward(self, ldr: Tensor) -> Tensor:
-        """Convert clips (B, T, 3, H, W), camera code in [0, 1], to linear light of the same shape."""
-        linear: Tensor = self.network(ldr, max_clues=self.max_clues)
+        """Convert camera code in [0, 1] to linear light, of the shapes that the network takes and gives."""
+        linear: Tensor = self.network(ldr)
         return linear
 
-    def macs_per_frame(self) -> None:
-        """Return None: the operations depend on the number of clues that a clip has."""
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Convert a clip, frames (B, 3, H, W) of camera code in [0, 1], to linear light: every `every`-th frame."""
+        return stream(self.network, frames)
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Return what the test measured of the linearised input."""
@@ -81,8 +77,7 @@ class SequenceTask(InverseToneMappingTask):
         times = range(0, len(clip), self.every)
         check_length(clip, len(times), metrics)
         frames = (clip.ldr(t)[None] for t in range(len(clip)))
-        stream = self.network.stream(frames, self.max_clues, every=self.every)
-        predicted = torch.cat([frame.cpu() for frame in stream])
+        predicted = torch.cat([frame.cpu() for frame in self.stream(frames)])
         pairs = [tuple(frame.cpu() for frame in clip.frame(t)) for t in times]
         ldr, target = (torch.stack(frames) for frames in zip(*pairs, strict=True))
         white = measuring_white(target)
@@ -139,7 +134,36 @@ def hdr_perceptual_loss(weight: float, vgg_weights: str | None) -> HDRPerceptual
     return HDRPerceptualLoss(vgg_weights) if weight > 0 else None
 
 
-class ICAMTask(SequenceTask):
+class ClueTask(SequenceTask):
+    """A `VITMTC` that is measured on whole clips.
+
+    Args:
+        max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
+        every: distance of the frames that are measured; more than 1 needs a network without FCPM.
+        **recipe: see `vitm.training.task.InverseToneMappingTask`.
+    """
+
+    name: ClassVar[str] = "vitm_tc"
+    network: VITMTC
+
+    def __init__(self, max_clues: int | None = None, every: int = 1, **recipe: Any) -> None:
+        super().__init__(**recipe)
+        self.max_clues, self.every = max_clues, every
+
+    def forward(self, ldr: Tensor) -> Tensor:
+        """Convert clips (B, T, 3, H, W), camera code in [0, 1], to linear light of the same shape."""
+        linear: Tensor = self.network(ldr, max_clues=self.max_clues)
+        return linear
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Convert a clip, see `SequenceTask`."""
+        return self.network.stream(frames, self.max_clues, every=self.every)
+
+    def macs_per_frame(self) -> None:
+        """Return None: the operations depend on the number of clues that a clip has."""
+
+
+class ICAMTask(ClueTask):
     """ICAM on single key frames with a few references (equation 8).
 
     Args:
@@ -248,7 +272,7 @@ class ICAMTask(SequenceTask):
         return torch.stack(flows, 1), torch.stack(valid, 1)
 
 
-class FCPMTask(AdversarialTask, SequenceTask):
+class FCPMTask(AdversarialTask, ClueTask):
     """FCPM on windows of consecutive frames, behind a frozen ICAM (equation 13).
 
     Args:
