@@ -27,6 +27,7 @@ class Listed(NamedTuple):
 NETWORKS = {
     "ada_3dlut": Listed("vitm.baselines.ada_3dlut.Ada3DLUT"),
     "csrnet": Listed("vitm.baselines.csrnet.CSRNet"),
+    "cyclegan": Listed("vitm.baselines.cyclegan.CycleGAN", "vitm.baselines.published.cyclegan"),
     "deephdr": Listed("vitm.baselines.deephdr.DeepHDR"),
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
     "hdcfm": Listed("vitm.papers.hdcfm.network.HDCFM", "vitm.papers.hdcfm.published.from_published"),
@@ -38,6 +39,7 @@ NETWORKS = {
     "kpn_itm": Listed("vitm.baselines.kpn_itm.KPNiTM"),
     "kpn_mfi": Listed("vitm.papers.kpn_mfi.network.KPNMFI", "vitm.papers.kpn_mfi.published.from_published"),
     "pdcg": Listed("vitm.papers.hdcfm.pdcg.HDCFMPDCG"),
+    "pixel2pixel": Listed("vitm.baselines.pixel2pixel.Pixel2Pixel", "vitm.baselines.published.pixel2pixel"),
     "scene_map": Listed("vitm.papers.scene_map.network.SceneMap"),
     "srresnet": Listed("vitm.baselines.srresnet.SRResNet"),
     "vitm_tc": Listed("vitm.papers.vitm_tc.network.VITMTC"),

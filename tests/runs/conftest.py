@@ -35,6 +35,8 @@ MODEL = {
     "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.baselines.task.ResNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.baselines.translation_task.Pixel2PixelTask": ["--model.width", "4", "--model.blocks", "1"],
+    "vitm.baselines.translation_task.CycleGANTask": ["--model.width", "4", "--model.blocks", "1"],
     "vitm.papers.dslnet.DSLNetTask": ["--model.width", "8"],
     "vitm.baselines.window_task.MResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.papers.vitm_tc.ICAMTask": [

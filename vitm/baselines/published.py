@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor
 
+from vitm.baselines.cyclegan import CycleGAN
 from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.baselines.pixel2pixel import Pixel2Pixel
 from vitm.checkpoints import KeyMap, rename_key
 from vitm.papers.hdcfm.published import STAGES, with_convolutions
+
+Generator = TypeVar("Generator", bound=Pixel2Pixel)
 
 # HDRTVNet++: AGCM counts all layers of its estimator, LE is called HDRUNet3T1.
 AGCM_KEY_MAP: KeyMap = [
@@ -65,6 +70,16 @@ LSN_KEY_MAP: KeyMap = [
     (r"ffn\.project_out", "forward_gate.project"),
 ]
 
+# Pixel2Pixel and CycleGAN: the authors' PyTorch code counts all layers, and in a block all but the sum; the second
+# convolution is 5, or 6 after dropout.
+TRANSLATION_KEY_MAP: KeyMap = [
+    (r"^model\.1\.", "first."),
+    (r"^model\.([47])\.", lambda m: f"down.{int(m[1]) // 7}."),
+    (r"^model\.(19|22)\.", lambda m: f"up.{int(m[1]) // 22}."),
+    (r"^model\.26\.", "last."),
+    (r"^model\.(\d+)\.conv_block\.(\d)", lambda m: f"blocks.{int(m[1]) - 10}.conv{1 if m[2] == '1' else 2}"),
+]
+
 
 def hdrtvnet_plus(state: Mapping[str, Tensor]) -> HDRTVNetPlus | None:
     """Build HDRTVNet++, or the part of it that a released file holds; None if the file is of another network."""
@@ -92,4 +107,24 @@ def hdrtvdm(state: Mapping[str, Tensor]) -> LSN | None:
         return None
     network = LSN()
     network.load_state_dict({rename_key(key, LSN_KEY_MAP): value for key, value in state.items()})
+    return network
+
+
+def pixel2pixel(state: Mapping[str, Tensor]) -> Pixel2Pixel | None:
+    """Build Pixel2Pixel from a `resnet_9blocks` file of the authors' code; None if the file is of another network."""
+    return _translation(Pixel2Pixel, state)
+
+
+def cyclegan(state: Mapping[str, Tensor]) -> CycleGAN | None:
+    """Build CycleGAN from a `resnet_9blocks` file of the authors' code; None if the file is of another network."""
+    return _translation(CycleGAN, state)
+
+
+def _translation(made: type[Generator], state: Mapping[str, Tensor]) -> Generator | None:
+    if "model.10.conv_block.1.weight" not in state:
+        return None
+    network = made(width=len(state["model.1.weight"]))
+    renamed = {rename_key(key, TRANSLATION_KEY_MAP): value for key, value in state.items()}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")  # of older files, which nothing reads
+    network.load_state_dict({k: v for k, v in renamed.items() if not k.endswith(statistics)})
     return network

@@ -28,11 +28,17 @@ class AdversarialTask(InverseToneMappingTask):
         super().__init__(**recipe)
         self.automatic_optimization = False
 
-    def judge(self, generated: Tensor) -> Tensor:
-        """Return the discriminator's logits for the generator's loss: gradients reach what was generated alone."""
-        self.discriminator.requires_grad_(False)
-        logits: Tensor = self.discriminator(generated)
-        self.discriminator.requires_grad_(True)
+    def judge(self, generated: Tensor, discriminator: nn.Module | None = None) -> Tensor:
+        """Return logits for the generator's loss: gradients reach what was generated alone.
+
+        Args:
+            generated: what the discriminator takes.
+            discriminator: one of several; None: `discriminator` itself.
+        """
+        judge = discriminator or self.discriminator
+        judge.requires_grad_(False)
+        logits: Tensor = judge(generated)
+        judge.requires_grad_(True)
         return logits
 
     def step_both(self) -> None:

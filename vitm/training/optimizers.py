@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
-Schedule = Literal["constant", "cosine", "halving"]
+Schedule = Literal["constant", "cosine", "halving", "linear"]
 
 
 def adam(
@@ -27,7 +27,8 @@ def adam(
         lr: learning rate.
         betas: betas of Adam.
         schedule: `"constant"` keeps `lr`; `"cosine"` rises to it over the first 2 % of the steps and falls to zero at
-            the last one; `"halving"` halves it after each of the `milestones`.
+            the last one; `"halving"` halves it after each of the `milestones`; `"linear"` keeps it for the first half
+            of the steps, and then lets it fall to zero in a straight line.
         steps: optimiser steps of the whole training; infinite where it has no end.
         milestones: numbers of steps.
 
@@ -50,8 +51,7 @@ def _halving(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequenc
 
 
 def _cosine(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequence[int]) -> LRScheduler:
-    if not math.isfinite(steps):
-        raise ValueError("schedule=cosine needs an end: set trainer.max_steps or trainer.max_epochs")
+    _check_end("cosine", steps)
     warmup = max(1, round(0.02 * steps))
 
     def factor(step: int) -> float:
@@ -62,8 +62,19 @@ def _cosine(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequence
     return LambdaLR(optimizer, factor)
 
 
+def _linear(optimizer: torch.optim.Optimizer, steps: float, milestones: Sequence[int]) -> LRScheduler:
+    _check_end("linear", steps)
+    return LambdaLR(optimizer, lambda step: min(1.0, 2 * max(0.0, 1 - step / steps)))
+
+
+def _check_end(schedule: Schedule, steps: float) -> None:
+    if not math.isfinite(steps):
+        raise ValueError(f"schedule={schedule} needs an end: set trainer.max_steps or trainer.max_epochs")
+
+
 _SCHEDULES: dict[Schedule, Callable[[torch.optim.Optimizer, float, Sequence[int]], LRScheduler | None]] = {
     "constant": _constant,
     "cosine": _cosine,
     "halving": _halving,
+    "linear": _linear,
 }

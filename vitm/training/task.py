@@ -96,7 +96,8 @@ class InverseToneMappingTask(LightningModule):
 
     def adam(self, parameters: Any) -> dict[str, Any]:
         """Return Adam of parameters or parameter groups, with the schedule, as `configure_optimizers` returns it."""
-        steps = float(self.trainer.estimated_stepping_batches) if self.schedule == "cosine" else math.inf
+        ends = self.schedule in ("cosine", "linear")
+        steps = float(self.trainer.estimated_stepping_batches) if ends else math.inf
         return adam(parameters, self.lr, self.betas, self.schedule, steps, self.milestones)
 
     def prepare_fit(self) -> None:
