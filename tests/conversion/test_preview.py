@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -58,3 +59,37 @@ def test_the_preview_shows_what_a_model_does(model: str, tmp_path: Path) -> None
     assert hdr == pytest.approx(shown(white), abs=0.003)
     assert untonemapped[32, 32] == untonemapped[32, 96] == 1  # 203 cd/m2 and more
     assert untonemapped[96, 96] == pytest.approx((white / 1000) ** (1 / 2.4), abs=0.003)
+
+
+def test_a_long_clip_is_animated_by_some_of_its_frames(tmp_path: Path) -> None:
+    """61 frames at 24 a second: every second one, 31 in all, for 83 ms each; SDR left and HDR right."""
+    (tmp_path / "clip").mkdir()
+    for i in range(61):
+        frame = np.full((16, 32, 3), 0.3, np.float32)
+        frame[:, : 2 * (i % 16)] = 1
+        write_image(tmp_path / f"clip/{i:02d}.png", frame, bits=8)
+    report = convert(tmp_path / "clip", tmp_path / "out", "bt2446a", graphics="keep", preview=True, progress=False)
+    assert report.previews is not None
+    assert [path.suffix for path in report.previews] == [".png", ".png", ".mp4", ".webp"]
+    with iio.imopen(report.previews[3], "r", plugin="pillow") as file:
+        pictures, durations = [], []
+        for i in range(31):
+            pictures.append(file.read(index=i) / 255)
+            durations.append(file.metadata(index=i)["duration"])
+        with pytest.raises(EOFError):
+            file.read(index=31)
+    assert durations == [83] * 31
+    assert pictures[0].shape == (16, 64, 3)
+    for i, picture in enumerate(pictures):
+        edge = 4 * i % 32  # of the white part, in pixels
+        for left, dark, white in ((0, shown(0.3**2.4 * 203), shown(203)), (32, None, shown(509))):
+            panel = picture[:, left : left + 32].mean(axis=(0, 2))
+            assert edge < 4 or panel[: edge - 2] == pytest.approx(white, abs=0.03)
+            assert dark is None or edge > 28 or panel[edge + 2 :] == pytest.approx(dark, abs=0.03)
+
+
+def test_a_picture_has_no_moving_preview(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    write_image(tmp_path / "clip/0.png", np.full((16, 32, 3), 0.5, np.float32), bits=8)
+    report = convert(tmp_path / "clip", tmp_path / "out", "clip", preview=True, progress=False)
+    assert report.previews == (tmp_path / "out_preview.png", tmp_path / "out_preview_untonemapped.png")

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "'drop' it; or such a word for each sound track, as copy,drop",
     )
     files.add_argument(
-        "--preview", action="store_true", help="also write IN and OUT side by side for an SDR screen, PNG and MP4"
+        "--preview", action="store_true", help="also write IN and OUT side by side for an SDR screen: PNG, MP4 and WebP"
     )
     files.add_argument(
         "--assume",

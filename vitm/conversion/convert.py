@@ -26,7 +26,7 @@ from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
 from vitm.conversion.level import DiffuseWhite, Graphics, Level, LevelControl, choose_level, with_gain
-from vitm.conversion.preview import write_previews
+from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
 from vitm.files import digest, replace_when_whole
@@ -76,7 +76,8 @@ class ConversionReport:
         source: the SDR video or folder of frames.
         output: the HDR video or folder of frames.
         frames_folder: folder of the same frames as 16-bit PNG; None if there is none.
-        previews: picture, picture without tone mapping, and video, to look at on an SDR screen; None if there are none.
+        previews: picture, picture without tone mapping, and of clips video and animation, to look at on an SDR screen;
+            None if there are none.
         codec: kind of output, as "hevc".
         model: name of the network or operator.
         checkpoint: file of its weights; None for analytic operators and networks given as objects.
@@ -99,7 +100,7 @@ class ConversionReport:
     source: Path
     output: Path
     frames_folder: Path | None
-    previews: tuple[Path, Path, Path] | None
+    previews: tuple[Path, ...] | None
     codec: str
     model: str
     checkpoint: Path | None
@@ -313,7 +314,7 @@ def convert(
         source=source,
         output=output,
         frames_folder=folder,
-        previews=_preview_paths(output) if preview else None,
+        previews=preview_paths(output, writer.n_frames) if preview else None,
         codec=codec,
         model=name,
         checkpoint=checkpoint,
@@ -532,10 +533,3 @@ def _padded(hdr_pq: Tensor, writer: Writer) -> Tensor:
     if not (right or bottom):
         return hdr_pq
     return nn.functional.pad(hdr_pq[None], (0, right, 0, bottom), mode="replicate")[0]
-
-
-def _preview_paths(output: Path) -> tuple[Path, Path, Path]:
-    picture, untonemapped, video = (
-        output.with_name(f"{output.stem}_preview{end}") for end in (".png", "_untonemapped.png", ".mp4")
-    )
-    return picture, untonemapped, video

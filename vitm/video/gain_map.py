@@ -12,29 +12,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from vitm.color import DIFFUSE_WHITE_NITS, pq_inverse_eotf
+from vitm.color.gamut import primaries_conversion
 from vitm.video.errors import VideoDecodeError
+from vitm.video.icc import ProfilePrimaries, profile_primaries
 
 _Float = npt.NDArray[np.float32]
 PerChannel = tuple[float, float, float]
-GainPrimaries = Literal["bt709", "display-p3", "bt2020"]
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _ICC = b"ICC_PROFILE\0"
 _EXIF = b"Exif\0\0"
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_PRIMARIES = {"bt709": "bt709", "display-p3": "p3-d65", "bt2020": "bt2020"}  # names in vitm.color.gamut
 _MULTICHANNEL, _BASE_SPACE, _COMMON_DENOMINATOR = 0x80, 0x40, 0x08  # flags of ISO 21496-1
-_RED_D50: dict[GainPrimaries, PerChannel] = {  # red in the profile's XYZ, adapted to D50
-    "bt709": (0.4361, 0.2225, 0.0139),
-    "display-p3": (0.5151, 0.2412, -0.0011),
-    "bt2020": (0.6735, 0.2790, -0.0019),
-}
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class GainMap:
         minimum: log2 of the gain where the map is 0.
         maximum: log2 of the gain where the map is 1.
         gamma: exponent that the map was encoded with.
-        base_offset: what is added to the base image's linear light.
-        alternate_offset: what is subtracted from the result.
+        base_offset: offset that is added to the base image's linear light.
+        alternate_offset: offset that is subtracted from the result.
         headroom: log2 of the HDR picture's peak over SDR white, for a display that shows all of it.
     """
 
@@ -67,12 +66,12 @@ class GainMapPicture:
         hdr: (H, W, 3), fp32, linear light in `primaries`; 1 is SDR white.
         primaries: primaries of both.
         tagged: whether the file says its primaries; without a profile it is sRGB.
-        gain_map: how the HDR version was made.
+        gain_map: description of the gain map.
     """
 
     sdr: npt.NDArray[np.uint8]
     hdr: _Float
-    primaries: GainPrimaries
+    primaries: ProfilePrimaries
     tagged: bool
     gain_map: GainMap
 
@@ -120,6 +119,22 @@ def has_gain_map(path: str | PathLike[str]) -> bool:
         return any(_gains(image, path) is not None for image in images[1:])
     except (OSError, VideoDecodeError):
         return False
+
+
+def hdr10_of(linear: _Float, primaries: ProfilePrimaries) -> _Float:
+    """Return the PQ code in BT.2020 of light relative to SDR white, which is put at 203 cd/m2.
+
+    Args:
+        linear: (H, W, 3), fp32, linear light in `primaries`; 1 is SDR white.
+        primaries: its primaries.
+
+    Returns:
+        (H, W, 3), fp32 code in [0, 1].
+    """
+    matrix = np.array(primaries_conversion(_PRIMARIES[primaries], "bt2020"))
+    nits = torch.from_numpy(cv2.transform(linear, DIFFUSE_WHITE_NITS * matrix)).clamp(0, 10_000)
+    codes: _Float = pq_inverse_eotf(nits).numpy()
+    return codes
 
 
 class _Jpeg:
@@ -270,29 +285,17 @@ def _decode(data: bytes, path: Path, part: str) -> npt.NDArray[np.uint8]:
 
 
 def _srgb_eotf(codes: npt.NDArray[np.uint8]) -> _Float:
-    """IEC 61966-2-1: codes to linear light, by a table."""
+    """Return the linear light of codes by IEC 61966-2-1, from a table."""
     code = np.arange(256, dtype=np.float64) / 255
     table = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4).astype(np.float32)
     light: _Float = table[codes]
     return light
 
 
-def _primaries(image: _Jpeg) -> GainPrimaries | None:
-    """Return the known primaries whose red is nearest to the profile's; None without a readable profile."""
+def _primaries(image: _Jpeg) -> ProfilePrimaries | None:
+    """Return the known primaries of an image's profile; None without one."""
     profile = image.segment(_ICC)
-    if profile is None or len(profile) < 134:
-        return None
-    profile = profile[2:]  # number of the part, count of the parts
-    try:
-        (count,) = struct.unpack_from(">I", profile, 128)
-        tags = {
-            profile[132 + 12 * i : 136 + 12 * i]: struct.unpack_from(">I", profile, 136 + 12 * i)[0]
-            for i in range(min(count, 64))
-        }
-        red = [x / 65536 for x in struct.unpack_from(">3i", profile, tags[b"rXYZ"] + 8)]  # ICC.1, 10.31
-    except (KeyError, struct.error):
-        return None
-    return min(_RED_D50, key=lambda name: sum((a - b) ** 2 for a, b in zip(red, _RED_D50[name], strict=True)))
+    return None if profile is None else profile_primaries(profile[2:])  # number of the part, count of the parts
 
 
 def _orientation(image: _Jpeg) -> int:

@@ -1,4 +1,4 @@
-"""One image file: PNG, TIFF, EXR or Radiance.
+"""One image file: a frame of a sequence (PNG, TIFF, EXR, Radiance, DPX), or a photograph.
 
 imageio silently reads a 16-bit PNG as 8 bit, and OpenCV 5 has no EXR: each type goes to a library that is exact for it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -20,63 +20,86 @@ import numpy.typing as npt
 import OpenEXR
 
 from vitm.files import WriteError, replace_when_whole
-from vitm.video.errors import VideoDecodeError
-from vitm.video.tags import check_choice
+from vitm.video.errors import VideoDecodeError, VideoTagError
+from vitm.video.photographs import ALPHA_IS_LEFT_OUT, PHOTOGRAPHS, Header, photograph_header, read_photograph
+from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb
+from vitm.video.read.container import open_video
+from vitm.video.tags import PRIMARIES, TRANSFERS, check_choice, tag_name
 
 Image = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 
-SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".hdr")
+WRITTEN = (".png", ".tif", ".tiff", ".exr", ".hdr")
+SEQUENCES = (*WRITTEN, ".dpx")  # what films are kept in, frame by frame
+SUFFIXES = (*SEQUENCES, *PHOTOGRAPHS)
 _TIFF = "tifffile"  # the plugin of imageio that keeps 16-bit and floating-point RGB as they are
-_TIFF_RGB = 2  # PhotometricInterpretation, TIFF 6.0, section 6
+_TIFF_KINDS = (1, 2)  # PhotometricInterpretation: grey from black to white, RGB; TIFF 6.0, section 6
 _BT2020_XY = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
 _BT709_XY = (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, 0.3127, 0.3290)
 
 
-@dataclass(frozen=True)
-class Header:
-    """Size, sample type ("uint8", "uint16", "float32") and primaries (None: the file does not say)."""
-
-    width: int
-    height: int
-    sample: str
-    primaries: str | None = None
-
-
 def read_image(path: str | PathLike[str]) -> Image:
-    """One RGB image, exactly as stored.
+    """Read one image as RGB codes or linear light, as stored.
+
+    Grey pictures get three equal channels, palettes become colours, and alpha is left out: `image_header` notes it.
 
     Args:
-        path: a .png or .tif file (uint8, uint16, float), .exr or .hdr (linear light).
+        path: a file of one of `SUFFIXES`; a photograph as `vitm.video.photographs.read_photograph` reads it.
 
     Returns:
-        (H, W, 3), RGB. PNG and TIFF: uint8, uint16 or float32, in the file's own type; EXR and Radiance: float32.
+        (H, W, 3), RGB. PNG, TIFF and photographs: uint8, uint16 or fp32, in the file's own type; DPX and AVIF: fp32
+        codes, nominally from 0 to 1; EXR and Radiance: fp32 linear light.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        VideoDecodeError: if it is damaged, has not three channels, is of another type, or holds NaN or infinity.
+        FileNotFoundError: there is no such file.
+        VideoDecodeError: it is damaged, is of another type, or holds NaN or infinity.
+        ImportError: HEIC needs the extra "pictures".
     """
     path = Path(path)
     suffix = _suffix_of(path)
     try:
-        if suffix == ".exr":
-            with OpenEXR.File(str(path)) as exr:
-                image = _exr_pixels(exr.channels(), path)
-        elif suffix in (".tif", ".tiff"):
-            image = iio.imread(path, plugin=_TIFF)
-        else:
-            if suffix == ".png":
-                _check_png(path)
-            decoded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            if decoded is None:
-                raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged")
-            image = decoded[..., 2::-1] if decoded.shape[2:] == (3,) else decoded  # OpenCV's order is B, G, R
-    except VideoDecodeError:
+        image = _pixels(path, suffix)
+    except (VideoDecodeError, VideoTagError):
         raise
     except (OSError, RuntimeError, ValueError, IndexError, struct.error, zlib.error, cv2.error) as error:
         raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged ({error})") from error
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise VideoDecodeError(f"{path}: array of shape {image.shape}; expected RGB (H, W, 3) without alpha or palette")
+    return checked_rgb(image, path)
+
+
+def _pixels(path: Path, suffix: str) -> Image:
+    """Decode a file by the library that is exact for its type."""
+    if suffix in PHOTOGRAPHS:
+        return read_photograph(path)
+    if suffix == ".exr":
+        with OpenEXR.File(str(path)) as exr:
+            return _exr_pixels(exr.channels(), path)
+    if suffix in (".tif", ".tiff"):
+        return np.asarray(iio.imread(path, plugin=_TIFF))
+    if suffix == ".dpx":
+        with open_video(path) as (container, stream):
+            frame = next(container.decode(stream))
+            return planes_to_rgb(frame_planes(frame), pixel_layout(frame.format.name), "rgb", True, None)
+    if suffix == ".png":
+        _check_png(path)
+    decoded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged")
+    return decoded if decoded.ndim == 2 else decoded[..., 2::-1]  # OpenCV's order is B, G, R, A
+
+
+def checked_rgb(image: Image, path: Path) -> Image:
+    """Return decoded samples of any layout as RGB (H, W, 3) of uint8, uint16 or fp32.
+
+    Raises:
+        VideoDecodeError: they are no picture, are of another type, or hold NaN or infinity.
+    """
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4):
+        raise VideoDecodeError(f"{path}: array of shape {image.shape}; expected grey or RGB (H, W, 3)")
+    image = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
+    if image.dtype == np.bool_:
+        image = image * np.uint8(255)
     if image.dtype not in (np.uint8, np.uint16):
         if image.dtype.kind != "f":
             raise VideoDecodeError(f"{path}: samples of type {image.dtype}; expected uint8, uint16 or floating point")
@@ -86,7 +109,7 @@ def read_image(path: str | PathLike[str]) -> Image:
 
 
 def write_png16(path: str | PathLike[str], rgb: npt.ArrayLike) -> None:
-    """A 16-bit RGB PNG.
+    """Write a 16-bit RGB PNG.
 
     Args:
         path: the file; it appears when it is whole.
@@ -106,14 +129,14 @@ def write_exr(
     half: bool = False,
     white_nits: float | None = None,
 ) -> None:
-    """A linear-light EXR, losslessly compressed, with its primaries in the header.
+    """Write linear light as EXR, losslessly compressed, with its primaries in the header.
 
     Args:
         path: the file; it appears when it is whole.
         rgb_linear: (H, W, 3), RGB, linear light of any scale.
-        primaries: written as the file's chromaticities.
-        half: 16-bit samples, to 65504, instead of 32-bit ones.
-        white_nits: written as the file's whiteLuminance: the light of (1, 1, 1) in cd/m2. None: not known.
+        primaries: primaries, which become the file's chromaticities.
+        half: whether samples have 16 bits, up to 65504, instead of 32.
+        white_nits: light of (1, 1, 1) in cd/m2, which becomes the file's whiteLuminance; None: not known.
 
     Raises:
         ValueError: for other shapes, NaN, infinity, or values that half precision does not reach.
@@ -140,13 +163,13 @@ def write_exr(
 
 
 def write_image(path: str | PathLike[str], rgb: npt.ArrayLike, bits: Literal[8, 16] = 16) -> None:
-    """An image of the type that the suffix says: .png and .tif (codes), .exr (BT.2020) and .hdr (linear light).
+    """Write an image of the type that the suffix says: .png and .tif (codes), .exr (BT.2020) and .hdr (linear light).
 
     Args:
         path: the file; it appears when it is whole.
         rgb: (H, W, 3), RGB. For PNG and TIFF: floating-point codes in [0, 1] (clipped, rounded), or integers of `bits`
             bits as they are.
-        bits: bits a sample of PNG and TIFF.
+        bits: number of bits of a sample of PNG and TIFF.
 
     Raises:
         ValueError: for another suffix, shape or type, or NaN.
@@ -154,8 +177,8 @@ def write_image(path: str | PathLike[str], rgb: npt.ArrayLike, bits: Literal[8, 
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: cannot write {suffix!r} (supported: {', '.join(SUFFIXES)})")
+    if suffix not in WRITTEN:
+        raise ValueError(f"{path}: cannot write {suffix!r} (supported: {', '.join(WRITTEN)})")
     if suffix == ".exr":
         return write_exr(path, rgb)
     image = _float_image(rgb, path) if suffix == ".hdr" else _integer_image(rgb, bits, path)
@@ -178,20 +201,19 @@ def _suffix_of(path: Path) -> str:
 
 
 def image_header(path: Path) -> Header:
-    """Size and sample type of an image file, without decoding the pixels of a PNG, TIFF or EXR.
+    """Return what an image file says of itself; the pixels of PNG, TIFF and EXR are not decoded for that.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        VideoDecodeError: if it is damaged, or not RGB.
+        FileNotFoundError: there is no such file.
+        VideoDecodeError: it is damaged, or neither RGB nor grey.
+        ImportError: HEIC needs the extra "pictures".
     """
     suffix = _suffix_of(path)
     try:
+        if suffix in PHOTOGRAPHS:
+            return photograph_header(path)
         if suffix == ".png":
-            with path.open("rb") as file:
-                signature, width, height, bits, colour = struct.unpack(">16sIIBB", file.read(26))
-            if signature[:8] != b"\x89PNG\r\n\x1a\n" or bits not in (8, 16) or colour != 2:
-                raise VideoDecodeError(f"{path}: not an 8- or 16-bit RGB PNG (alpha, grey and palette are not read)")
-            return Header(width, height, f"uint{bits}")
+            return _png_header(path)
         if suffix == ".exr":
             with OpenEXR.File(str(path), header_only=True) as exr:
                 header = exr.header()
@@ -201,33 +223,57 @@ def image_header(path: Path) -> Header:
         if suffix == ".hdr":
             height, width = read_image(path).shape[:2]
             return Header(width, height, "float32", "bt709")
+        if suffix == ".dpx":
+            with open_video(path) as (container, stream):
+                frame = next(container.decode(stream))
+                return Header(frame.width, frame.height, f"uint{pixel_layout(frame.format.name).bits}")
         page = iio.improps(path, plugin=_TIFF)
         photometric = iio.immeta(path, plugin=_TIFF, page=0).get("PhotometricInterpretation")
-        if photometric != _TIFF_RGB or len(page.shape) != 3 or page.shape[2] != 3:
-            raise VideoDecodeError(f"{path}: not an RGB TIFF without alpha")
-        return Header(page.shape[1], page.shape[0], str(page.dtype))
-    except VideoDecodeError:
+        if photometric not in _TIFF_KINDS or page.shape[2:] not in ((), (3,), (4,)):
+            raise VideoDecodeError(f"{path}: not an RGB or grey TIFF")
+        notes = (ALPHA_IS_LEFT_OUT,) if page.shape[2:] == (4,) else ()
+        return Header(page.shape[1], page.shape[0], str(page.dtype), notes=notes)
+    except (VideoDecodeError, VideoTagError):
         raise
     except (OSError, RuntimeError, ValueError, IndexError, KeyError, struct.error, zlib.error) as error:
         raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged ({error})") from error
 
 
+def _png_header(path: Path) -> Header:
+    """Read size, depth and colour type of a PNG (PNG, third edition, 11.2.1), and its cICP chunk (11.3.2.6)."""
+    with path.open("rb") as file:
+        signature, width, height, bits, colour = struct.unpack(">16sIIBB", file.read(26))
+        if signature[:8] != b"\x89PNG\r\n\x1a\n":
+            raise VideoDecodeError(f"{path}: not a PNG file")
+        file.seek(33)
+        codes, transparent = None, colour in (4, 6)
+        while len(start := file.read(8)) == 8 and start[4:] not in (b"IDAT", b"IEND"):
+            (length,) = struct.unpack_from(">I", start)
+            content = file.read(length + 4)
+            codes = content[:2] if start[4:] == b"cICP" else codes
+            transparent |= start[4:] == b"tRNS"
+    colours = () if codes is None else (tag_name(PRIMARIES, codes[0]), tag_name(TRANSFERS, codes[1]))
+    notes = (ALPHA_IS_LEFT_OUT,) if transparent else ()
+    return replace(Header(width, height, "uint16" if bits == 16 else "uint8", *colours), notes=notes)
+
+
 def _primaries_of(chromaticities: Sequence[float] | None) -> str:
-    """EXR's rule: without the attribute, the primaries are BT.709's."""
+    """Return the primaries by EXR's rule: without the attribute, they are BT.709's."""
     if chromaticities is None or np.allclose(chromaticities, _BT709_XY, atol=1e-3):
         return "bt709"
     return "bt2020" if np.allclose(chromaticities, _BT2020_XY, atol=1e-3) else "other"
 
 
 def _exr_pixels(channels: dict[str, Any], path: Path) -> Image:
-    for name in ("RGB", "RGBA"):
+    """Return the picture among the channels of an EXR."""
+    for name in ("RGB", "RGBA", "Y"):
         if name in channels:
-            return np.asarray(channels[name].pixels)[..., :3]
-    raise VideoDecodeError(f"{path}: channels {', '.join(sorted(channels))}; expected R, G and B")
+            return np.asarray(channels[name].pixels)
+    raise VideoDecodeError(f"{path}: channels {', '.join(sorted(channels))}; expected R, G and B, or Y")
 
 
 def _check_png(path: Path) -> None:
-    """OpenCV pads a cut PNG with black and says nothing: check that every chunk is there and whole."""
+    """Check that every chunk is there and whole: OpenCV pads a cut PNG with black and says nothing."""
     data = path.read_bytes()
     position, kind = 8, b""
     while position + 12 <= len(data) and kind != b"IEND":

@@ -304,7 +304,9 @@ def check_role(info: StreamInfo, expect: Role | None) -> None:
             )
         return
     wanted = "pq" if expect == "hdr10" else "hlg"
-    if transfer != wanted or info.primaries != "bt2020":
-        raise VideoTagError(f"{is_now}, but {expect} ({_HDR_TRANSFERS[wanted]} with bt2020 primaries) was expected.")
+    primaries = ("bt2020", "p3-d65") if info.kind == "frames" else ("bt2020",)
+    if transfer != wanted or info.primaries not in primaries:
+        known = " or ".join(primaries)
+        raise VideoTagError(f"{is_now}, but {expect} ({_HDR_TRANSFERS[wanted]} with {known} primaries) was expected.")
     if info.bit_depth < 10:
         raise VideoTagError(f"{info.path}: {info.bit_depth}-bit HDR: {expect} needs at least 10 bits a sample.")

@@ -157,10 +157,10 @@ def test_a_flipped_bit_in_a_png_is_found(tmp_path: Path, rgb: np.ndarray) -> Non
 
 
 def test_other_shapes_are_refused(tmp_path: Path, rgb: np.ndarray) -> None:
-    cv2.imwrite(str(tmp_path / "alpha.png"), np.zeros((4, 4, 4), np.uint8))
-    cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((4, 4), np.uint16))
-    for name in ("alpha.png", "grey.png"):
-        with pytest.raises(VideoDecodeError, match="without alpha"):
+    tifffile.imwrite(tmp_path / "five.tif", np.zeros((4, 4, 5), np.uint8), planarconfig="contig")
+    tifffile.imwrite(tmp_path / "signed.tif", np.zeros((4, 4, 3), np.int16), photometric="rgb")
+    for name, message in (("five.tif", "expected grey or RGB"), ("signed.tif", "samples of type int16")):
+        with pytest.raises(VideoDecodeError, match=message):
             read_image(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "none.png")

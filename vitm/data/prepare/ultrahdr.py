@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from rich.console import Console
 
-from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, pq_inverse_eotf, srgb_eotf, srgb_inverse_eotf
+from vitm.color import srgb_eotf, srgb_inverse_eotf
 from vitm.console import console as default_console
 from vitm.data.prepare.data_folder import DataFolder
 from vitm.data.prepare.record import Record, Tell
@@ -22,10 +22,11 @@ from vitm.data.prepare.sources import share_out, unique_names
 from vitm.data.prepare.writing import publish
 from vitm.files import digest, folder_beside
 from vitm.video import VideoDecodeError, write_image
-from vitm.video.gain_map import GainPrimaries, read_gain_map
+from vitm.video.gain_map import hdr10_of, read_gain_map
+from vitm.video.icc import ProfilePrimaries
 
 # From linear RGB to linear BT.709, white D65 on both sides (SMPTE EG 432-1 and BT.709; BT.2087).
-_TO_BT709: dict[GainPrimaries, list[list[float]]] = {
+_TO_BT709: dict[ProfilePrimaries, list[list[float]]] = {
     "bt709": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
     "display-p3": [[1.2249402, -0.2249402, 0.0], [-0.0420570, 1.0420570, 0.0], [-0.0196376, -0.0786361, 1.0982736]],
     "bt2020": [
@@ -118,7 +119,7 @@ def _task(path: Path, name: str, root: Path, longest: int) -> PreparationTask:
     return work
 
 
-def sdr_of(codes: npt.NDArray[np.uint8], primaries: GainPrimaries) -> npt.NDArray[np.float32]:
+def sdr_of(codes: npt.NDArray[np.uint8], primaries: ProfilePrimaries) -> npt.NDArray[np.float32]:
     """Return R'G'B' of a photograph in BT.709: its own code, converted in light where its primaries are wider.
 
     Args:
@@ -134,22 +135,7 @@ def sdr_of(codes: npt.NDArray[np.uint8], primaries: GainPrimaries) -> npt.NDArra
     return np.ascontiguousarray(code.permute(1, 2, 0).numpy())
 
 
-def hdr10_of(linear: npt.NDArray[np.float32], primaries: GainPrimaries) -> npt.NDArray[np.float32]:
-    """Return the PQ code in BT.2020 of light relative to SDR white, which is put at 203 cd/m2.
-
-    Args:
-        linear: (H, W, 3), fp32, linear light in `primaries`; 1 is SDR white.
-        primaries: its primaries.
-
-    Returns:
-        (H, W, 3), fp32 code in [0, 1].
-    """
-    light = _to_bt709(torch.from_numpy(linear).permute(2, 0, 1), primaries)
-    nits = (DIFFUSE_WHITE_NITS * bt709_to_bt2020(light)).clamp(0, 10_000)
-    return np.ascontiguousarray(pq_inverse_eotf(nits).permute(1, 2, 0).numpy())
-
-
-def _to_bt709(light: torch.Tensor, primaries: GainPrimaries) -> torch.Tensor:
+def _to_bt709(light: torch.Tensor, primaries: ProfilePrimaries) -> torch.Tensor:
     return torch.einsum("ij,jhw->ihw", light.new_tensor(_TO_BT709[primaries]), light)
 
 

@@ -1,28 +1,72 @@
-"""Folders of frames: numbered PNG, TIFF, EXR or Radiance files as a video."""
+"""Pictures as a video: folders of numbered frames, animations, and single pictures."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vitm.video.errors import VideoDecodeError, VideoTagError
-from vitm.video.images import SUFFIXES, Float, Header, image_header, read_image
-from vitm.video.tags import Role, StreamInfo, check_choice
+from vitm.video.gain_map import has_gain_map, hdr10_of, read_gain_map
+from vitm.video.images import SEQUENCES, SUFFIXES, Float, Image, checked_rgb, image_header, read_image
+from vitm.video.photographs import ANIMATIONS, Animation, Header
+from vitm.video.tags import Role, StreamInfo, check_choice, check_role
 
 _LINEAR = (".exr", ".hdr")
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that are read as a video.
+
+    Attributes:
+        info: what is known of them.
+        files: the files, in order; one for an animation.
+        times: when each picture of an animation appears, in seconds; empty for files.
+    """
+
+    info: StreamInfo
+    files: tuple[Path, ...]
+    times: tuple[Fraction, ...] = ()
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[int], Float]]:
+        """Give a function that reads the picture of a number, fp32: integers are divided by their peak."""
+        if not self.times:
+            yield lambda index: read_codes(self.files[index], self.info)
+            return
+        path = self.files[0]
+        with Animation(path) as animation:
+            yield lambda index: _as_float(checked_rgb(animation.picture(index), path), path, self.info)
+
+    def seconds(self, index: int) -> Fraction | None:
+        """Return the time of a picture; None where no rate is known."""
+        if self.times:
+            return self.times[index]
+        return None if self.info.fps is None else index / self.info.fps
+
+    @property
+    def first_number(self) -> str | None:
+        """The number of the first file as its name has it, such as "1001"; None for animations and other names."""
+        match = None if self.times else re.search(r"(\d+)\D*$", self.files[0].name)
+        return match[1] if match else None
+
+
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sorts frame2 before frame10."""
+    """Return a key that sorts frame2 before frame10."""
     parts = re.findall(r"\d+|\D+", path.name)
     return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts)
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """The frames of a folder in natural order, all of one type, without gaps.
+    """Return the frames of a folder in natural order, all of one type, without gaps.
+
+    Frames of sequences (PNG, TIFF, EXR, Radiance, DPX) go before photographs beside them.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -30,7 +74,8 @@ def list_frames(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    pictures = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = [p for p in pictures if p.suffix.lower() in SEQUENCES] or pictures
     if not files:
         raise VideoDecodeError(f"{folder}: no frames (looked for {', '.join(SUFFIXES)})")
     if len(suffixes := {p.suffix for p in files}) > 1:
@@ -51,21 +96,22 @@ def list_frames(folder: Path) -> list[Path]:
     return files
 
 
-def probe_frames(folder: Path, expect: Role | None, fps: Fraction | None) -> tuple[StreamInfo, list[Path]]:
-    """The files of a folder and what they are, from their headers.
+def probe_pictures(path: Path, expect: Role | None, fps: Fraction | None) -> Pictures:
+    """Return what a folder of frames, an animation or a picture is, from the headers.
 
     Args:
-        folder: folder of frames.
-        expect: what the codes mean; PNG and TIFF do not say it. EXR and Radiance are linear.
-        fps: frame rate, if known.
+        path: folder of frames, or image file.
+        expect: role of the codes; PNG, TIFF and DPX do not say it. EXR and Radiance are linear.
+        fps: frame rate, if known; animations have their own times.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if there is no such file or folder.
         VideoDecodeError: if a frame is missing, damaged, or differs from the first in size or type.
         VideoTagError: if `expect` is missing, or the files cannot hold it.
+        ValueError: `fps` is given for an animation.
     """
     check_choice("expect", expect, Role)
-    files = list_frames(folder)
+    files = list_frames(path) if path.is_dir() else [path]
     first = image_header(files[0])
     for path in files[1:]:
         if (header := image_header(path)) != first:
@@ -74,12 +120,19 @@ def probe_frames(folder: Path, expect: Role | None, fps: Fraction | None) -> tup
                 f"{first.width}x{first.height} {first.sample}: all frames must be alike"
             )
     suffix = files[0].suffix.lower()
+    if expect == "hdr10" and suffix in (".jpg", ".jpeg") and has_gain_map(files[0]):
+        first = Header(first.width, first.height, "float32", "bt2020", "pq")
+    times = () if path.is_dir() or suffix not in ANIMATIONS else _times(path)
+    if times and fps is not None:
+        raise ValueError(f"{path}: fps={fps} is for folders of frames; an animation has its own times")
+    if times:
+        fps = (len(times) - 1) / times[-1]
     info = StreamInfo(
-        path=folder,
+        path=path,
         kind="frames",
         width=first.width,
         height=first.height,
-        n_frames=len(files),
+        n_frames=len(times) - 1 if times else len(files),
         fps=fps,
         bit_depth=int(first.sample.removeprefix("uint").removeprefix("float")),
         pixel_format=f"{suffix[1:]}-{first.sample}",
@@ -89,13 +142,28 @@ def probe_frames(folder: Path, expect: Role | None, fps: Fraction | None) -> tup
         full_range=True,
         transfer=_transfer(files[0], first, expect),
         primaries=first.primaries or ("bt709" if expect == "sdr" else "bt2020" if expect != "linear" else None),
+        notes=first.notes,
     )
-    return info, files
+    if first.transfer is not None:
+        check_role(info, expect)
+    return Pictures(info, tuple(files), times)
+
+
+def _times(path: Path) -> tuple[Fraction, ...]:
+    """Return the times of an animation and its end; nothing for a still."""
+    with Animation(path) as animation:
+        return tuple(animation.times()) if len(animation) > 1 else ()
 
 
 def read_codes(path: Path, info: StreamInfo) -> Float:
-    """One frame of a probed folder as float32: integers are divided by their peak, floating point stays as it is."""
-    image = read_image(path)
+    """Read one picture as fp32: integers are divided by their peak, floating point stays as it is."""
+    if info.transfer == "pq" and path.suffix.lower() in (".jpg", ".jpeg"):
+        picture = read_gain_map(path)
+        return hdr10_of(picture.hdr, picture.primaries)
+    return _as_float(read_image(path), path, info)
+
+
+def _as_float(image: Image, path: Path, info: StreamInfo) -> Float:
     if image.shape[:2] != (info.height, info.width):
         raise VideoDecodeError(f"{path}: {image.shape[1]}x{image.shape[0]}, expected {info.width}x{info.height}")
     if image.dtype.kind == "f":
@@ -104,8 +172,10 @@ def read_codes(path: Path, info: StreamInfo) -> Float:
 
 
 def _transfer(path: Path, header: Header, expect: Role | None) -> str:
-    """The transfer function that a frame's role implies, if its type can hold it."""
+    """Return the transfer function that a file names, or that its role implies, if its type can hold it."""
     suffix = path.suffix.lower()
+    if header.transfer is not None:
+        return header.transfer
     if suffix in _LINEAR:
         if expect not in (None, "linear"):
             raise VideoTagError(f"{path}: {suffix[1:]} files hold linear light, but {expect} codes were expected")

@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from vitm.video.errors import VideoDecodeError
 from vitm.video.images import SUFFIXES
-from vitm.video.planes import Codes, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
+from vitm.video.planes import Codes, Float, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.read.damage import surviving_frames
 from vitm.video.read.decoder import Decoder
-from vitm.video.read.frames import probe_frames, read_codes
+from vitm.video.read.frames import Pictures, probe_pictures
+from vitm.video.read.hdr import to_bt2020
 from vitm.video.read.interlaced import Deinterlace, frame_filter
 from vitm.video.read.sdr import is_bt709, to_bt709
 from vitm.video.read.stream import Video, probe_video
@@ -75,7 +76,7 @@ def _probe(path: Path, past_damage: bool = False, interlaced: bool = False) -> V
             f"{path}: a folder; frames do not say what their codes mean: use FrameReader(..., expect=...)"
         )
     if path.suffix.lower() in SUFFIXES:
-        raise VideoDecodeError(f"{path}: a single image; give its folder to FrameReader, or use read_image")
+        raise VideoDecodeError(f"{path}: a picture; use FrameReader(..., expect=...), or read_image")
     return probe_video(path, past_damage, interlaced)
 
 
@@ -98,21 +99,25 @@ def verify(path: str | PathLike[str], *, expect: Role | None = None, assume: Ass
 
 
 class FrameReader:
-    """The frames of a video, or of a folder of frames, as float32 R'G'B'.
+    """The frames of a video, a folder of frames, an animation or a picture, as float32 R'G'B'.
 
     Colour is never guessed: a video has tags for matrix, range, transfer and primaries, or `assume` must say what
     the missing tags are. As "sdr", video of BT.601 (625 or 525 lines), sRGB, gamma 2.2 or 2.8, xvYCC, BT.2020 or
     Display P3 is converted to BT.709 by the light that its display shows; colours outside BT.709 keep values below 0 or
     above 1. Chroma is interpolated bilinearly at the stream's siting ("left" where it has none).
     Rotated phone video comes upright. Read are the videos that PyAV decodes to 8-, 10- or 12-bit Y'CbCr 4:2:0, 4:2:2 or
-    4:4:4, or to RGB; and folders of PNG (8, 16 bit), TIFF (8, 16 bit, float), EXR or Radiance frames.
+    4:4:4, or to RGB; folders of PNG (8, 16 bit), TIFF (8, 16 bit, float), EXR, Radiance or DPX frames; and photographs
+    (JPEG, WebP, GIF, BMP, AVIF, and HEIC with the extra "pictures"), one by one, in folders, or as animations.
+
+    HDR photographs of P3 primaries are converted to BT.2020 in light. As "hdr10", a JPEG with a gain map gives its HDR
+    picture, with SDR white at 203 cd/m2.
 
     Each iteration opens the file anew; readers may be iterated several times, and side by side.
 
     Args:
-        path: a video file or a folder.
+        path: a video file, a folder, or an image file.
         expect: the role that the file must fit: "sdr", "hdr10" (PQ, BT.2020, at least 10 bits), "hlg", or "linear".
-            Needed for PNG and TIFF, which do not say what their codes mean; EXR and Radiance are linear.
+            Needed for PNG, TIFF and DPX, which do not say what their codes mean; EXR and Radiance are linear.
         assume: what a video's missing tags are: "bt709", "bt2020-pq", "bt2020-hlg", "bt601-625", "bt601-525",
             "gamma22", "display-p3", "bt2020-sdr" (each narrow range), "srgb" (full range, as JPEG), or "auto", which
             goes by the size: see `vitm.video.tags.usual_colours`. Tags that are there stay.
@@ -152,11 +157,13 @@ class FrameReader:
         check_choice("deinterlace", deinterlace, Deinterlace)
         self._repeats = on_error == "repeat"
         self._damaged: dict[int, Fraction | None] = {}
-        self._files: list[Path] = []
+        self._pictures: Pictures | None = None
         self._notes: list[str] = []
         self._open: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
-        if path.is_dir():
-            self.info, self._files = probe_frames(path, expect, None if fps is None else Fraction(fps))
+        if path.is_dir() or path.suffix.lower() in SUFFIXES:
+            self._pictures = probe_pictures(path, expect, None if fps is None else Fraction(fps))
+            self.info = self._pictures.info
+            self._choose_conversion(expect)
             return
         if fps is not None:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
@@ -167,12 +174,21 @@ class FrameReader:
         self.info = fill_missing(replace_tags(self._video.info, override), assume)
         require_tags(self.info)
         check_role(self.info, expect)
-        self._to_bt709 = expect == "sdr" and not is_bt709(self.info)
-        if self._to_bt709:
-            self._note(f"{self.info.transfer} with {self.info.primaries} primaries is converted to BT.709")
+        self._choose_conversion(expect)
 
     def __len__(self) -> int:
         return self.info.n_frames
+
+    def _choose_conversion(self, expect: Role | None) -> None:
+        """Choose how colours are converted to those of the role, and note it."""
+        info = self.info
+        self._convert: Callable[[Float, StreamInfo], Float] | None = None
+        if expect == "sdr" and not is_bt709(info):
+            self._convert = to_bt709
+            self._note(f"{info.transfer} with {info.primaries} primaries is converted to BT.709")
+        if expect in ("hdr10", "hlg") and info.primaries != "bt2020":
+            self._convert = to_bt2020
+            self._note(f"{info.primaries} primaries are converted to BT.2020")
 
     @property
     def damaged(self) -> list[tuple[int, Fraction | None]]:
@@ -190,8 +206,8 @@ class FrameReader:
         Raises:
             VideoDecodeError: at a damaged frame, naming its time, or if there are fewer frames than declared.
         """
-        if self._files:
-            return self._track(self._folder(range(len(self))))
+        if self._pictures is not None:
+            return self._track(self._read_pictures(range(len(self))))
         return self._track(self._repaired(range(len(self))) if self._repeats else self._whole())
 
     def read(self, indices: Sequence[int]) -> Iterator[Frame]:
@@ -210,14 +226,14 @@ class FrameReader:
             raise ValueError(f"{self.info.path}: frame numbers must ascend, got {wanted}")
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise IndexError(f"{self.info.path}: frames {wanted[0]} to {wanted[-1]} of a video of {len(self)} frames")
-        if self._files:
-            return self._track(self._folder(wanted))
+        if self._pictures is not None:
+            return self._track(self._read_pictures(wanted))
         return self._track(self._repaired(wanted) if self._repeats else self._seek(wanted))
 
     def check_all(self) -> None:
         """Decode every frame without converting it; raises as iteration does."""
-        if self._files:
-            for _ in self._folder(range(len(self))):
+        if self._pictures is not None:
+            for _ in self._read_pictures(range(len(self))):
                 pass
             return
         if self._repeats:
@@ -251,28 +267,25 @@ class FrameReader:
         self._open.add(generator)
         return generator
 
-    def _folder(self, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    def _read_pictures(self, indices: Sequence[int]) -> Generator[Frame, None, None]:
+        pictures = self._pictures
+        assert pictures is not None
         last, good = -1, np.empty(0, np.float32)
-        for i in indices:
-            pts = None if self.info.fps is None else i / self.info.fps
-            try:
-                good = read_codes(self._files[i], self.info)
-            except VideoDecodeError:
-                if not self._repeats or i == 0:
-                    raise
-                good = good.copy() if last == i - 1 else self._good_before(i)
-                self._damaged[i] = pts
-            last = i
-            yield Frame(good, pts, i)
+        with pictures.open() as read:
+            for i in indices:
+                pts = pictures.seconds(i)
+                try:
+                    good = self._converted(read(i))
+                except VideoDecodeError:
+                    if not self._repeats or i == 0:
+                        raise
+                    good = good.copy() if last == i - 1 else self._converted(_last_good(read, i))
+                    self._damaged[i] = pts
+                last = i
+                yield Frame(good, pts, i)
 
-    def _good_before(self, index: int) -> npt.NDArray[np.float32]:
-        """The last good frame of a folder before this one."""
-        for path in self._files[index - 1 : 0 : -1]:
-            try:
-                return read_codes(path, self.info)
-            except VideoDecodeError:
-                continue
-        return read_codes(self._files[0], self.info)
+    def _converted(self, rgb: Float) -> Float:
+        return rgb if self._convert is None else self._convert(rgb, self.info)
 
     def _decoded(self) -> Generator[Any, None, None]:
         """All frames as decoded, which must be as many as declared and all alike."""
@@ -419,9 +432,17 @@ class FrameReader:
             bool(info.full_range),
             info.chroma_location,
         )
-        if self._to_bt709:
-            rgb = to_bt709(rgb, info)
-        return np.ascontiguousarray(self._upright(rgb))
+        return np.ascontiguousarray(self._upright(self._converted(rgb)))
+
+
+def _last_good(read: Callable[[int], Float], index: int) -> Float:
+    """Return the last good picture before a damaged one."""
+    for i in range(index - 1, 0, -1):
+        try:
+            return read(i)
+        except VideoDecodeError:
+            continue
+    return read(0)
 
 
 def _reach(frames: Iterator[Any], index: int, find: Callable[[Any], int]) -> Any:
