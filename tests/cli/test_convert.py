@@ -79,6 +79,7 @@ def test_folder_to_hdr10_with_report_and_previews(clip: Path, capsys: pytest.Cap
         "out.mp4.json",
         "out_preview.mp4",
         "out_preview.png",
+        "out_preview.webp",
         "out_preview_untonemapped.png",
     ]
     assert "MaxCLL" in capsys.readouterr().out

@@ -84,7 +84,7 @@ def _pixels(path: Path, suffix: str) -> Image:
     decoded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged")
-    return decoded if decoded.ndim == 2 else decoded[..., 2::-1]  # OpenCV's order is B, G, R, A
+    return np.asarray(decoded if decoded.ndim == 2 else decoded[..., 2::-1])  # OpenCV's order is B, G, R, A
 
 
 def checked_rgb(image: Image, path: Path) -> Image:

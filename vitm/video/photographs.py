@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import imageio.v3 as iio
 import numpy as np
@@ -28,7 +28,7 @@ PHOTOGRAPHS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".heic", ".hei
 ANIMATIONS = (".gif", ".webp", ".png", ".apng")
 ALPHA_IS_LEFT_OUT = "its alpha channel is left out"
 
-_PILLOW = "pillow"  # the plugin of imageio that turns photographs upright and joins the parts of an animation
+_PILLOW: Final = "pillow"  # the plugin of imageio that turns photographs upright and joins the parts of an animation
 _SWAPPED = (5, 6, 7, 8)  # orientations of Exif that swap width and height
 _SHORTEST_MS, _USUAL_MS = 20, 100  # a picture that is said to be shown for less is shown for longer, as FFmpeg does
 
@@ -155,7 +155,8 @@ def _heif_header(picture: Any) -> Header:
     primaries = primaries or _primaries(picture.info.get("icc_profile")) or "bt709"
     sample = "uint8" if picture.info["bit_depth"] == 8 else "uint16"
     notes = (ALPHA_IS_LEFT_OUT,) if picture.has_alpha else ()
-    return Header(*picture.size, sample, primaries, transfer or "srgb", notes)
+    width, height = picture.size
+    return Header(width, height, sample, primaries, transfer or "srgb", notes)
 
 
 def _primaries(profile: bytes | None) -> str | None:
