@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 
 
 def pixel_conv(x, kernels):
@@ -73,4 +74,55 @@ def consistency_without_motion(frames):
     return sum(
         g * (np.abs(levels[0][j] - levels[1][j]).mean() + np.abs(levels[2][j] - levels[1][j]).mean())
         for j, g in enumerate(weights)
+    )
+
+
+def moved(frame, shift):
+    """A frame (B, 3, H, W) looked at `shift` = (x, y) whole pixels further on; its border goes on."""
+    h, w = frame.shape[2:]
+    rows = (torch.arange(h) + shift[1]).clamp(0, h - 1)
+    columns = (torch.arange(w) + shift[0]).clamp(0, w - 1)
+    return frame[:, :, rows][:, :, :, columns]
+
+
+def bilateral(image):
+    """OpenCV's bilateral filter (d = 9, sigmas 10 and 5) of (B, C, H, W), tap by tap, with gradients."""
+    h, w = image.shape[2:]
+    padded = torch.nn.functional.pad(image, [4] * 4, mode="reflect")
+    total, weights = 0, 0
+    for dy in range(-4, 5):
+        for dx in range(-4, 5):
+            if dx * dx + dy * dy <= 16:
+                tap = padded[:, :, 4 + dy : 4 + dy + h, 4 + dx : 4 + dx + w]
+                distance = (tap - image).abs().sum(1, keepdim=True)
+                weight = torch.exp(-(distance**2) / (2 * 10**2) - (dx * dx + dy * dy) / (2 * 5**2))
+                total, weights = total + weight * tap, weights + weight
+    return total / weights
+
+
+def halved(image):
+    """Every second pixel of (B, C, H, W) after a Gaussian of 9 taps and sigma 1.7."""
+    taps = [np.exp(-(k**2) / (2 * 1.7**2)) for k in range(-4, 5)]
+    padded = torch.nn.functional.pad(image, [4] * 4, mode="reflect")
+    h, w = image.shape[2:]
+    rows = sum(tap / sum(taps) * padded[:, :, k : k + h] for k, tap in enumerate(taps))
+    return sum(tap / sum(taps) * rows[:, :, :, k : k + w] for k, tap in enumerate(taps))[:, :, ::2, ::2]
+
+
+def consistency(hdr_pq, shifts, norm, log_first=False, luma=False):
+    """Equation 9 for clips (B, 3, 3, H, W) whose neighbours are moved back by whole pixels; `norm` is its |.|_1."""
+    before, current, after = hdr_pq.unbind(1)
+    frames = [moved(before, shifts[0]), current, moved(after, shifts[1])]
+    pyramids = []
+    for frame in frames:
+        image = 255 * frame.clamp(0, 1)
+        if luma:  # BT.2020's
+            image = 0.2627 * image[:, 0:1] + 0.6780 * image[:, 1:2] + 0.0593 * image[:, 2:3]
+        levels = [bilateral(torch.log(1 + image)) if log_first else torch.log(1 + bilateral(image))]
+        while len(levels) < 5:
+            levels.append(halved(levels[-1]))
+        pyramids.append(levels)
+    return sum(
+        2.0 ** (j - 4) * (norm(pyramids[0][j] - pyramids[1][j]) + norm(pyramids[2][j] - pyramids[1][j]))
+        for j in range(5)
     )

@@ -15,12 +15,7 @@ SMALL = {"width": 20, "blocks": 2}
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """And one thread: the frames are tiny."""
     torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def generator(network, hdr_pq, mask):

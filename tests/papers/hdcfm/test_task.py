@@ -9,7 +9,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from torch.utils.data import DataLoader
+from torchvision.transforms.functional import normalize
 
+from tests.nets.test_perceptual import stand_in
+from tests.steps import assert_adam, assert_gradients, take_steps
 from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.hdcfm import HDCFM, HDCFMTask, PDCGTask
 from vitm.papers.hdcfm.layers import DDF
@@ -22,12 +25,7 @@ SMALL = {"width": 20, "blocks": 1, "perceptual_weight": 0.0}
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """And one thread: the frames are tiny."""
     torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +79,17 @@ def test_hdcfm_minimises_the_absolute_difference(first_stage):
         (network(batch["sdr"]) - batch["hdr_pq"]).abs().mean().backward()
         optimizer.step()
     assert_alike(task.network.eval(), network.eval(), batch["sdr"])
+
+
+def test_steps_are_adam_s_on_the_absolute_difference(first_stage):
+    task = HDCFMTask(lr=1e-3, milestones=[1])
+    task.network.estimator.dropout.p = 0.0
+    network = copy.deepcopy(task.network).train()
+    batch, second = batches(2)
+    (steps,) = take_steps(task, [batch, second])
+    assert_gradients(steps[0], (network(batch["sdr"]) - batch["hdr_pq"]).abs().mean(), network.parameters())
+    assert [step.rates[0] for step in steps[:2]] == [1e-3, 5e-4]
+    assert_adam(steps, (0.9, 0.99))
 
 
 def test_filters_can_start_as_the_identity():
@@ -139,6 +148,47 @@ def test_pdcg_steps_are_those_of_two_plain_adams(gan, first_stage):
     assert trainer.global_step == 2
 
 
+@pytest.mark.parametrize("gan", ["vanilla", "lsgan"])
+def test_steps_are_adam_s_on_equation_4(gan, first_stage, tmp_path):
+    """With weights that are all unlike one: L1 of the frame, VGG19's features, and what a patch discriminator says."""
+    vgg, state = stand_in("conv1_2")
+    torch.save(state, tmp_path / "vgg.pth")
+    weights = {"l1_weight": 0.7, "perceptual_weight": 0.3, "gan_weight": 0.2}
+    options = SMALL | weights | {"vgg_weights": str(tmp_path / "vgg.pth"), "vgg_layer": "conv1_2"}
+    task = PDCGTask(first_stage, gan=gan, lr=2e-3, **options)
+    networks = [copy.deepcopy(n).to(memory_format=torch.channels_last) for n in (task.generator, task.discriminator)]
+    hdcfm, (batch, second) = load_network("hdcfm", first_stage), batches(2)
+    of_generator, of_discriminator = take_steps(task, [batch, second])
+
+    sdr, target = batch["sdr"], batch["hdr_pq"]
+    mask = ((sdr.amax(1, keepdim=True) - 0.95) / 0.05).clamp(0, 1)
+    with torch.no_grad():
+        x_hr = hdcfm(sdr)
+    x_hg = networks[0](x_hr, mask)
+
+    def features(x):
+        return vgg(normalize(x, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+
+    def adversarial(logits, real):
+        """Each patch by its masked share of the frame's mask, frames alike."""
+        if gan == "vanilla":
+            patches = -torch.log(torch.sigmoid(logits) if real else 1 - torch.sigmoid(logits))
+        else:
+            patches = (logits - float(real)) ** 2
+        shares = F.adaptive_avg_pool2d(mask, logits.shape[2:])
+        return sum((share * patch).sum() / share.sum() for share, patch in zip(shares, patches, strict=True)) / 2
+
+    l1, l_p = (x_hg - target).abs().mean(), (features(x_hg) - features(target)).abs().mean()
+    joint = 0.7 * l1 + 0.3 * l_p + 0.2 * adversarial(networks[1](x_hg), real=True)
+    assert_gradients(of_generator[0], joint, networks[0].parameters())
+    real, fake = (networks[1](x.detach()) for x in (target, x_hg))
+    judging = 0.5 * (adversarial(real, real=True) + adversarial(fake, real=False))
+    assert_gradients(of_discriminator[0], judging, networks[1].parameters())
+    for steps in (of_generator, of_discriminator):
+        assert steps[0].rates[0] == 2e-3
+        assert_adam(steps, (0.9, 0.99))
+
+
 def test_pieces_of_a_batch_give_its_step(first_stage):
     torch.manual_seed(3)
     whole = PDCGTask(first_stage, gan_weight=0.5, **SMALL)
@@ -152,8 +202,6 @@ def test_pieces_of_a_batch_give_its_step(first_stage):
 
 
 def test_perceptual_loss_is_part_of_the_joint_loss(first_stage, tmp_path):
-    from tests.nets.test_perceptual import stand_in
-
     torch.save(stand_in("conv1_2")[1], tmp_path / "vgg.pth")
     vgg = {"vgg_weights": str(tmp_path / "vgg.pth"), "vgg_layer": "conv1_2"}
     task = PDCGTask(first_stage, gan_weight=0.0, **SMALL | vgg | {"perceptual_weight": 0.5})

@@ -6,15 +6,6 @@ import torch
 WIDTHS = (8, 8, 8, 8, 16)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The maps are tiny: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def make(rng):
     """Make a small network whose layers keep the size of their signals, also those that start at zero.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from torchvision.models import vgg16
+from torchvision.transforms.functional import normalize
 
+from tests.steps import assert_adam, assert_gradients, take_steps
 from vitm.data import LongSequences
 from vitm.data.fake.sequences import write_fake_panoramas
 from vitm.data.sequences.clue_schedule import ClueSchedule
@@ -74,6 +79,103 @@ def test_icam_trains_and_half_rate_is_for_alignment(root, tmp_path):
     rates = {group["lr"]: len(group["params"]) for group in task.configure_optimizers()["optimizer"].param_groups}
     alignment = [p for part in (task.network.icam.correction, task.network.icam.deformation) for p in part.parameters()]
     assert rates[0.0005] == len(alignment)
+
+
+def code(x_linear):
+    """The mu-law of Wu et al. with mu = 5000; light is not negative here."""
+    return torch.log(1 + 5000 * x_linear) / np.log(5001)
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory):
+    """VGG16's first three blocks with random weights: their file, and their features after relu1_2, 2_2 and 3_3."""
+    with torch.device("meta"):
+        network = vgg16().features[:16]
+    network.to_empty(device="cpu").requires_grad_(False)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in network.parameters():
+        parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.05, generator=generator)
+    for module in network:
+        if isinstance(module, torch.nn.ReLU):
+            module.inplace = False
+    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
+    torch.save({f"features.{k}": v for k, v in network.state_dict().items()}, path)
+
+    def distance(x, y):
+        x, y, total = (*(normalize(z, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) for z in (x, y)), 0)
+        for i, layer in enumerate(network):
+            x, y = layer(x), layer(y)
+            if i in (3, 8, 15):
+                total = total + (x - y).abs().mean()
+        return total
+
+    return str(path), distance
+
+
+def batches_of(data, n):
+    data.setup("fit")
+    loader = data.train_dataloader()
+    return [data.on_after_batch_transfer(raw, 0) for _, raw in zip(range(n), loader, strict=False)]
+
+
+def roughened(network):
+    """What starts at zero lets no gradient through: give all parameters some noise."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+
+
+def test_icam_s_steps_are_adam_s_on_equation_8(root, vgg):
+    path, distance = vgg
+    torch.manual_seed(0)
+    weights = {"perceptual_weight": 0.3, "flow_weight": 0.2, "vgg_weights": path}
+    task = ICAMTask(widths=WIDTHS, lr=2e-3, schedule="constant", **SHORT, **weights)
+    roughened(task.network)
+    batch, second = batches_of(sequences(root, "references"), 2)
+    network, flows = copy.deepcopy(task.network).to(memory_format=torch.channels_last), task._true_flows
+    (steps,) = take_steps(task, [batch, second])
+
+    rows, index = torch.arange(2)[:, None], batch["references"][:, 0]
+    present = batch["reference_mask"][:, 0]
+    key, references, true = batch["ldr"][:, 0], batch["ldr"][rows, index], batch["linear"][:, 0]
+    predicted = network.icam.reconstruct(key, references, torch.zeros(2, index.shape[1], 2, 40, 40), present)
+    exact, valid = flows(batch, index)
+    counts = (valid & present[:, :, None, None, None]).expand_as(exact)
+    l_pix = (code(predicted.hdr_linear) - code(true)).abs().mean()
+    l_per = distance(code(predicted.hdr_linear), code(true))
+    l_flow = (predicted.flows - exact).abs()[counts].mean()
+    assert counts.any()
+    alignment = [*network.icam.correction.parameters(), *network.icam.deformation.parameters()]
+    others = [p for p in network.icam.parameters() if not any(p is q for q in alignment)]
+    assert_gradients(steps[0], l_pix + 0.3 * l_per + 0.2 * l_flow, [*others, *alignment])
+    assert steps[0].rates == [2e-3] * len(others) + [1e-3] * len(alignment)
+    assert_adam(steps, (0.9, 0.999))
+
+
+def test_fcpm_s_steps_are_adam_s_on_equation_13(first_stage, vgg, monkeypatch):
+    """And its discriminator's, on predictions that stay as they are; a few numbers stand for the network's windows."""
+    path, distance = vgg
+    weights = {"perceptual_weight": 0.3, "gan_weight": 0.2, "vgg_weights": path}
+    task = fcpm_task(first_stage, lr=2e-3, schedule="constant", **weights)
+    true = 2 * torch.rand(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+    def windows(network):
+        return true * torch.stack([1 + p.mean() for p in network.fcpm.parameters()]).mean() + 0.3
+
+    monkeypatch.setattr(task, "_windows", lambda batch: (windows(task.network), true))
+    network, judge = copy.deepcopy(task.network), copy.deepcopy(task.discriminator)
+    of_fcpm, of_judge = take_steps(task, [{}, {}])
+
+    predicted = windows(network)
+    l_pix = (code(predicted) - code(true)).abs().mean()
+    l_per = distance(code(predicted)[0], code(true)[0])
+    l_gan = 0.5 * ((judge(code(predicted)) - 1) ** 2).mean()
+    assert_gradients(of_fcpm[0], l_pix + 0.3 * l_per + 0.2 * l_gan, network.fcpm.parameters())
+    judging = 0.5 * ((judge(code(true)) - 1) ** 2).mean() + 0.5 * (judge(code(predicted.detach())) ** 2).mean()
+    assert_gradients(of_judge[0], judging, judge.parameters())
+    assert of_fcpm[0].rates[0] == of_judge[0].rates[0] == 2e-3
+    assert_adam(of_fcpm, (0.9, 0.999))
 
 
 def test_true_flows_lay_references_onto_their_key(root):

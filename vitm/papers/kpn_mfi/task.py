@@ -9,7 +9,13 @@ from torch import Tensor
 
 from vitm.data.batch import TripletBatch
 from vitm.nets.flow import FlowName, flow_estimator
-from vitm.papers.kpn_mfi.losses import consistency_loss, content_loss
+from vitm.papers.kpn_mfi.losses import (
+    BrightnessConsistencyLoss,
+    Content,
+    OfficialConsistencyLoss,
+    Reduction,
+    content_loss,
+)
 from vitm.papers.kpn_mfi.network import KPNMFI
 from vitm.training.optimizers import Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
@@ -21,6 +27,12 @@ class KPNMFITask(InverseToneMappingTask):
     Args:
         alpha: weight of the consistency loss (section 3.3: 0.05; the released code: 0.01); 0 leaves it out.
         consistency: `"paper"`: equation 9; `"official"`: the released code's form.
+        content: what the content loss compares: `"tanh"`: the tanh of PQ codes (equation 8); `"l1"`: PQ codes (released
+            code).
+        reduction: `"mean"`: norms are means, as in the released code; `"frame_sum"`: equation 8 adds the means of the
+            frames; `"printed"`: norms are sums, see `vitm.papers.kpn_mfi.losses.Reduction`.
+        log_first: whether equation 9 filters the logarithm, and does not take that of what was filtered.
+        luma: whether equation 9 looks at luma, and not at each channel.
         flow: optical flow that aligns the frames for equation 9.
         flow_weights: file of the flow network's weights, for all but `"dis"` and `"zero"`.
         lr: learning rate of Adam (released code).
@@ -40,6 +52,10 @@ class KPNMFITask(InverseToneMappingTask):
         self,
         alpha: float = 0.05,
         consistency: Literal["paper", "official"] = "paper",
+        content: Content = "tanh",
+        reduction: Reduction = "mean",
+        log_first: bool = False,
+        luma: bool = False,
         flow: FlowName = "dis",
         flow_weights: str | None = None,
         lr: float = 5e-4,
@@ -51,7 +67,11 @@ class KPNMFITask(InverseToneMappingTask):
         **network: Any,
     ) -> None:
         super().__init__(lr, betas, schedule, milestones, compile, test_metrics)
+        if consistency == "official" and (reduction == "printed" or log_first or luma):
+            raise ValueError("reduction='printed', log_first and luma belong to consistency='paper'")
         self.alpha, self.consistency = alpha, consistency
+        self.content, self.reduction = content, reduction
+        self.log_first, self.luma = log_first, luma
         self.flow, self.flow_weights = flow, flow_weights
         self.configure_networks(**network)
 
@@ -62,13 +82,16 @@ class KPNMFITask(InverseToneMappingTask):
     def configure_losses(self) -> None:
         """Make the consistency loss, unless its weight is 0."""
         self.consistency_loss: Callable[[Tensor, Tensor], Tensor] | None = None
-        if self.alpha:
-            self.consistency_loss = consistency_loss(self.consistency, flow_estimator(self.flow, self.flow_weights))
+        if self.alpha and self.consistency == "official":
+            self.consistency_loss = OfficialConsistencyLoss()
+        elif self.alpha:
+            flow = flow_estimator(self.flow, self.flow_weights)
+            self.consistency_loss = BrightnessConsistencyLoss(flow, self.reduction, self.log_first, self.luma)
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """Return L = L_C + alpha L_T (section 3.3)."""
         hdr_pq = self.network(batch["sdr"])
-        loss = content = content_loss(hdr_pq, batch["hdr_pq"])
+        loss = content = content_loss(hdr_pq, batch["hdr_pq"], self.reduction, self.content)
         if self.consistency_loss is not None:
             consistency = self.consistency_loss(hdr_pq, batch["sdr"])
             loss = content + self.alpha * consistency
