@@ -1,8 +1,9 @@
 """Entries and tables, read from YAML: what can be run, and what a paper prints beside it.
 
 Ours are files in `experiments`: `<paper>/base.yaml` with `demo.yaml` is the entry `<paper>`, and `<paper>/table3.yaml`
-has rows, each of them the entry `<paper>/table3/<row>`. Nothing else lists them. A YAML file anywhere is an entry, or a
-table, as well; docs/adding/your_own_network.md shows one.
+has rows, each of them the entry `<paper>/table3/<row>`; `<paper>/readings.yaml` has rows too, of what the paper leaves
+open. Nothing else lists them. A YAML file anywhere is an entry, or a table, as well;
+docs/adding/your_own_network.md shows one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vitm.metrics.protocol import FRAMES, Protocol
 
 Sections = dict[str, Any]  # of a configuration: model, data, trainer, seed_everything
 
+TABLES = ("table*.yaml", "readings.yaml")  # of the paper, and of what it leaves open
 SECTIONS = ("model", "data", "trainer", "seed_everything")
 PRINTED = ("results", "parameters_m", "gmacs")  # numbers of a paper, whose digits are kept
 ABOUT = ("title", "task", "data_module", "base", "after", "missing", "paper", "table", "row", "protocols", *PRINTED)
@@ -151,7 +153,8 @@ def experiments_folder() -> Path:
 
 def table_names() -> list[str]:
     """Return the names of all our tables, sorted."""
-    return _names(path.with_suffix("") for path in experiments_folder().rglob("table*.yaml"))
+    files = (path for name in TABLES for path in experiments_folder().rglob(name))
+    return _names(path.with_suffix("") for path in files)
 
 
 def entry_names() -> list[str]:

@@ -141,6 +141,20 @@ def test_switches_change_the_numbers(changes):
         assert not torch.allclose(small(**changes)(clip), small()(clip), atol=1e-7)
 
 
+def test_figure_1_has_one_skip():
+    """Without those at 1/2 and 1/4: what the encoder has there reaches the decoder through the deepest features."""
+    network = small(skips="full")
+    features = network.encoder(torch.rand(1, 3, 32, 40))
+    nothing = features._replace(half=torch.zeros_like(features.half), quarter=torch.zeros_like(features.quarter))
+    with torch.no_grad():
+        decoder = network.decoder
+        assert torch.equal(decoder.coarse(features.deep, features), decoder.coarse(features.deep, nothing))
+        decoder.skips = "all"
+        assert torch.equal(decoder.coarse(features.deep, nothing), small().decoder.coarse(features.deep, nothing))
+        assert not torch.allclose(decoder.coarse(features.deep, features), decoder.coarse(features.deep, nothing))
+        assert not torch.allclose(decoder.fine(features.half, features.full), decoder.fine(features.half, 0))
+
+
 def test_all_parameters_are_used():
     """Every parameter gets a gradient."""
     network = small(kernel_act="none").train()

@@ -86,6 +86,10 @@ def code(x_linear):
     return torch.log(1 + 5000 * x_linear) / np.log(5001)
 
 
+def absolute_difference(x_linear, true, pixel):
+    return (code(x_linear) - code(true) if pixel == "mu_law" else x_linear - true).abs().mean()
+
+
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory):
     """VGG16's first three blocks with random weights: their file, and their features after relu1_2, 2_2 and 3_3."""
@@ -126,15 +130,16 @@ def roughened(network):
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
 
 
-def test_icam_s_steps_are_adam_s_on_equation_8(root, vgg):
+@pytest.mark.parametrize("pixel", ["mu_law", "linear"])
+def test_icam_s_steps_are_adam_s_on_equation_8(pixel, root, vgg):
     path, distance = vgg
     torch.manual_seed(0)
     weights = {"perceptual_weight": 0.3, "flow_weight": 0.2, "vgg_weights": path}
-    task = ICAMTask(widths=WIDTHS, lr=2e-3, schedule="constant", **SHORT, **weights)
+    task = ICAMTask(widths=WIDTHS, lr=2e-3, schedule="constant", pixel=pixel, **SHORT, **weights)
     roughened(task.network)
     batch, second = batches_of(sequences(root, "references"), 2)
     network, flows = copy.deepcopy(task.network).to(memory_format=torch.channels_last), task._true_flows
-    (steps,) = take_steps(task, [batch, second])
+    (steps,) = take_steps(task, [batch, second] if pixel == "mu_law" else [batch])
 
     rows, index = torch.arange(2)[:, None], batch["references"][:, 0]
     present = batch["reference_mask"][:, 0]
@@ -142,7 +147,7 @@ def test_icam_s_steps_are_adam_s_on_equation_8(root, vgg):
     predicted = network.icam.reconstruct(key, references, torch.zeros(2, index.shape[1], 2, 40, 40), present)
     exact, valid = flows(batch, index)
     counts = (valid & present[:, :, None, None, None]).expand_as(exact)
-    l_pix = (code(predicted.hdr_linear) - code(true)).abs().mean()
+    l_pix = absolute_difference(predicted.hdr_linear, true, pixel)
     l_per = distance(code(predicted.hdr_linear), code(true))
     l_flow = (predicted.flows - exact).abs()[counts].mean()
     assert counts.any()
@@ -153,11 +158,12 @@ def test_icam_s_steps_are_adam_s_on_equation_8(root, vgg):
     assert_adam(steps, (0.9, 0.999))
 
 
-def test_fcpm_s_steps_are_adam_s_on_equation_13(first_stage, vgg, monkeypatch):
+@pytest.mark.parametrize("pixel", ["mu_law", "linear"])
+def test_fcpm_s_steps_are_adam_s_on_equation_13(pixel, first_stage, vgg, monkeypatch):
     """And its discriminator's, on predictions that stay as they are; a few numbers stand for the network's windows."""
     path, distance = vgg
     weights = {"perceptual_weight": 0.3, "gan_weight": 0.2, "vgg_weights": path}
-    task = fcpm_task(first_stage, lr=2e-3, schedule="constant", **weights)
+    task = fcpm_task(first_stage, lr=2e-3, schedule="constant", pixel=pixel, **weights)
     true = 2 * torch.rand(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
     def windows(network):
@@ -165,10 +171,10 @@ def test_fcpm_s_steps_are_adam_s_on_equation_13(first_stage, vgg, monkeypatch):
 
     monkeypatch.setattr(task, "_windows", lambda batch: (windows(task.network), true))
     network, judge = copy.deepcopy(task.network), copy.deepcopy(task.discriminator)
-    of_fcpm, of_judge = take_steps(task, [{}, {}])
+    of_fcpm, of_judge = take_steps(task, [{}, {}] if pixel == "mu_law" else [{}])
 
     predicted = windows(network)
-    l_pix = (code(predicted) - code(true)).abs().mean()
+    l_pix = absolute_difference(predicted, true, pixel)
     l_per = distance(code(predicted)[0], code(true)[0])
     l_gan = 0.5 * ((judge(code(predicted)) - 1) ** 2).mean()
     assert_gradients(of_fcpm[0], l_pix + 0.3 * l_per + 0.2 * l_gan, network.fcpm.parameters())

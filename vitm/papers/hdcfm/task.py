@@ -102,6 +102,8 @@ class PDCGTask(AdversarialTask):
         perceptual_weight: beta of equation 4; 0 needs no VGG19 weights.
         gan_weight: gamma of equation 4; 0 leaves the discriminator out.
         gan: `"vanilla"`: binary cross-entropy; `"lsgan"`: least squares.
+        patches: which patches of a picture the discriminator's verdict counts: `"masked"`: each by its share of what is
+            over-exposed; `"all"`: all alike, a plain patch GAN.
         vgg_weights: file of VGG19's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         vgg_layer: layer that the perceptual loss compares (not in the paper).
         lr: learning rate of both Adams (not in the paper; HDRTVNet's).
@@ -128,6 +130,7 @@ class PDCGTask(AdversarialTask):
         perceptual_weight: float = 0.5,
         gan_weight: float = 0.005,
         gan: GANLoss = "vanilla",
+        patches: Literal["masked", "all"] = "masked",
         vgg_weights: str | None = None,
         vgg_layer: str = "conv5_4",
         lr: float = 1e-4,
@@ -152,6 +155,7 @@ class PDCGTask(AdversarialTask):
         self.hdcfm, self.base = hdcfm, base
         self.l1_weight, self.perceptual_weight, self.gan_weight = l1_weight, perceptual_weight, gan_weight
         self.gan: GANLoss = gan
+        self.patches = patches
         self.vgg_weights, self.vgg_layer = vgg_weights, vgg_layer
         self.clip_value, self.accumulate, self.ema_decay = clip_value, accumulate, ema_decay
         self.configure_networks(**network)
@@ -219,9 +223,10 @@ class PDCGTask(AdversarialTask):
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(generated, target)
         if self.gan_weight > 0:
-            losses["gan"] = patch_loss(self.judge(generated), mask, real=True, kind=self.gan)
-            real = patch_loss(self.discriminator(target), mask, real=True, kind=self.gan)
-            fake = patch_loss(self.discriminator(generated.detach()), mask, real=False, kind=self.gan)
+            counts = mask if self.patches == "masked" else torch.ones_like(mask)
+            losses["gan"] = patch_loss(self.judge(generated), counts, real=True, kind=self.gan)
+            real = patch_loss(self.discriminator(target), counts, real=True, kind=self.gan)
+            fake = patch_loss(self.discriminator(generated.detach()), counts, real=False, kind=self.gan)
             losses["discriminator"] = (real + fake) / 2
         losses["loss"] = (
             self.l1_weight * losses["l1"]

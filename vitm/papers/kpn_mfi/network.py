@@ -101,8 +101,10 @@ class Decoder(nn.Module):
         kernel_channels: int,
         upsample: Literal["pixelshuffle", "bicubic"],
         kernel_act: Literal["relu", "none", "softplus"],
+        skips: Literal["all", "full"],
     ) -> None:
         super().__init__()
+        self.skips = skips
         self.trunks = nn.ModuleList(residual_trunk(width, n) for n in blocks)
         self.ups = nn.ModuleList(Upsample(width, upsample) for _ in range(3))
         self.tail = nn.Conv2d(width, width, 3, padding=1)
@@ -112,8 +114,11 @@ class Decoder(nn.Module):
     def coarse(self, interacted: Tensor, features: Features) -> Tensor:
         """Decode up to half resolution: (B, C, H/8, W/8) to (B, C, H/2, W/2)."""
         x = interacted + self.trunks[0](interacted)
+        if self.skips == "full":
+            half: Tensor = self.trunks[2](self.ups[1](self.trunks[1](self.ups[0](x))))
+            return half
         x = self.trunks[1](self.ups[0](x) + features.quarter)
-        half: Tensor = self.trunks[2](self.ups[1](x) + features.half)
+        half = self.trunks[2](self.ups[1](x) + features.half)
         return half
 
     def fine(self, half: Tensor, full: Tensor) -> Tensor:
@@ -144,6 +149,8 @@ class KPNMFI(nn.Module):
         sequential_update: see `OfficialMFI`; for `mfi_variant="official"` alone.
         upsample: form of up-sampling: `"pixelshuffle"` (released code) or `"bicubic"` (Figure 1).
         kernel_act: activation of the predicted kernels.
+        skips: sizes at which the encoder's features are added in the decoder: `"all"`: 1, 1/2 and 1/4 (released code);
+            `"full"`: 1 alone, the low-level features that Figure 1 draws.
         bias_map: whether an additive term is predicted for each pixel and channel (an extension, not in the paper).
     """
 
@@ -163,6 +170,7 @@ class KPNMFI(nn.Module):
         sequential_update: bool = False,
         upsample: Literal["pixelshuffle", "bicubic"] = "pixelshuffle",
         kernel_act: Literal["relu", "none", "softplus"] = "relu",
+        skips: Literal["all", "full"] = "all",
         bias_map: bool = False,
     ) -> None:
         super().__init__()
@@ -179,7 +187,7 @@ class KPNMFI(nn.Module):
         if use_mfi:
             cosine = mfi_variant == "cosine"
             self.mfi = MFI(width, corr_norm, fc, anchor) if cosine else OfficialMFI(width, sequential_update)
-        self.decoder = Decoder(width, trunk[2:], self.kernel_channels + 3 * bias_map, upsample, kernel_act)
+        self.decoder = Decoder(width, trunk[2:], self.kernel_channels + 3 * bias_map, upsample, kernel_act, skips)
 
     @classmethod
     def official(cls) -> Self:

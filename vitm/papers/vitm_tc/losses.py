@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,11 @@ def mu_law(x_linear: Tensor, mu: float = 5000.0) -> Tensor:
     return x.sign() * (mu * x.abs()).log1p() / math.log1p(mu)
 
 
-def pixel_loss(predicted: Tensor, target: Tensor, compress: Callable[[Tensor], Tensor] = mu_law) -> Tensor:
+PixelDomain = Literal["mu_law", "linear"]
+"""What L_pix compares: mu-law codes, or linear light."""
+
+
+def pixel_loss(predicted: Tensor, target: Tensor, domain: PixelDomain = "mu_law") -> Tensor:
     """Compute L_pix of equations 8 and 13: the mean absolute difference.
 
     Assumption: the codes are those of the mu-law, where a shadow weighs as much as a highlight; the paper names no
@@ -43,11 +48,12 @@ def pixel_loss(predicted: Tensor, target: Tensor, compress: Callable[[Tensor], T
     Args:
         predicted: linear light, any shape.
         target: true linear light of the same shape.
-        compress: function applied to both; `torch.Tensor.float` for the difference in linear light.
+        domain: see `PixelDomain`.
 
     Returns:
         A scalar in fp32.
     """
+    compress = mu_law if domain == "mu_law" else torch.Tensor.float
     return F.l1_loss(compress(predicted), compress(target))
 
 

@@ -19,7 +19,7 @@ from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
 from vitm.nets.interface import stream
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
-from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, flow_loss, mu_law, pixel_loss, tone_mapped_flow
+from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, PixelDomain, flow_loss, mu_law, pixel_loss, tone_mapped_flow
 from vitm.papers.vitm_tc.network import VITMTC
 from vitm.training.adversarial import AdversarialTask
 from vitm.training.optimizers import Schedule
@@ -170,6 +170,7 @@ class ICAMTask(ClueTask):
         perceptual_weight: weight of L_per; 0 needs no VGG16 weights.
         flow_weight: weight of L_flow. The true flow is exact where the data know their motion, else estimated between
             true HDR frames.
+        pixel: what L_pix compares: `"mu_law"` codes, or `"linear"` light (the paper names no domain).
         vgg_weights: file of VGG16's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         lr: learning rate of Adam (section 4.1).
         betas: betas of Adam (not in the paper).
@@ -185,6 +186,7 @@ class ICAMTask(ClueTask):
         self,
         perceptual_weight: float = 0.1,
         flow_weight: float = 0.05,
+        pixel: PixelDomain = "mu_law",
         vgg_weights: str | None = None,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -199,6 +201,7 @@ class ICAMTask(ClueTask):
             max_clues, every, lr=lr, betas=betas, schedule=schedule, milestones=milestones, test_metrics=test_metrics
         )
         self.perceptual_weight, self.flow_weight, self.vgg_weights = perceptual_weight, flow_weight, vgg_weights
+        self.pixel: PixelDomain = pixel
         self.configure_networks(**network)
 
     def configure_networks(self, **network: Any) -> None:
@@ -233,7 +236,7 @@ class ICAMTask(ClueTask):
         reconstruction = self.network.icam.reconstruct(
             key, references, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:]), present
         )
-        loss = pixel = pixel_loss(reconstruction.hdr_linear, batch["linear"][:, 0])
+        loss = pixel = pixel_loss(reconstruction.hdr_linear, batch["linear"][:, 0], self.pixel)
         self.log("train/pixel", pixel, sync_dist=True)
         if self.perceptual is not None:
             perceptual = self.perceptual(reconstruction.hdr_linear, batch["linear"][:, 0])
@@ -279,6 +282,7 @@ class FCPMTask(AdversarialTask, ClueTask):
         icam: checkpoint of the first stage. Needed to train; a checkpoint that is measured brings its own.
         perceptual_weight: weight of L_per; 0 needs no VGG16 weights.
         gan_weight: weight of L_GAN; 0 leaves the discriminator out.
+        pixel: what L_pix compares: `"mu_law"` codes, or `"linear"` light (the paper names no domain).
         vgg_weights: file of VGG16's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         lr: learning rate of both Adams (section 4.1).
         betas: betas of both Adams (not in the paper).
@@ -294,6 +298,7 @@ class FCPMTask(AdversarialTask, ClueTask):
         icam: str | None = None,
         perceptual_weight: float = 0.1,
         gan_weight: float = 0.05,
+        pixel: PixelDomain = "mu_law",
         vgg_weights: str | None = None,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -313,6 +318,7 @@ class FCPMTask(AdversarialTask, ClueTask):
         )
         self.icam = icam
         self.perceptual_weight, self.gan_weight, self.vgg_weights = perceptual_weight, gan_weight, vgg_weights
+        self.pixel: PixelDomain = pixel
         self.configure_networks(**network)
 
     def configure_networks(self, **network: Any) -> None:
@@ -362,7 +368,7 @@ class FCPMTask(AdversarialTask, ClueTask):
 
     def losses(self, predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
         """Return `loss`, L_pix + 0.1 L_per + 0.05 L_GAN (equation 13), its parts, and the `discriminator`'s."""
-        losses = {"pixel": pixel_loss(predicted, true)}
+        losses = {"pixel": pixel_loss(predicted, true, self.pixel)}
         loss = losses["pixel"]
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(predicted.flatten(0, 1), true.flatten(0, 1))
