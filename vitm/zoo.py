@@ -32,6 +32,7 @@ NETWORKS = {
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
     "hdcfm": Listed("vitm.papers.hdcfm.network.HDCFM", "vitm.papers.hdcfm.published.from_published"),
     "hdrcnn": Listed("vitm.baselines.hdrcnn.HDRCNN"),
+    "hdrnet": Listed("vitm.baselines.hdrnet.HDRNet"),
     "hdrtvdm": Listed("vitm.baselines.hdrtvdm.LSN", "vitm.baselines.published.hdrtvdm"),
     "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet"),
     "hdrtvnet_plus": Listed("vitm.baselines.hdrtvnet_plus.HDRTVNetPlus", "vitm.baselines.published.hdrtvnet_plus"),

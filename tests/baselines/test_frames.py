@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitm.baselines.ada_3dlut import Ada3DLUT
 from vitm.baselines.csrnet import CSRNet, GlobalMapping
+from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvdm import LSN, ChannelAttention
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import AGCM, HDRTVNetPlus, LocalEnhancement
@@ -20,6 +21,7 @@ from vitm.zoo import load_network
 SMALL = {
     "ada_3dlut": (Ada3DLUT, {"size": 5}, (1, 1)),
     "csrnet": (CSRNet, {"width": 8, "conditions": 8}, (5, 7)),
+    "hdrnet": (HDRNet, {"places": 64, "brightnesses": 2}, (1, 1)),
     "hdrtvdm": (LSN, {"width": 8}, (8, 9)),
     "hdrtvnet": (HDRTVNet, {"width": 8, "blocks": 1}, (33, 37)),
     "hdrtvnet_plus": (HDRTVNetPlus, {"width": 8}, (33, 67)),

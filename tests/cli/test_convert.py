@@ -141,7 +141,7 @@ def test_wrong_input_is_one_line(clip: Path, capsys: pytest.CaptureFixture[str])
     for args, message in (
         ((clip, there, "--model", "hable"), "there.mp4 exists already: --overwrite replaces it"),
         ((clip, out, "--model", "hdcfm"), "needs weights"),
-        ((clip, out, "--model", "hdrnet"), "unknown network 'hdrnet'"),
+        ((clip, out, "--model", "hdrnets"), "unknown network 'hdrnets'"),
         ((clip, out, "--model", "hable", "--checkpoint", there), "takes no checkpoint"),
         ((clip.with_name("none.mp4"), out, "--model", "hable"), "none.mp4"),
         ((clip, clip.with_name("out.avi"), "--model", "hable"), ".avi"),

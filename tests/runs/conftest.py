@@ -32,6 +32,7 @@ MODEL = {
         *("--model.widths", "[8,8,8,8,8]", "--model.pretrained", "false", *MEASURED),
     ],
     "vitm.baselines.task.CSRNetTask": ["--model.width", "8"],
+    "vitm.baselines.task.HDRNetTask": ["--model.places", "64", "--model.brightnesses", "2"],
     "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.baselines.task.ResNetTask": ["--model.width", "8", "--model.blocks", "1"],

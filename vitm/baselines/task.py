@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitm.baselines.csrnet import CSRNet
+from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
 from vitm.baselines.srresnet import SRResNet
@@ -74,6 +76,29 @@ class CSRNetTask(FrameTask):
     def __init__(self, width: int = 64, conditions: int = 32, **recipe: Any) -> None:
         super().__init__(**recipe)
         self.configure_networks(width=width, conditions=conditions)
+
+
+class HDRNetTask(FrameTask):
+    """HDRNet, with squared errors as in its paper (section 4).
+
+    Args:
+        places: see `HDRNet`.
+        brightnesses: see `HDRNet`.
+        **recipe: see `vitm.training.task.L1Task`.
+    """
+
+    name: ClassVar[str] = "hdrnet"
+    network_class = HDRNet
+
+    def __init__(self, places: int = 16, brightnesses: int = 8, **recipe: Any) -> None:
+        super().__init__(**recipe)
+        self.configure_networks(places=places, brightnesses=brightnesses)
+
+    def loss(self, hdr_pq: Tensor, target: Tensor) -> Tensor:
+        """Return the squared error of PQ codes, and log it."""
+        loss = F.mse_loss(hdr_pq.float(), target)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
 
 
 class HDRTVNetTask(FrameTask):
