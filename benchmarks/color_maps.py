@@ -71,8 +71,8 @@ def main() -> None:
     }
     cpu, peak = dict.fromkeys(forms, math.inf), {}
     with torch.inference_mode():
-        theirs = torch.from_numpy(ffmpeg().to_ndarray()).permute(2, 0, 1)
-        difference = float((apply_color_table(rgb, table[None])[0] - theirs).abs().max())
+        reference = torch.from_numpy(ffmpeg().to_ndarray()).permute(2, 0, 1)
+        difference = float((apply_color_table(rgb, table[None])[0] - reference).abs().max())
         for name, form in forms.items():
             form()
             with Memory("cpu") as memory:
