@@ -115,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     files.add_argument("--fps", type=frame_rate, help="frame rate of a folder (24)")
     files.add_argument("--on-error", choices=("stop", "repeat"), default="stop", help="at a damaged frame")
+    files.add_argument(
+        "--on-change",
+        choices=("error", "scale", "split"),
+        default="error",
+        help="where size, format or colour change in the middle: stop, naming the time (default); scale to the size of "
+        "the first frame; or write OUT_1.mp4, OUT_2.mp4, ...",
+    )
     files.add_argument("--segment-frames", type=int, default=120, help="frames that are finished together (120)")
     return parser
 
@@ -123,11 +130,17 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Convert and print; returns the exit status."""
     from inspect import signature
 
-    from vitm.conversion import convert
+    from vitm.conversion import convert, convert_parts
 
+    arguments = {name: getattr(options, name) for name in signature(convert).parameters if name in options}
     with in_words_of_the_command(options, {"peak_nits": "--peak", "frames_folder": "--frames"}):
-        report = convert(**{name: getattr(options, name) for name in signature(convert).parameters if name in options})
-    print_report(report, console)
+        if options.on_change == "split":
+            del arguments["on_change"]
+            reports = convert_parts(**arguments)
+        else:
+            reports = [convert(**arguments)]
+    for report in reports:
+        print_report(report, console)
     return 0
 
 

@@ -1,7 +1,7 @@
 """Conversion: an SDR file to an HDR file (`convert`), and a clip of tensors through a network (`convert_clip`)."""
 
-from vitm.conversion.convert import ConversionReport, convert
+from vitm.conversion.convert import ConversionReport, convert, convert_parts
 from vitm.conversion.level import LevelControl
 from vitm.conversion.stream import convert_clip
 
-__all__ = ["ConversionReport", "LevelControl", "convert", "convert_clip"]
+__all__ = ["ConversionReport", "LevelControl", "convert", "convert_clip", "convert_parts"]

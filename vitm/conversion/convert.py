@@ -43,9 +43,11 @@ from vitm.video import (
 )
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead
+from vitm.video.read.changes import OnChange, Stretch
 from vitm.video.read.frames import list_frames
 from vitm.video.read.interlaced import Deinterlace
 from vitm.video.read.reader import OnError
+from vitm.video.read.stretch import StretchReader
 from vitm.video.tags import Assume
 from vitm.video.write.companions import audio_choices
 from vitm.video.write.frame_folder import FRAME_KINDS
@@ -176,6 +178,8 @@ def convert(
     deinterlace: Deinterlace | None = None,
     fps: Fraction | int | None = None,
     on_error: OnError = "stop",
+    on_change: OnChange = "error",
+    stretch: Stretch | None = None,
     segment_frames: int = 120,
     overwrite: bool = False,
     progress: bool | ProgressCallback = True,
@@ -237,6 +241,9 @@ def convert(
             frames are an error.
         fps: frame rate of a folder of frames; 24 if None.
         on_error: "stop" at a damaged frame, or "repeat" the one before it.
+        on_change: "error" where size, format or colour change in the middle; "scale" to the size of the first frame.
+        stretch: the part of a video between such changes that is converted, with `on_change="split"`: see
+            `convert_parts`, which finds them.
         segment_frames: number of frames that are finished together, from which an interrupted conversion goes on.
         overwrite: whether an output that is there is replaced, and the work of another conversion thrown away.
         progress: whether to show a progress bar; or a function that is called with the number of finished frames and
@@ -269,8 +276,9 @@ def convert(
         "override": override,
         "deinterlace": deinterlace,
         "on_error": on_error,
+        "on_change": on_change,
     }
-    reader = FrameReader(source, expect="sdr", **reading, **rate)
+    reader = _reader(source, stretch, {**reading, **rate})
     encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering, "audio": audio}
     controls = {
         "diffuse_white": diffuse_white,
@@ -285,6 +293,7 @@ def convert(
     if isinstance(model, nn.Module):
         weights["network"] = _state_digest(model)
     identity = {"model": name, "codec": codec, **weights, **controls, **encoder, **reading, "fps": fps}
+    identity["stretch"] = None if stretch is None else (stretch.first, stretch.count)
     unfinished = UnfinishedConversion(work, {**identity, **_source_identity(source)}, overwrite)
 
     # level
@@ -292,7 +301,7 @@ def convert(
 
     # convert and write
     started = time.monotonic()
-    with _writers(output, folder, work, codec, reader.info, segment_frames, encoder) as writers, reader:
+    with _writers(output, folder, work, codec, reader.info, segment_frames, encoder, stretch) as writers, reader:
         unfinished.begin(level)
         _keep_scenes_in(work, network)
         done = min(writer.finished_frames for writer in writers)
@@ -338,11 +347,54 @@ def convert(
     if report.previews:
         result_rate = rate if codec in FRAME_KINDS else {}
         with (
-            FrameReader(source, expect="sdr", **reading, **rate) as sdr,
+            _reader(source, stretch, {**reading, **rate}) as sdr,
             FrameReader(output, expect=role, **result_rate) as hdr,
         ):
             write_previews(sdr, hdr, report.previews, sdr.info.fps or Fraction(24))
     return report
+
+
+def convert_parts(source: str | PathLike[str], output: str | PathLike[str], **options: Any) -> list[ConversionReport]:
+    """Convert a video whose size, format or colour changes in the middle: one output for each stretch between changes.
+
+    The video is decoded once more, before any work. Sound, subtitles and chapters are cut where the picture is.
+
+    Args:
+        source: SDR video.
+        output: path of the output of a video that never changes; otherwise OUT.mp4 becomes OUT_1.mp4, OUT_2.mp4, ...
+        **options: options of `convert`, but `on_change` and `stretch`.
+
+    Returns:
+        The report of each output.
+
+    Raises:
+        ValueError: as `convert`, for any of the outputs.
+    """
+    source, output = Path(source), Path(output)
+    keys = ("assume", "override", "deinterlace", "on_error")
+    reading = {key: options[key] for key in keys if options.get(key) is not None}
+    with FrameReader(source, expect="sdr", on_change="split", **reading) as reader:
+        stretches = reader.stretches()
+    if len(stretches) < 2:
+        return [convert(source, output, **options)]
+    reports = []
+    for number, stretch in enumerate(stretches, start=1):
+        places = {"output": output, "frames_folder": options.get("frames_folder")}
+        places = {key: place and _numbered(Path(place), number) for key, place in places.items()}
+        reports.append(convert(source, **{**options, **places}, on_change="split", stretch=stretch))
+    return reports
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+
+def _reader(source: Path, stretch: Stretch | None, reading: dict[str, Any]) -> FrameReader | StretchReader:
+    """Return a reader of the source, or of a stretch of it."""
+    if (stretch is not None) != (reading["on_change"] == "split"):
+        raise ValueError("on_change='split' makes several outputs: use convert_parts")
+    reader = FrameReader(source, expect="sdr", **reading)
+    return reader if stretch is None else StretchReader(reader, stretch)
 
 
 def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
@@ -431,6 +483,7 @@ def _writers(
     info: StreamInfo,
     segment_frames: int,
     encoder: dict[str, Any],
+    stretch: Stretch | None,
 ) -> Iterator[list[Writer]]:
     """Give the writer of the output, and that of the folder of frames if one is wanted."""
     options = {key: value for key, value in encoder.items() if value is not None}
@@ -440,6 +493,7 @@ def _writers(
     else:
         options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
         options |= {"streams_from": info.path if info.kind == "video" else None}
+        options |= {"span": None if stretch is None else (stretch.start, stretch.end)}
     width, height = (
         size + -size % block for size, block in zip((info.width, info.height), output_grid(codec), strict=True)
     )
@@ -480,7 +534,7 @@ def _shown(
 
 
 def _converted(
-    network: nn.Module, level: Level, reader: FrameReader, done: int
+    network: nn.Module, level: Level, reader: FrameReader | StretchReader, done: int
 ) -> Iterator[tuple[Tensor, Fraction | None, float]]:
     """Give each frame from number `done` on, with its time and its share of graphics.
 

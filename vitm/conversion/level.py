@@ -27,6 +27,7 @@ from vitm.conversion.stream import convert_clip
 from vitm.nets.analytic import Analytic, Gain
 from vitm.ops.tiling import map_rows
 from vitm.video import FrameReader
+from vitm.video.read.stretch import StretchReader
 
 DiffuseWhite = float | Literal["auto", "keep"]
 Graphics = Literal["auto", "keep"]
@@ -142,7 +143,7 @@ class Level:
 
 def choose_level(
     network: nn.Module,
-    reader: FrameReader,
+    reader: FrameReader | StretchReader,
     control: LevelControl,
     diffuse_white: DiffuseWhite = "auto",
     graphics: Graphics = "auto",
@@ -200,7 +201,7 @@ def with_gain(network: nn.Module, control: LevelControl) -> tuple[nn.Module, Lev
     return Analytic(network.method, network.peak_nits, network.gain * control.gain), replace(control, gain=1.0)
 
 
-def _samples(network: nn.Module, reader: FrameReader) -> Iterator[tuple[Tensor, Tensor]]:
+def _samples(network: nn.Module, reader: FrameReader | StretchReader) -> Iterator[tuple[Tensor, Tensor]]:
     """Give (hdr_pq, sdr) of small frames spread over the clip: a level needs no details."""
     indices = {(2 * i + 1) * len(reader) // (2 * _SAMPLES) for i in range(_SAMPLES)}
     for frame in reader.read(sorted(indices)):

@@ -28,6 +28,7 @@ from vitm.files import replace_when_whole
 from vitm.nets.analytic import Gain
 from vitm.video import FrameReader, write_image
 from vitm.video.read.ahead import read_ahead
+from vitm.video.read.stretch import StretchReader
 from vitm.video.write.frame_folder import EXR_UNIT_NITS
 
 DISPLAY_NITS = 300.0  # what the white of the screen stands for
@@ -46,7 +47,7 @@ def preview_paths(output: Path, frames: int) -> tuple[Path, ...]:
     return tuple(output.with_name(f"{output.stem}_preview{end}") for end in ends)
 
 
-def write_previews(sdr: FrameReader, hdr: FrameReader, paths: tuple[Path, ...], fps: Fraction) -> None:
+def write_previews(sdr: FrameReader | StretchReader, hdr: FrameReader, paths: tuple[Path, ...], fps: Fraction) -> None:
     """Write the middle frame as two pictures, and a clip as an H.264 video and an animation, SDR left and HDR right.
 
     Args:
@@ -83,7 +84,9 @@ def write_previews(sdr: FrameReader, hdr: FrameReader, paths: tuple[Path, ...], 
 
 
 @contextmanager
-def _video(path: Path, sdr: FrameReader, fps: Fraction) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+def _video(
+    path: Path, sdr: FrameReader | StretchReader, fps: Fraction
+) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
     """Give a function that adds the next frame of the video, (H, W, 3); the file appears at the end."""
     width, height = _panel(sdr)
     with replace_when_whole(path) as part, av.open(str(part), "w", format="mp4") as container:
@@ -93,7 +96,7 @@ def _video(path: Path, sdr: FrameReader, fps: Fraction) -> Iterator[Callable[[ND
         container.mux(stream.encode())
 
 
-def _panel(sdr: FrameReader, largest: tuple[int, int] = _LARGEST) -> tuple[int, int]:
+def _panel(sdr: FrameReader | StretchReader, largest: tuple[int, int] = _LARGEST) -> tuple[int, int]:
     """Return width and height of one panel, both even."""
     scale = min(1.0, largest[0] / sdr.info.width, largest[1] / sdr.info.height)
     return max(2, round(sdr.info.width * scale / 2) * 2), max(2, round(sdr.info.height * scale / 2) * 2)

@@ -279,3 +279,14 @@ def test_a_live_recording_without_sizes(film: Film, ffmpeg: Callable[..., bytes]
     live.write_bytes(live.read_bytes()[:-1000])
     with pytest.raises(VideoDecodeError, match="cut short"):
         FrameReader(live)
+
+
+def test_times_that_go_back_begin_at_the_first(film: Film, tmp_path: Path) -> None:
+    """Two recordings spliced so that they overlap: nominal times from the first frame on, none before the start."""
+    first, second = (film(f"{i}.ts", "-c:v", "libx264", "-output_ts_offset", str(1.5 * i)) for i in range(2))
+    path = tmp_path / "spliced.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    reader = FrameReader(path, expect="sdr", on_error="repeat")
+    times = [frame.pts_seconds for frame in reader]
+    assert times == [Fraction(i, 25) for i in range(len(reader))]
+    assert len(times) >= 2 * N - 2

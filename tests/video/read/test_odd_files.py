@@ -9,14 +9,17 @@ import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type as SideDataType
 
 from tests.video.material import BT709, planes_420
 from vitm.video import FrameReader, VideoDecodeError, open_writer, probe
 from vitm.video.read.container import open_container, readable
+from vitm.video.read.stream import _views
 
 # all eight ways to show (x, y) at (a x + c y, b x + d y) with a picture of the same pixels
 MATRICES = [(a, b, c, d) for a, b, c, d in np.ndindex(3, 3, 3, 3) if (a != 1) == (d != 1) != (b != 1) == (c != 1)]
@@ -110,6 +113,38 @@ def test_side_data_that_pyav_has_no_name_for(ffmpeg: Callable[..., bytes], tmp_p
         kinds = [data.type.name for data in next(container.decode(video=0)).side_data]
     assert any(name.startswith("UNKNOWN_") for name in kinds), kinds
     assert probe(path).n_frames == 3
+
+
+def test_the_base_view_of_spatial_video_is_read(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    """The other view has NAL units of its own, with `nuh_layer_id` 1 (H.265, 7.3.1.2 and annex G)."""
+    options = {"x265-params": "log-level=none:bframes=0", "crf": "10"}
+    frames = planes_420(6, bits=8)
+    flat = make_video("flat.mp4", frames, pix_fmt="yuv420p", codec="libx265", tags=BT709, options=options)
+    path = tmp_path / "spatial.mp4"
+    with av.open(str(flat)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        for packet in source.demux(video=0):
+            if packet.size:
+                data = bytes(packet)
+                other = bytearray(data)
+                position = 0
+                while position < len(data):  # a length of four bytes, and the two of the header
+                    other[position + 5] |= 1 << 3
+                    position += 4 + int.from_bytes(data[position : position + 4], "big")
+                new = av.Packet(data + bytes(other))
+                for name in ("pts", "dts", "duration", "time_base", "is_keyframe"):
+                    setattr(new, name, getattr(packet, name))
+                new.stream = stream
+                target.mux(new)
+    for both, alone in zip(FrameReader(path, expect="sdr"), FrameReader(flat, expect="sdr"), strict=True):
+        np.testing.assert_array_equal(both.rgb, alone.rgb)
+
+
+def test_spatial_video_is_noted() -> None:
+    plain = SimpleNamespace(codec_context=SimpleNamespace(profile="Main"))
+    view = SimpleNamespace(side_data=[SimpleNamespace(type=SideDataType(29))])
+    assert _views(plain, view) == ("it is spatial video: the base view is read",)
+    assert _views(plain, SimpleNamespace(side_data=[])) == ()
 
 
 def test_hidden_frames_of_vp9_are_not_counted(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:

@@ -9,9 +9,15 @@ from typing import Any
 from vitm.video.read.decoder import Decoder
 from vitm.video.read.table import FrameTable
 
+_PERSISTS = 8  # after so many frames of another size, the video has changed and is not damaged
+
 
 def surviving_frames(
-    path: Path, table: FrameTable, since: int, through: Callable[[Iterator[Any]], Iterator[Any]] = lambda frames: frames
+    path: Path,
+    table: FrameTable,
+    since: int,
+    through: Callable[[Iterator[Any]], Iterator[Any]] = lambda frames: frames,
+    alike: bool = True,
 ) -> Iterator[tuple[int, Any]]:
     """Yield the frames that the decoder does not report as damaged.
 
@@ -23,6 +29,7 @@ def surviving_frames(
         table: its frames.
         since: the number of the first frame that is wanted.
         through: what frames pass through after they are decoded.
+        alike: whether a frame of another size or format than the first is a damaged one, unless many follow it.
 
     Yields:
         Frame number (ascending, with gaps where frames are damaged) and decoded frame. They begin at a key frame before
@@ -30,7 +37,7 @@ def surviving_frames(
     """
     with Decoder(path, threads=False, strict=False, past_damage=True) as decoder:
         for start in (*(table.starts_before(since) if since else ()), None):
-            frames = _numbered(through(decoder.frames(start)), table.find())
+            frames = _numbered(through(decoder.frames(start)), table.find(), alike)
             first = next(frames, None)
             if first is not None and (first[0] <= since or start is None):
                 yield first
@@ -38,15 +45,16 @@ def surviving_frames(
                 return
 
 
-def _numbered(frames: Iterable[Any], find: Callable[[Any], int]) -> Iterator[tuple[int, Any]]:
+def _numbered(frames: Iterable[Any], find: Callable[[Any], int], alike: bool) -> Iterator[tuple[int, Any]]:
     kind: tuple[Any, ...] = ()
-    last = -1
+    last, unlike = -1, 0
     for frame in frames:
         number = find(frame)
         if number <= last:
             continue  # a damaged header gave it a place that no frame has
         shape = (frame.width, frame.height, frame.format.name)
         kind = kind or shape
-        if shape == kind:
+        unlike = 0 if shape == kind else unlike + 1
+        if unlike == 0 or unlike > _PERSISTS or not alike:
             last = number
             yield number, frame

@@ -47,9 +47,15 @@ def _refuse(frames: Iterator[Any], path: Path) -> Iterator[Any]:
 def _deinterlace(frames: Iterator[Any], which: str, path: Path) -> Iterator[Any]:
     """One frame for each frame, by its fields and the frames around it; the filter runs one frame behind."""
     graph: Any = None
+    shape: tuple[Any, ...] = ()
     waiting: deque[Any] = deque()
     for frame in frames:
+        if graph is not None and shape != (frame.width, frame.height, frame.format.name):
+            graph.push(None)
+            yield from _pulled(graph, waiting, path)
+            graph = None
         if graph is None:
+            shape = (frame.width, frame.height, frame.format.name)
             graph = av.filter.Graph()
             source = graph.add_buffer(
                 width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -17,13 +17,14 @@ import numpy.typing as npt
 from vitm.video.errors import VideoDecodeError
 from vitm.video.images import SUFFIXES
 from vitm.video.planes import Codes, Float, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
+from vitm.video.read.changes import Look, OnChange, Stretch, fitted, list_stretches
 from vitm.video.read.damage import surviving_frames
 from vitm.video.read.decoder import Decoder
 from vitm.video.read.frames import Pictures, probe_pictures
 from vitm.video.read.hdr import to_bt2020
 from vitm.video.read.interlaced import Deinterlace, frame_filter
 from vitm.video.read.sdr import is_bt709, to_bt709
-from vitm.video.read.stream import Video, probe_video
+from vitm.video.read.stream import Video, facts_of, probe_video
 from vitm.video.read.table import FrameTable, frame_table
 from vitm.video.tags import (
     Assume,
@@ -131,6 +132,9 @@ class FrameReader:
         deinterlace: what to do with interlaced video: "auto" makes each frame that is marked as interlaced progressive
             by FFmpeg's bwdif filter, "bwdif" all frames, "off" takes all for progressive (which film on television
             often is, though marked otherwise). None refuses marked frames.
+        on_change: what to do where size, format or colour of a video change in the middle: "error" raises, naming the
+            time; "scale" brings all frames to the size of the first one, with black bars where the shape differs, each
+            by its own colour tags; "split" gives each frame in its own size, see `stretches`.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -151,11 +155,15 @@ class FrameReader:
         fps: Fraction | int | None = None,
         on_error: OnError = "stop",
         deinterlace: Deinterlace | None = None,
+        on_change: OnChange = "error",
     ) -> None:
         path = Path(path)
+        check_choice("on_change", on_change, OnChange)
         check_choice("on_error", on_error, OnError)
         check_choice("deinterlace", deinterlace, Deinterlace)
         self._repeats = on_error == "repeat"
+        self._on_change, self._expect, self._assume, self._override = on_change, expect, assume, override
+        self._infos: dict[Look, StreamInfo] = {}
         self._damaged: dict[int, Fraction | None] = {}
         self._pictures: Pictures | None = None
         self._notes: list[str] = []
@@ -163,7 +171,7 @@ class FrameReader:
         if path.is_dir() or path.suffix.lower() in SUFFIXES:
             self._pictures = probe_pictures(path, expect, None if fps is None else Fraction(fps))
             self.info = self._pictures.info
-            self._choose_conversion(expect)
+            self._conversion(self.info)
             return
         if fps is not None:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
@@ -171,24 +179,20 @@ class FrameReader:
         self._reaches_back = int(deinterlace in ("auto", "bwdif"))  # a deinterlaced frame needs the one before it
         self._video = _probe(path, self._repeats, deinterlace is not None)
         self._table = self._video.table
-        self.info = fill_missing(replace_tags(self._video.info, override), assume)
-        require_tags(self.info)
-        check_role(self.info, expect)
-        self._choose_conversion(expect)
+        self.info = self.info_of(self._video.look)
 
     def __len__(self) -> int:
         return self.info.n_frames
 
-    def _choose_conversion(self, expect: Role | None) -> None:
-        """Choose how colours are converted to those of the role, and note it."""
-        info = self.info
-        self._convert: Callable[[Float, StreamInfo], Float] | None = None
-        if expect == "sdr" and not is_bt709(info):
-            self._convert = to_bt709
+    def _conversion(self, info: StreamInfo) -> Callable[[Float, StreamInfo], Float] | None:
+        """Return how colours are converted to those of the role, and note it; None if they are those."""
+        if self._expect == "sdr" and not is_bt709(info):
             self._note(f"{info.transfer} with {info.primaries} primaries is converted to BT.709")
-        if expect in ("hdr10", "hlg") and info.primaries != "bt2020":
-            self._convert = to_bt2020
+            return to_bt709
+        if self._expect in ("hdr10", "hlg") and info.primaries != "bt2020":
             self._note(f"{info.primaries} primaries are converted to BT.2020")
+            return to_bt2020
+        return None
 
     @property
     def damaged(self) -> list[tuple[int, Fraction | None]]:
@@ -252,6 +256,56 @@ class FrameReader:
         for frame in self._decoded():
             yield [self._upright(plane) for plane in frame_planes(frame)], pixel_layout(frame.format.name)
 
+    def stretches(self) -> list[Stretch]:
+        """Decode everything once and return the stretches between changes of size, format and colour; none of pictures.
+
+        Raises:
+            VideoDecodeError: at a damaged frame, naming its time.
+        """
+        if self._pictures is not None:
+            return []
+        if self._repeats:
+            survivors = self._survivors(range(len(self)))
+            return list_stretches((self._look(frame), seconds) for _, seconds, _, frame in survivors)
+        decoded = enumerate(self._decoded())
+        return list_stretches((self._look(frame), self._seconds(index, frame)) for index, frame in decoded)
+
+    def info_of(self, look: Look) -> StreamInfo:
+        """Return what the frames of a look are, with the tags that they were given.
+
+        Raises:
+            VideoTagError: if a tag is missing or unsupported, or they do not fit the role.
+        """
+        if look not in self._infos:
+            info, size = self._video.info, (look.width, look.height)
+            width, height = size[::-1] if info.rotation % 180 else size
+            info = replace(info, **facts_of(look, info.path), width=width, height=height)
+            info = fill_missing(replace_tags(info, self._override), self._assume)
+            require_tags(info)
+            check_role(info, self._expect)
+            self._conversion(info)
+            self._infos[look] = info
+        return self._infos[look]
+
+    def _look(self, frame: Any) -> Look:
+        """Return the look of a frame, if it is the video's, or may be another."""
+        look = Look.of(frame, self._video.look)
+        if look == self._video.look:
+            return look
+        time = "at an unknown time" if frame.pts is None else f"at {frame.time:.3f} s"
+        change = f"size, format or colour changes {time}, from {self._video.look} to {look}"
+        if self._on_change == "error":
+            raise VideoDecodeError(
+                f"{self.info.path}: {change}: pass on_change='scale' (to the size of its beginning) "
+                "or on_change='split' (each part by itself)"
+            )
+        if look not in self._infos:
+            self._note(change)
+        info = self.info_of(look)
+        if self._expect != "sdr" and (info.transfer, info.primaries) != (self.info.transfer, self.info.primaries):
+            raise VideoDecodeError(f"{self.info.path}: {change}: only SDR can be converted, so split it there")
+        return look
+
     def close(self) -> None:
         """Close the iterations that are still open."""
         for generator in list(self._open):
@@ -275,33 +329,26 @@ class FrameReader:
             for i in indices:
                 pts = pictures.seconds(i)
                 try:
-                    good = self._converted(read(i))
+                    good = self._converted(read(i), self.info)
                 except VideoDecodeError:
                     if not self._repeats or i == 0:
                         raise
-                    good = good.copy() if last == i - 1 else self._converted(_last_good(read, i))
+                    good = good.copy() if last == i - 1 else self._converted(_last_good(read, i), self.info)
                     self._damaged[i] = pts
                 last = i
                 yield Frame(good, pts, i)
 
-    def _converted(self, rgb: Float) -> Float:
-        return rgb if self._convert is None else self._convert(rgb, self.info)
+    def _converted(self, rgb: Float, info: StreamInfo) -> Float:
+        convert = self._conversion(info)
+        return rgb if convert is None else convert(rgb, info)
 
     def _decoded(self) -> Generator[Any, None, None]:
         """All frames as decoded, which must be as many as declared and all alike."""
         count = 0
         times: set[int | None] = set()
-        first: tuple[Any, ...] = ()
         with self._decoder() as decoder:
             for frame in self._through(decoder.frames()):
-                kind = (
-                    *(frame.width, frame.height, frame.format.name),
-                    *(frame.colorspace, frame.color_range, frame.color_trc),
-                )
-                first = first or kind
-                if kind != first:
-                    what = f"size, format or colour changes at {frame.time:.3f} s"
-                    raise VideoDecodeError(f"{self.info.path}: {what}, from {first} to {kind}")
+                self._look(frame)
                 if count == len(self):
                     break
                 times.add(frame.pts)
@@ -378,7 +425,13 @@ class FrameReader:
         if not wanted:
             return
         path = self.info.path
-        frames = surviving_frames(path, self._frames(), max(0, wanted[0] - self._reaches_back), self._through)
+        frames = surviving_frames(
+            path,
+            self._frames(),
+            max(0, wanted[0] - self._reaches_back),
+            self._through,
+            alike=self._on_change == "error",
+        )
         held, coming = None, next(frames, None)
         for index in wanted:
             while coming is not None and coming[0] <= index:
@@ -386,6 +439,7 @@ class FrameReader:
             if held is None:
                 raise VideoDecodeError(f"{path}: damaged at the beginning: there is no good frame to repeat")
             good, frame = held
+            self._look(frame)
             if coming is None and good < index and len(self) - 1 - good <= _OFF_BY and not self._ends_in_damage():
                 self._end_early(good + 1)
                 return
@@ -424,7 +478,7 @@ class FrameReader:
         return np.rot90(mirrored, -self.info.rotation // 90)
 
     def _rgb(self, frame: Any) -> npt.NDArray[np.float32]:
-        info = self.info
+        info = self.info_of(self._look(frame))
         rgb = planes_to_rgb(
             frame_planes(frame),
             pixel_layout(frame.format.name),
@@ -432,7 +486,10 @@ class FrameReader:
             bool(info.full_range),
             info.chroma_location,
         )
-        return np.ascontiguousarray(self._upright(self._converted(rgb)))
+        rgb = np.ascontiguousarray(self._upright(self._converted(rgb, info)))
+        if self._on_change == "scale" and rgb.shape[:2] != (self.info.height, self.info.width):
+            rgb = fitted(rgb, self.info.width, self.info.height)
+        return rgb
 
 
 def _last_good(read: Callable[[int], Float], index: int) -> Float:

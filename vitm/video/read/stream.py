@@ -14,6 +14,7 @@ import av
 
 from vitm.video.errors import VideoDecodeError
 from vitm.video.planes import pixel_layout
+from vitm.video.read.changes import Look
 from vitm.video.read.container import container_start, display_matrix, side_data
 from vitm.video.read.decoder import Decoder
 from vitm.video.read.interlaced import refusal
@@ -21,6 +22,7 @@ from vitm.video.read.table import FrameTable, frame_table, is_countable
 from vitm.video.read.whole import what_is_missing
 from vitm.video.tags import MATRICES, PRIMARIES, RANGES, TRANSFERS, MasteringDisplay, StreamInfo, tag_name
 
+_VIEW_ID = 29  # AV_FRAME_DATA_VIEW_ID
 _LOCATIONS = {(1, 1): "topleft", (1, 2): "left", (2, 1): "top", (2, 2): "center"}
 
 
@@ -32,11 +34,13 @@ class Video:
         info: what it says of itself.
         start: the time in seconds at which the file starts.
         table: its frames, if they had to be listed in order to count them.
+        look: size, format and colour of its first frame.
     """
 
     info: StreamInfo
     start: Fraction
     table: FrameTable | None
+    look: Look
 
 
 def probe_video(path: Path, past_damage: bool = False, interlaced: bool = False) -> Video:
@@ -70,22 +74,19 @@ def probe_video(path: Path, past_damage: bool = False, interlaced: bool = False)
         if n_frames is None or not countable or _begins_within_a_group(packets, frame):
             table = frame_table(path, past_damage, decode=not countable)
             n_frames = len(table)
-        return Video(_describe(path, container, stream, frame, n_frames, table), container_start(container), table)
+        info = _describe(path, container, stream, frame, n_frames, table)
+        return Video(info, container_start(container), table, Look.of(frame))
 
 
 def _describe(
     path: Path, container: Any, stream: Any, frame: Any, n_frames: int, table: FrameTable | None
 ) -> StreamInfo:
-    try:
-        layout = pixel_layout(frame.format.name)
-    except VideoDecodeError as error:
-        raise VideoDecodeError(f"{path}: {error}") from error
+    facts = facts_of(Look.of(frame), path)
     rotation, mirrored = _orientation(frame, path)
     size = (frame.width, frame.height)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     if rotation % 180:
         size, aspect = size[::-1], 1 / aspect
-    rgb = layout.chroma == "rgb"
     fps = stream.average_rate or stream.guessed_rate
     max_cll, max_fall = _content_light(frame)
     return StreamInfo(
@@ -95,14 +96,8 @@ def _describe(
         height=size[1],
         n_frames=n_frames,
         fps=Fraction(fps) if fps else None,
-        bit_depth=layout.bits,
-        pixel_format=frame.format.name,
-        chroma=layout.chroma,
-        chroma_location=_chroma_location(stream) if layout.subsampling != (1, 1) else None,
-        matrix="rgb" if rgb else tag_name(MATRICES, int(frame.colorspace)),
-        full_range=layout.always_full or RANGES.get(int(frame.color_range), True if rgb else None),
-        transfer=tag_name(TRANSFERS, int(frame.color_trc)),
-        primaries=tag_name(PRIMARIES, int(frame.color_primaries)),
+        **facts,
+        chroma_location=_chroma_location(stream) if pixel_layout(frame.format.name).subsampling != (1, 1) else None,
         sample_aspect_ratio=aspect,
         rotation=rotation,
         mirrored=mirrored,
@@ -110,8 +105,30 @@ def _describe(
         mastering_display=_mastering_display(frame),
         max_cll=max_cll,
         max_fall=max_fall,
-        notes=(*(table.notes if table is not None else ()), *_views(stream)),
+        notes=(*(table.notes if table is not None else ()), *_views(stream, frame)),
     )
+
+
+def facts_of(look: Look, path: Path) -> dict[str, Any]:
+    """Return what the look of a frame says of its format and colour, as fields of `StreamInfo`.
+
+    Raises:
+        VideoDecodeError: for an unsupported pixel format.
+    """
+    try:
+        layout = pixel_layout(look.pixel_format)
+    except VideoDecodeError as error:
+        raise VideoDecodeError(f"{path}: {error}") from error
+    rgb = layout.chroma == "rgb"
+    return {
+        "bit_depth": layout.bits,
+        "pixel_format": look.pixel_format,
+        "chroma": layout.chroma,
+        "matrix": "rgb" if rgb else tag_name(MATRICES, look.matrix),
+        "full_range": layout.always_full or RANGES.get(look.color_range, True if rgb else None),
+        "transfer": tag_name(TRANSFERS, look.transfer),
+        "primaries": tag_name(PRIMARIES, look.primaries),
+    }
 
 
 def _orientation(frame: Any, path: Path) -> tuple[int, bool]:
@@ -126,9 +143,11 @@ def _orientation(frame: Any, path: Path) -> tuple[int, bool]:
     return (90 if c < 0 else 270), (b > 0) == (c > 0)
 
 
-def _views(stream: Any) -> tuple[str, ...]:
+def _views(stream: Any, frame: Any) -> tuple[str, ...]:
+    """Note what is read of spatial video (MV-HEVC), of which FFmpeg gives the base view."""
     profile = str(stream.codec_context.profile or "")
-    return ("it is spatial video: the base view is read",) if "multiview" in profile.lower() else ()
+    of_views = any(int(data.type.value) == _VIEW_ID for data in frame.side_data)
+    return ("it is spatial video: the base view is read",) if of_views or "multiview" in profile.lower() else ()
 
 
 def _begins_within_a_group(packets: list[tuple[int, Any]], first: Any) -> bool:

@@ -178,7 +178,8 @@ def table_of_frames(path: Path, past_damage: bool = False) -> FrameTable:
             shown.insert(sum(n < number for n, _ in frames), (number, None))
         slots = [dts for _, _, dts, *_ in packets]
         if not (_ascend(slots) and len(slots) >= len(shown)):
-            slots = [round(i * step) for i in range(len(shown))]
+            begin = next((time for time in times if time is not None), 0)
+            slots = [begin + round(i * step) for i in range(len(shown))]
             notes += ("its frames have no times of their own: they are shown at the nominal rate",)
         pts = np.array(slots[: len(shown)], np.int64)
         numbers = [number for number, _ in shown]

@@ -115,7 +115,9 @@ def audio_choices(audio: str) -> list[AudioChoice]:
     return cast("list[AudioChoice]", words)
 
 
-def plan_companions(source: Path, output: Path, audio: str = "copy") -> Companions:
+def plan_companions(
+    source: Path, output: Path, audio: str = "copy", span: tuple[Fraction, Fraction | None] | None = None
+) -> Companions:
     """Decide before any work what can go along; what cannot is dropped, with a word, and never fails the film.
 
     Args:
@@ -123,6 +125,7 @@ def plan_companions(source: Path, output: Path, audio: str = "copy") -> Companio
         output: the file to be written; its suffix chooses the container.
         audio: "copy" to copy the sound tracks that the container holds; "transcode" to make AAC of the others, where
             they can be decoded; "drop" to leave all sound out. Or such a word for each track, as "copy,drop".
+        span: the part of the file that goes along, in seconds from its start; None for all of it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -131,7 +134,8 @@ def plan_companions(source: Path, output: Path, audio: str = "copy") -> Companio
     """
     if not source.is_file():
         raise FileNotFoundError(f"streams_from={source}: no such file")
-    plan, suffix = Companions(source), output.suffix.lower()
+    since, until = span or (Fraction(0), None)
+    plan, suffix = Companions(source, since=since, until=until), output.suffix.lower()
     try:
         with open_container(source) as container:
             choices = _choice_of_each_track(container, audio, source)

@@ -65,6 +65,7 @@ def open_writer(
     sample_aspect_ratio: Fraction | None = None,
     streams_from: str | PathLike[str] | None = None,
     audio: str = "copy",
+    span: tuple[Fraction, Fraction | None] | None = None,
     **options: Any,
 ) -> Writer:
     """Return a writer of PQ frames for any kind of output.
@@ -96,6 +97,7 @@ def open_writer(
         streams_from: a file whose sound, subtitles, chapters and so on go along: see `VideoWriter`. Not for folders of
             frames.
         audio: what becomes of the sound in `streams_from`: see `VideoWriter`.
+        span: the part of `streams_from` that goes along: see `VideoWriter`.
         **options: options of the codec.
 
     Raises:
@@ -112,7 +114,12 @@ def open_writer(
     if codec not in CODECS and "." not in codec:
         raise ValueError(f"codec={codec!r}: expected one of {', '.join(list_outputs())}")
     encoder = make_codec(codec, **options)
-    extras: dict[str, Any] = {"sample_aspect_ratio": sample_aspect_ratio, "streams_from": streams_from, "audio": audio}
+    extras: dict[str, Any] = {
+        "sample_aspect_ratio": sample_aspect_ratio,
+        "streams_from": streams_from,
+        "audio": audio,
+        "span": span,
+    }
     if work_dir is None:
         return VideoWriter(path, encoder, width, height, fps, **extras)
     return SegmentedWriter(path, work_dir, encoder, width, height, fps, segment_frames=segment_frames, **extras)

@@ -42,6 +42,7 @@ class SegmentedWriter(VideoWriter):
         sample_aspect_ratio: aspect ratio of the pixels; None for square ones.
         streams_from: as in `VideoWriter`.
         audio: as in `VideoWriter`.
+        span: as in `VideoWriter`.
 
     Raises:
         ValueError: as `VideoWriter`, or if the folder holds segments of other settings.
@@ -63,6 +64,7 @@ class SegmentedWriter(VideoWriter):
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
         audio: str = "copy",
+        span: tuple[Fraction, Fraction | None] | None = None,
     ) -> None:
         if segment_frames < 1:
             raise ValueError(f"segment_frames={segment_frames}: expected at least 1")
@@ -77,6 +79,7 @@ class SegmentedWriter(VideoWriter):
             sample_aspect_ratio=sample_aspect_ratio,
             streams_from=streams_from,
             audio=audio,
+            span=span,
         )
 
     def _begin(self) -> None:

@@ -167,7 +167,8 @@ class VideoWriter(Writer):
             with times relative to that file's start. Text subtitles are converted where the container demands it. What
             it cannot hold is named in `dropped` and in a `StreamWarning`.
         audio: "copy" to copy the sound that the container holds, "transcode" to make AAC of the rest, "drop" to leave
-            sound out.
+            sound out; or such a word for each sound track, as "copy,drop".
+        span: the part of `streams_from` that goes along, in seconds from its start; None for all of it.
 
     Raises:
         ValueError: for sizes that the codec does not encode, another suffix, or arguments out of range.
@@ -187,6 +188,7 @@ class VideoWriter(Writer):
         sample_aspect_ratio: Fraction | None = None,
         streams_from: str | PathLike[str] | None = None,
         audio: str = "copy",
+        span: tuple[Fraction, Fraction | None] | None = None,
     ) -> None:
         super().__init__(path, width, height)
         self.codec, self.fps = codec, Fraction(fps)
@@ -202,7 +204,7 @@ class VideoWriter(Writer):
         if self.fps <= 0:
             raise ValueError(f"fps={fps}: expected a positive number")
         check_writable(self.path)
-        self._companions = None if streams_from is None else plan_companions(Path(streams_from), self.path, audio)
+        self._companions = None if streams_from is None else plan_companions(Path(streams_from), self.path, audio, span)
         # fine enough for any source's time stamps, and exact for this frame rate
         clock = math.lcm(self.fps.numerator, 90_000)
         self._picture = Picture(
