@@ -26,8 +26,10 @@ class Listed(NamedTuple):
 
 NETWORKS = {
     "ada_3dlut": Listed("vitm.baselines.ada_3dlut.Ada3DLUT"),
+    "basicvsr_pp": Listed("vitm.baselines.basicvsr_pp.BasicVSRPP", "vitm.baselines.published.basicvsr_pp"),
     "csrnet": Listed("vitm.baselines.csrnet.CSRNet"),
     "cyclegan": Listed("vitm.baselines.cyclegan.CycleGAN", "vitm.baselines.published.cyclegan"),
+    "deep_vitm": Listed("vitm.baselines.deep_vitm.DeepVITM"),
     "deephdr": Listed("vitm.baselines.deephdr.DeepHDR"),
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
     "hdcfm": Listed("vitm.papers.hdcfm.network.HDCFM", "vitm.papers.hdcfm.published.from_published"),

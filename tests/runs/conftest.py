@@ -31,6 +31,12 @@ MODEL = {
     "vitm.baselines.sequence_task.HDRCNNTask": [
         *("--model.widths", "[8,8,8,8,8]", "--model.pretrained", "false", *MEASURED),
     ],
+    "vitm.baselines.sequence_task.DeepVITMTask": [
+        *("--model.widths", "[4,4]", "--model.radius", "1", "--data.schedule.window", "3", *MEASURED),
+    ],
+    "vitm.baselines.sequence_task.BasicVSRPPTask": [
+        *("--model.width", "8", "--model.blocks", "1", "--data.schedule.window", "3", *MEASURED),
+    ],
     "vitm.baselines.task.CSRNetTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRNetTask": ["--model.places", "64", "--model.brightnesses", "2"],
     "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from vitm.baselines.basicvsr_pp import BRANCHES, BasicVSRPP
 from vitm.baselines.cyclegan import CycleGAN
 from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
@@ -80,6 +81,19 @@ TRANSLATION_KEY_MAP: KeyMap = [
     (r"^model\.(\d+)\.conv_block\.(\d)", lambda m: f"blocks.{int(m[1]) - 10}.conv{1 if m[2] == '1' else 2}"),
 ]
 
+# BasicVSR++: in mmagic's files a deformable layer holds its own weights.
+BASICVSR_KEY_MAP: KeyMap = [
+    (r"^generator(_ema)?\.", ""),
+    (r"^feat_extract\.", "extract."),
+    (r"^deform_align\.(\w+)\.conv_offset", r"align.\1.offset"),
+    (r"^deform_align\.(\w+)\.(weight|bias)", r"align.\1.deform.\2"),
+    (r"\.main\.", "."),
+    (r"^reconstruction\.", "reconstruct."),
+    (r"^upsample(\d)\.upsample_conv", lambda m: f"up.{int(m[1]) - 1}"),
+    (r"^conv_hr", "tail.0"),
+    (r"^conv_last", "tail.2"),
+]
+
 
 def hdrtvnet_plus(state: Mapping[str, Tensor]) -> HDRTVNetPlus | None:
     """Build HDRTVNet++, or the part of it that a released file holds; None if the file is of another network."""
@@ -118,6 +132,20 @@ def pixel2pixel(state: Mapping[str, Tensor]) -> Pixel2Pixel | None:
 def cyclegan(state: Mapping[str, Tensor]) -> CycleGAN | None:
     """Build CycleGAN from a `resnet_9blocks` file of the authors' code; None if the file is of another network."""
     return _translation(CycleGAN, state)
+
+
+def basicvsr_pp(state: Mapping[str, Tensor]) -> BasicVSRPP | None:
+    """Build BasicVSR++ from a released file of its form that keeps the size; None if the file is of another network.
+
+    Its SPyNet is left out: the flow is that of `vitm.nets.flow`.
+    """
+    renamed = {rename_key(key, BASICVSR_KEY_MAP): value for key, value in state.items()}
+    if "extract.4.2.0.conv1.weight" not in renamed or "align.forward_2.deform.weight" not in renamed:
+        return None
+    blocks = len({key.split(".")[3] for key in renamed if key.startswith(f"backbone.{BRANCHES[0]}.2.")})
+    network = BasicVSRPP(width=len(renamed["extract.0.weight"]), blocks=blocks)
+    network.load_state_dict({k: v for k, v in renamed.items() if not k.startswith(("spynet.", "step_counter"))})
+    return network
 
 
 def _translation(made: type[Generator], state: Mapping[str, Tensor]) -> Generator | None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
+from vitm.baselines.basicvsr_pp import BasicVSRPP
+from vitm.baselines.deep_vitm import DeepVITM, luminance_and_color_loss
 from vitm.baselines.hdrcnn import HDRCNN, illumination_reflectance_loss
 from vitm.data.batch import SequenceBatch
+from vitm.nets.flow import FlowName
 from vitm.papers.vitm_tc.exposure import over_exposure
+from vitm.papers.vitm_tc.losses import mu_law
 from vitm.papers.vitm_tc.task import SequenceTask
 from vitm.training.optimizers import Schedule
 
 
-class LinearFrameTask(SequenceTask):
-    """A network of single frames, trained on frames of long clips (`data.schedule.references=0`).
+class LinearTask(SequenceTask):
+    """A network of linear light, trained on frames of long clips, or on windows of them.
 
     VITM-TC retrains all systems of its table on its data and does not say how. Here each has the loss of its own paper,
     and VITM-TC's recipe (section 4.1).
@@ -30,15 +36,44 @@ class LinearFrameTask(SequenceTask):
         super().__init__(lr=lr, schedule=schedule, **recipe)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        """Return the loss of the batch's first frames, the keys."""
+        """Return the loss of what `pick` takes from the batch."""
         with self.step_rng(batch_idx):
-            loss = self.loss(batch["ldr"][:, 0], batch["linear"][:, 0])
+            loss = self.loss(self.pick(batch, "ldr"), self.pick(batch, "linear"))
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
     @abstractmethod
+    def pick(self, batch: SequenceBatch, frames: Literal["ldr", "linear"]) -> Tensor:
+        """Return what the network learns from: some of the batch's frames."""
+
+    @abstractmethod
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
-        """Return the loss for frames (B, 3, H, W), camera code, and their true linear light."""
+        """Return the loss for camera code in [0, 1] and its true linear light."""
+
+
+class LinearFrameTask(LinearTask):
+    """A network of single frames (`data.sampling=references`, `data.schedule.references=0`).
+
+    Args:
+        **recipe: see `LinearTask`.
+    """
+
+    def pick(self, batch: SequenceBatch, frames: Literal["ldr", "linear"]) -> Tensor:
+        """Return the first frames (B, 3, H, W), the keys."""
+        return batch[frames][:, 0]
+
+
+class LinearClipTask(LinearTask):
+    """A network of consecutive frames (`data.sampling=window`), `data.schedule.window` of them.
+
+    Args:
+        **recipe: see `LinearTask`.
+    """
+
+    def pick(self, batch: SequenceBatch, frames: Literal["ldr", "linear"]) -> Tensor:
+        """Return the windows (B, W, 3, H, W)."""
+        window = batch["window"]
+        return batch[frames][torch.arange(len(window), device=window.device)[:, None], window]
 
 
 class HDRCNNTask(LinearFrameTask):
@@ -78,3 +113,76 @@ class HDRCNNTask(LinearFrameTask):
         """Return the loss of equation 7."""
         alpha = over_exposure(ldr, self.network.tau)
         return illumination_reflectance_loss(self.network.log_light(ldr), linear, alpha, self.illumination_weight)
+
+
+class DeepVITMTask(LinearClipTask):
+    """Deep VITM, with losses of luminance and of colour for the middle frame of a window.
+
+    Args:
+        widths: see `DeepVITM`.
+        radius: see `DeepVITM`; the window must have 2 radius + 1 frames.
+        color_weight: weight of the loss of colour.
+        **recipe: see `LinearTask`.
+    """
+
+    name: ClassVar[str] = "deep_vitm"
+    network_class = DeepVITM
+    network: DeepVITM
+
+    def __init__(
+        self, widths: tuple[int, ...] = (24, 48, 96), radius: int = 2, color_weight: float = 1.0, **recipe: Any
+    ) -> None:
+        super().__init__(**recipe)
+        self.color_weight = color_weight
+        self.configure_networks(widths=tuple(widths), radius=radius)
+
+    def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
+        """Return the loss of the middle frame."""
+        if ldr.shape[1] != 2 * self.network.radius + 1:
+            raise ValueError(
+                f"radius={self.network.radius} needs windows of {2 * self.network.radius + 1} frames, got "
+                f"{ldr.shape[1]}: set data.schedule.window"
+            )
+        return luminance_and_color_loss(self.network(ldr), linear[:, self.network.radius], self.color_weight)
+
+    def macs_per_frame(self) -> None:
+        """Return None: the network takes several frames for one."""
+
+
+class BasicVSRPPTask(LinearClipTask):
+    """BasicVSR++, with its Charbonnier loss, of mu-law codes, for all frames of a window.
+
+    Args:
+        width: see `BasicVSRPP`.
+        blocks: see `BasicVSRPP`.
+        max_residue: see `BasicVSRPP`.
+        flow: see `BasicVSRPP`.
+        flow_weights: see `BasicVSRPP`.
+        **recipe: see `LinearTask`.
+    """
+
+    name: ClassVar[str] = "basicvsr_pp"
+    network_class = BasicVSRPP
+    network: BasicVSRPP
+
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 7,
+        max_residue: float = 10.0,
+        flow: FlowName = "dis",
+        flow_weights: str | Path | None = None,
+        **recipe: Any,
+    ) -> None:
+        super().__init__(**recipe)
+        arguments = {"width": width, "blocks": blocks, "max_residue": max_residue, "flow": flow}
+        self.configure_networks(**arguments, flow_weights=flow_weights)
+        self.arguments |= {"flow_weights": None}  # a place of this machine
+
+    def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
+        """Return the mean of sqrt(difference^2 + 1e-12)."""
+        difference = mu_law(self.network(ldr)) - mu_law(linear)
+        return (difference.square() + 1e-12).sqrt().mean()
+
+    def macs_per_frame(self) -> None:
+        """Return None: the operations of a frame depend on the clip."""
