@@ -27,6 +27,7 @@ AS_KPN_MFI = {"lr": 5e-4, "betas": ADAM, "schedule": "constant", "test_metrics":
 AS_HDCFM = {"lr": 5e-4, "betas": HDRTVNET_ADAM, "schedule": "halving", "milestones": EVERY_200K}
 AS_HDCFM |= {"test_metrics": HDCFM_TABLE}
 AS_DSLNET = {"lr": 5e-4, "betas": ADAM, "schedule": "halving", "milestones": DSLNET_HALVINGS}
+AS_VITM_TC = {"lr": 2e-4, "betas": ADAM, "schedule": "cosine"}  # section 4.1
 
 SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
     "kpn_mfi": {
@@ -107,6 +108,13 @@ SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "kpn_mfi/table1/hdrunet": {"model": {**AS_KPN_MFI, "width": 64, "blocks": [2, 8, 2], "mfi": False}},
     "kpn_mfi/table1/hdrtvnet": {"model": {**AS_KPN_MFI, "width": 64, "blocks": 16}},
+    **{  # the authors' code: Isola et al., CVPR 2017, and Zhu et al., ICCV 2017, section 4 and appendix 7.1
+        f"hdcfm/table1/{name}": {
+            "model": {"lr": 2e-4, "betas": [0.5, 0.999], "schedule": "linear", "test_metrics": HDCFM_TABLE},
+            "data": {"crop_size": 256, "batch_size": 1},
+        }
+        for name in ("pixel2pixel", "cyclegan")
+    },
     # HDRTVNet's local enhancement, whose recipe its other rows of Table 1 do not share.
     "hdcfm/table1/resnet": {
         "model": {**AS_HDCFM, "lr": 2e-4, "width": 64, "blocks": 16},
@@ -163,6 +171,7 @@ ROWS: dict[str, dict[str, Any]] = {  # rows of ablations, by what differs from t
     "vitm_tc/fcpm/table3/forward": {"propagation": "forward"},
     "vitm_tc/fcpm/table3/backward": {"propagation": "backward"},
 }
+AS_THE_PAPER = {"kpn_mfi": AS_KPN_MFI, "hdcfm": AS_HDCFM, "dslnet": AS_DSLNET, "vitm_tc/fcpm": AS_VITM_TC}
 OF_OUR_OWN = ("open/",)  # no paper to compare with
 
 
@@ -182,9 +191,9 @@ def test_a_row_of_an_ablation_changes_what_the_paper_says(name: str) -> None:
     assert entry.config(demo=False)["model"] == entry.base.config(demo=False)["model"] | ROWS[name]  # type: ignore[union-attr]
 
 
-def test_all_recipes_are_transcribed() -> None:
-    """A row that shares another one's run, goes on from another first stage, or cannot be run, has none of its own."""
-    own = {
+def own_recipes() -> set[str]:
+    """Entries with a recipe of their own: not those that share a run, or go on from another first stage alone."""
+    return {
         name
         for name in entry_names()
         if not (entry := find_entry(name)).missing
@@ -193,8 +202,17 @@ def test_all_recipes_are_transcribed() -> None:
         and "/readings/" not in name  # what the papers leave open: test_readings.py
         and (entry.base is None or entry.change.get("model"))
     }
+
+
+def test_all_recipes_are_transcribed() -> None:
+    """But for networks that a paper compares with and that learn as the paper's own one."""
     rows_of_other_tasks = {"vitm_tc/fcpm/table3/no_fcpm"}  # ICAM on every frame: what it measures, not what it learns
-    assert own == {*SPECIFIED, *ROWS} | rows_of_other_tasks
+    transcribed = {*SPECIFIED, *ROWS} | rows_of_other_tasks
+    assert transcribed <= own_recipes()
+    for name in own_recipes() - transcribed:
+        assert find_entry(name).task.startswith("vitm.baselines."), name
+        model, table = find_entry(name).config(demo=False)["model"], AS_THE_PAPER[name.split("/table")[0]]
+        assert {key: model.get(key) for key in table} == table, name
 
 
 @pytest.mark.parametrize("name", [name for name in SPECIFIED if "table" not in name])
