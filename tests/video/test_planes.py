@@ -13,6 +13,7 @@ from vitm.video import FrameReader, VideoDecodeError
 from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb, rgb_to_planes, upsample_chroma
 
 PLANAR = [f"yuv{c}p{b}" for c in ("420", "422", "444") for b in ("", "10le", "12le")]
+PLANAR.append("yuv440p")  # zscale has it in 8 bit only
 
 
 def random_planes(name: str, rng: np.random.Generator, width: int = 38, height: int = 22) -> list[np.ndarray]:
@@ -22,7 +23,7 @@ def random_planes(name: str, rng: np.random.Generator, width: int = 38, height: 
     return [rng.integers(0, 1 << layout.bits, s).astype(layout.dtype) for s in shapes]
 
 
-@pytest.mark.parametrize("name", [*PLANAR, "yuvj420p", "yuvj444p"])
+@pytest.mark.parametrize("name", [*PLANAR, "yuv440p12le", "yuv444p16le", "yuvj420p", "yuvj444p"])
 def test_planar_codes_come_back_exactly(name: str) -> None:
     planes = random_planes(name, np.random.default_rng(0))
     got = frame_planes(fill_frame(38, 22, name, planes))
@@ -54,9 +55,72 @@ def test_semiplanar(name: str, shift: int) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", ["bgr0", "0rgb", "rgba", "argb", "bgra", "bgr48le", "rgba64le", "ya8", "ya16le"])
+def test_packed_channels_in_any_order(name: str) -> None:
+    """The names of the formats say the order of the channels; the padding and alpha are not read."""
+    layout = pixel_layout(name)
+    names = name.rstrip("lew123456789").rstrip("0") + ("0" if name == "bgr0" else "")
+    rng = np.random.default_rng(4)
+    channels = rng.integers(0, 1 << layout.bits, (22, 38, len(names))).astype(layout.dtype)
+    planes = frame_planes(fill_frame(38, 22, name, [channels.reshape(22, -1)]))
+    for plane, channel in zip(planes, "yyy" if "y" in names else "rgb", strict=True):
+        np.testing.assert_array_equal(plane, channels[..., names.index(channel)])
+    assert layout.alpha == ("a" in names)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "matrix", "full"),
+    [
+        ("gray16le", None, True),
+        ("gray10le", None, True),
+        ("yuv440p10le", "bt709", False),
+        ("yuva444p10le", "bt709", False),
+    ],
+)
+def test_rare_formats_are_what_zscale_makes_of_them(
+    pixel_format: str, matrix: str | None, full: bool, tmp_path: Path, ffmpeg: Callable[..., bytes]
+) -> None:
+    """Flat colours, so that no filter of chroma matters."""
+    tags = "setparams=color_primaries=bt709:color_trc=bt709"
+    tags += ":colorspace=bt709:range=tv" if matrix else ":range=pc"
+    source = "color=c=0xB05020:s=64x48:d=0.1:r=25,format=gbrp16le,zscale=matrix=709:range=limited"
+    ffmpeg("-f", "lavfi", "-i", f"{source},format={pixel_format},{tags}", "-c:v", "ffv1", str(tmp_path / "a.mkv"))
+    raw = (
+        ffmpeg(
+            *("-i", str(tmp_path / "a.mkv"), "-frames:v", "1", "-vf", "zscale=matrix=gbr:range=full,format=gbrp16le"),
+            *("-f", "rawvideo", "-"),
+        )
+        if matrix
+        else ffmpeg(
+            *("-i", str(tmp_path / "a.mkv"), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", pixel_format, "-"),
+        )
+    )
+    codes = np.frombuffer(raw, np.uint16).reshape(-1, 48, 64)
+    peak = 65535 if matrix or pixel_format == "gray16le" else 1023
+    expected = codes[[2, 0, 1]] if matrix else codes[[0, 0, 0]]
+    reader = FrameReader(tmp_path / "a.mkv", expect="sdr")
+    frame = next(iter(reader))
+    np.testing.assert_allclose(frame.rgb.transpose(2, 0, 1), expected / peak, atol=1.5 / 65535)
+    assert reader.info.full_range == full
+    assert ("its alpha channel is left out" in reader.notes) == ("a" in pixel_format[:4] and "gray" not in pixel_format)
+
+
+def test_prores_4444_with_alpha(tmp_path: Path, ffmpeg: Callable[..., bytes]) -> None:
+    """The colours that FFmpeg decodes; the alpha channel is left out, and named."""
+    tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+    source = f"testsrc2=s=64x48:d=0.1:r=25,format=yuva444p10le,{tags}"
+    ffmpeg("-f", "lavfi", "-i", source, "-c:v", "prores_ks", "-profile:v", "4444", str(tmp_path / "a.mov"))
+    reader = FrameReader(tmp_path / "a.mov", expect="sdr")
+    planes, _ = next(iter(reader.stored()))
+    raw = ffmpeg("-i", str(tmp_path / "a.mov"), "-frames:v", "1", "-f", "rawvideo", "-")
+    codes = np.frombuffer(raw, np.uint16).reshape(4, 48, 64)
+    np.testing.assert_array_equal(np.stack(planes), codes[:3])
+    assert reader.notes == ["its alpha channel is left out"]
+
+
 def test_unsupported_format_says_which_are_supported() -> None:
-    with pytest.raises(VideoDecodeError, match=r"'yuva420p'.*supported: yuv420p"):
-        pixel_layout("yuva420p")
+    with pytest.raises(VideoDecodeError, match=r"'yuv410p'.*supported: yuv420p"):
+        pixel_layout("yuv410p")
 
 
 @pytest.mark.parametrize("location", ["left", "topleft", "center", "top"])

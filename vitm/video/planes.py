@@ -20,7 +20,10 @@ from vitm.video.errors import VideoDecodeError
 Codes = npt.NDArray[Any]  # uint8 or uint16
 Float = npt.NDArray[np.float32]
 
-SUPPORTED = "yuv420p, yuv422p, yuv444p (8, 10, 12 bit), yuvj, nv12, p010le, gbrp (8 to 16 bit), rgb24, bgr24, rgb48le"
+SUPPORTED = (
+    "yuv420p, yuv422p, yuv440p, yuv444p (8, 10, 12, 16 bit), yuva, yuvj, nv12, p010le, gray and gbrp (8 to 16 bit), "
+    "packed RGB (8, 16 bit), ya"
+)
 
 # Position of the first chroma sample relative to the first luma sample, in luma pixels (x, y); H.273, figure 1.
 _SITING = {
@@ -37,10 +40,11 @@ class PixelLayout:
 
     Attributes:
         bits: bits a sample.
-        chroma: "4:2:0", "4:2:2", "4:4:4" or "rgb".
-        packing: "planar", "semiplanar" (Cb and Cr interleaved), or the order of packed channels ("rgb", "bgr").
+        chroma: "4:2:0", "4:2:2", "4:4:0", "4:4:4", "rgb" or "grey".
+        packing: "planar", "semiplanar" (Cb and Cr interleaved), or the order of packed channels ("bgr0", "ya").
         shift: unused low bits of each sample.
         always_full: the format's name says full range.
+        alpha: whether there is an alpha channel, which is not read.
     """
 
     bits: int
@@ -48,6 +52,17 @@ class PixelLayout:
     packing: str = "planar"
     shift: int = 0
     always_full: bool = False
+    alpha: bool = False
+
+    @property
+    def is_packed(self) -> bool:
+        """Return whether the channels of a pixel lie side by side."""
+        return self.packing not in ("planar", "semiplanar")
+
+    @property
+    def is_rgb(self) -> bool:
+        """Return whether there are R'G'B' or grey codes, which no matrix mixes."""
+        return self.chroma in ("rgb", "grey")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -56,36 +71,42 @@ class PixelLayout:
 
     @property
     def subsampling(self) -> tuple[int, int]:
-        """Luma samples for one chroma sample, (across, down)."""
-        return {"4:2:0": (2, 2), "4:2:2": (2, 1)}.get(self.chroma, (1, 1))
+        """Return luma samples for one chroma sample, (across, down)."""
+        return {"4:2:0": (2, 2), "4:2:2": (2, 1), "4:4:0": (1, 2)}.get(self.chroma, (1, 1))
 
 
 _PACKED = {
     "nv12": PixelLayout(8, "4:2:0", "semiplanar"),
     "p010le": PixelLayout(10, "4:2:0", "semiplanar", shift=6),
-    "rgb24": PixelLayout(8, "rgb", "rgb"),
-    "bgr24": PixelLayout(8, "rgb", "bgr"),
-    "rgb48le": PixelLayout(16, "rgb", "rgb"),
+    **{f"{order}24": PixelLayout(8, "rgb", order) for order in ("rgb", "bgr")},
+    **{order: PixelLayout(8, "rgb", order) for order in ("rgb0", "bgr0", "0rgb", "0bgr")},
+    **{order: PixelLayout(8, "rgb", order, alpha=True) for order in ("rgba", "bgra", "argb", "abgr")},
+    **{f"{order}48le": PixelLayout(16, "rgb", order) for order in ("rgb", "bgr")},
+    **{f"{order}64le": PixelLayout(16, "rgb", order, alpha=True) for order in ("rgba", "bgra")},
+    "ya8": PixelLayout(8, "grey", "ya", alpha=True),
+    "ya16le": PixelLayout(16, "grey", "ya", alpha=True),
 }
 
 
 def pixel_layout(name: str) -> PixelLayout:
-    """The layout of a pixel format.
+    """Return the layout of a pixel format.
 
     Raises:
         VideoDecodeError: for a format that is not supported.
     """
     if name in _PACKED:
         return _PACKED[name]
-    if m := re.fullmatch(r"yuv(j?)4(20|22|44)p(?:(10|12)le)?", name):
-        return PixelLayout(int(m[3] or 8), f"4:{m[2][0]}:{m[2][1]}", always_full=bool(m[1]))
-    if m := re.fullmatch(r"gbrp(?:(10|12|14|16)le)?", name):
-        return PixelLayout(int(m[1] or 8), "rgb")
+    if m := re.fullmatch(r"yuv([ja]?)4(20|22|40|44)p(?:(10|12|16)le)?", name):
+        return PixelLayout(int(m[3] or 8), f"4:{m[2][0]}:{m[2][1]}", always_full=m[1] == "j", alpha=m[1] == "a")
+    if m := re.fullmatch(r"gbr(a?)p(?:(10|12|14|16)le)?", name):
+        return PixelLayout(int(m[2] or 8), "rgb", alpha=bool(m[1]))
+    if m := re.fullmatch(r"gray(?:(10|12|14|16)le)?", name):
+        return PixelLayout(int(m[1] or 8), "grey")
     raise VideoDecodeError(f"pixel format {name!r} is not supported (supported: {SUPPORTED})")
 
 
 def frame_planes(frame: av.VideoFrame) -> tuple[Codes, Codes, Codes]:
-    """The codes of a decoded frame, exactly as stored: (Y, Cb, Cr), or (R, G, B) of an RGB format.
+    """Return the codes of a decoded frame, exactly as stored: (Y, Cb, Cr), (R, G, B), or three times grey.
 
     Returns:
         Three arrays of uint8 or uint16; they are views of the frame's memory where the layout allows.
@@ -95,14 +116,18 @@ def frame_planes(frame: av.VideoFrame) -> tuple[Codes, Codes, Codes]:
     """
     layout = pixel_layout(frame.format.name)
     planes: list[Codes] = []
-    for plane, height in zip(frame.planes, _plane_heights(frame, layout), strict=True):
+    for plane, height in zip(frame.planes, _plane_heights(frame, layout), strict=not layout.alpha):
         rows = np.frombuffer(plane, layout.dtype).reshape(-1, plane.line_size // layout.dtype.itemsize)
         planes.append(rows[:height] >> layout.shift if layout.shift else rows[:height])
     width = frame.width
-    if layout.packing in ("rgb", "bgr"):
-        packed = planes[0][:, : 3 * width].reshape(frame.height, width, 3)
-        a, b, c = (packed[..., i] for i in range(3))
-        return (a, b, c) if layout.packing == "rgb" else (c, b, a)
+    if layout.is_packed:
+        order = layout.packing
+        packed = planes[0][:, : len(order) * width].reshape(frame.height, width, len(order))
+        a, b, c = (packed[..., order.index(name)] for name in ("rgb" if layout.chroma == "rgb" else "yyy"))
+        return a, b, c
+    if layout.chroma == "grey":
+        grey = planes[0][:, :width]
+        return grey, grey, grey
     chroma_width = -(-width // layout.subsampling[0])
     if layout.packing == "semiplanar":
         pairs = planes[1][:, : 2 * chroma_width]
@@ -112,20 +137,20 @@ def frame_planes(frame: av.VideoFrame) -> tuple[Codes, Codes, Codes]:
 
 
 def _plane_heights(frame: av.VideoFrame, layout: PixelLayout) -> tuple[int, ...]:
-    if layout.packing in ("rgb", "bgr"):
+    if layout.is_packed or layout.chroma == "grey":
         return (frame.height,)
     chroma = -(-frame.height // layout.subsampling[1])
     return (frame.height, chroma) if layout.packing == "semiplanar" else (frame.height, chroma, chroma)
 
 
 def upsample_chroma(plane: Float, size: tuple[int, int], subsampling: tuple[int, int], location: str) -> Float:
-    """Bilinear interpolation of a chroma plane at the places of the luma samples; edges are repeated.
+    """Interpolate a chroma plane bilinearly at the places of the luma samples; edges are repeated.
 
     Args:
         plane: (h, w).
         size: (width, height) of the luma plane.
         subsampling: luma samples for one chroma sample, (across, down).
-        location: where the chroma samples sit: "left", "topleft", "center", ...
+        location: place of the chroma samples: "left", "topleft", "center", ...
     """
     (sx, sy), (px, py) = subsampling, _SITING[location]
     px, py = px * (sx > 1), py * (sy > 1)
@@ -139,10 +164,10 @@ def upsample_chroma(plane: Float, size: tuple[int, int], subsampling: tuple[int,
 def planes_to_rgb(
     planes: tuple[Codes, Codes, Codes], layout: PixelLayout, matrix: str, full_range: bool, location: str | None
 ) -> Float:
-    """Codes to non-linear R'G'B'.
+    """Convert codes to non-linear R'G'B'.
 
     Args:
-        planes: from `frame_planes`.
+        planes: planes from `frame_planes`.
         layout: layout of the frame's pixel format.
         matrix: "bt709", "bt2020" or "rgb".
         full_range: whether the codes are full range.
@@ -154,7 +179,7 @@ def planes_to_rgb(
     """
     gain, offset = code_scale(layout.bits, full_range)
     rgb: Float
-    if layout.chroma == "rgb":
+    if layout.is_rgb:
         scale, zero = np.float32(1 / gain[0]), np.float32(offset[0])  # R, G, B are coded as Y is (BT.2100-2, table 9)
         rgb = (cv2.merge([p.astype(np.float32) for p in planes]) - zero) * scale
         return rgb
@@ -168,14 +193,14 @@ def planes_to_rgb(
 
 
 def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tuple[Codes, Codes, Codes]:
-    """Non-linear R'G'B' (PQ or HLG) to BT.2020 non-constant luminance, 10-bit narrow range, chroma sited top-left.
+    """Convert R'G'B' (PQ or HLG) to BT.2020 non-constant luminance, 10-bit narrow range, chroma sited top-left.
 
     The chroma is filtered by [1 2 1] / 4 about the places of its samples, across, and in 4:2:0 down as well; codes are
     rounded half up.
 
     Args:
         rgb: (H, W, 3), W even, in 4:2:0 H as well; at least 0, and at most 1 (PQ) or 1.09 (HLG).
-        chroma: how the chroma is subsampled.
+        chroma: subsampling of the chroma.
 
     Returns:
         Y (H, W), Cb and Cr (H or H / 2, W / 2), uint16, nominally 64-940 and 64-960 (BT.2100-2, tables 6 and 9).
@@ -193,7 +218,7 @@ def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tu
 
 
 def new_frame(planes: tuple[Codes, Codes, Codes], pixel_format: str) -> av.VideoFrame:
-    """A frame of a planar format that holds these planes."""
+    """Return a frame of a planar format that holds these planes."""
     frame = av.VideoFrame(planes[0].shape[1], planes[0].shape[0], pixel_format)
     for plane, rows in zip(frame.planes, planes, strict=True):
         memory = np.frombuffer(plane, rows.dtype).reshape(-1, plane.line_size // rows.itemsize)

@@ -151,7 +151,7 @@ class StreamInfo:
         fps: average frame rate; None for a folder whose rate was not given.
         bit_depth: bits a sample (16 or 32 for floating point).
         pixel_format: FFmpeg's name, or the type of a frame file, as "png-uint16".
-        chroma: "4:2:0", "4:2:2", "4:4:4" or "rgb".
+        chroma: "4:2:0", "4:2:2", "4:4:0", "4:4:4", "rgb" or "grey".
         chroma_location: "left", "topleft", "center", ...; None where the chroma is not subsampled.
         matrix: "bt709", "bt2020", "rgb" or the name of an unsupported one; None: not tagged.
         full_range: None: not tagged.

@@ -84,7 +84,7 @@ def survey_video(reader: FrameReader, on_frame: Callable[[], None] = lambda: Non
     cut: list[bool] = []
     before: tuple[Floats, NDArray[np.float64]] | None = None
     for planes, layout in reader.stored():
-        bright = [plane > black for plane in (planes if layout.chroma == "rgb" else planes[:1])]
+        bright = [plane > black for plane in (planes if layout.is_rgb else planes[:1])]
         rows += np.logical_or.reduce([b.any(axis=1) for b in bright])
         columns += np.logical_or.reduce([b.any(axis=0) for b in bright])
         small = _small(planes, layout, str(info.matrix), bool(info.full_range))
@@ -112,5 +112,5 @@ def survey_video(reader: FrameReader, on_frame: Callable[[], None] = lambda: Non
 def _small(planes: list[Codes], layout: PixelLayout, matrix: str, full_range: bool) -> Floats:
     """Return R'G'B' of a frame in small, (144, 256, 3), from all of its samples."""
     reduced: Any = tuple(cv2.resize(p.astype(np.float32), _SMALL, interpolation=cv2.INTER_AREA) for p in planes)
-    one_size = PixelLayout(layout.bits, "rgb" if layout.chroma == "rgb" else "4:4:4")
+    one_size = PixelLayout(layout.bits, "rgb" if layout.is_rgb else "4:4:4")
     return planes_to_rgb(reduced, one_size, matrix, full_range, None)

@@ -13,6 +13,7 @@ from typing import Any
 import av
 
 from vitm.video.errors import VideoDecodeError
+from vitm.video.photographs import ALPHA_IS_LEFT_OUT
 from vitm.video.planes import pixel_layout
 from vitm.video.read.changes import Look
 from vitm.video.read.container import container_start, display_matrix, side_data
@@ -82,6 +83,7 @@ def _describe(
     path: Path, container: Any, stream: Any, frame: Any, n_frames: int, table: FrameTable | None
 ) -> StreamInfo:
     facts = facts_of(Look.of(frame), path)
+    layout = pixel_layout(frame.format.name)
     rotation, mirrored = _orientation(frame, path)
     size = (frame.width, frame.height)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
@@ -97,7 +99,7 @@ def _describe(
         n_frames=n_frames,
         fps=Fraction(fps) if fps else None,
         **facts,
-        chroma_location=_chroma_location(stream) if pixel_layout(frame.format.name).subsampling != (1, 1) else None,
+        chroma_location=_chroma_location(stream) if layout.subsampling != (1, 1) else None,
         sample_aspect_ratio=aspect,
         rotation=rotation,
         mirrored=mirrored,
@@ -105,7 +107,11 @@ def _describe(
         mastering_display=_mastering_display(frame),
         max_cll=max_cll,
         max_fall=max_fall,
-        notes=(*(table.notes if table is not None else ()), *_views(stream, frame)),
+        notes=(
+            *(table.notes if table is not None else ()),
+            *_views(stream, frame),
+            *((ALPHA_IS_LEFT_OUT,) if layout.alpha else ()),
+        ),
     )
 
 
@@ -119,7 +125,7 @@ def facts_of(look: Look, path: Path) -> dict[str, Any]:
         layout = pixel_layout(look.pixel_format)
     except VideoDecodeError as error:
         raise VideoDecodeError(f"{path}: {error}") from error
-    rgb = layout.chroma == "rgb"
+    rgb = layout.is_rgb
     return {
         "bit_depth": layout.bits,
         "pixel_format": look.pixel_format,
