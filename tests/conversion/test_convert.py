@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 import vitm.conversion
 from vitm.cli import main
 from vitm.color import METHODS, inverse_tone_map, pq_eotf, pq_inverse_eotf
+from vitm.color.gamut import BT709_TO_BT2020
 from vitm.conversion import convert
 from vitm.conversion.level import operator_white
 from vitm.nets.analytic import Analytic, Gain
@@ -345,3 +347,28 @@ def test_the_report_tells_the_weights_that_ship(clip: Path) -> None:
     report = convert(clip, clip.with_name("a.mp4"), fps=25, progress=False)
     assert report.model == "default"
     assert report.checkpoint_sha256 == hashlib.sha256(shipped_weights("default").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.avif", "a.jpg", "a.exr"])
+def test_a_photograph_becomes_one_picture(name: str, tmp_path: Path) -> None:
+    """Flat sRGB colours by `clip`: the light of IEC 61966-2-1, white at 203 cd/m2."""
+    if name == "a.avif":
+        pytest.importorskip("imagecodecs")
+    codes = np.repeat(np.array([[[250, 128, 40], [10, 200, 90]]], np.uint8), 16, axis=1).repeat(16, axis=0)
+    iio.imwrite(tmp_path / "in.webp", codes, lossless=True)
+    report = convert(tmp_path / "in.webp", tmp_path / name, "clip", diffuse_white="keep", progress=False)
+    assert (report.frames, report.codec) == (1, {"a.jpg": "ultrahdr"}.get(name, name[2:]))
+    light = np.where(codes <= 10, codes / 255 / 12.92, ((codes / 255 + 0.055) / 1.055) ** 2.4)
+    expected = 203 * light @ np.array(BT709_TO_BT2020).T
+    reader = FrameReader(tmp_path / name, expect="linear" if name == "a.exr" else "hdr10")
+    (frame,) = reader
+    nits = 100 * frame.rgb if name == "a.exr" else pq_eotf(torch.from_numpy(frame.rgb)).numpy()
+    np.testing.assert_allclose(nits[8, 8::16], expected[8, 8::16], rtol=0.04, atol=0.3)
+    assert report.notes == ("srgb with bt709 primaries is converted to BT.709",)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, f"{name}.json", "in.webp"])
+
+
+def test_a_clip_is_no_picture(clip: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.png is one picture, but .*clip has 6 frames: name a folder or a video"):
+        convert(clip, clip.with_name("a.png"), "clip", progress=False)
+    assert [p.name for p in clip.parent.iterdir()] == ["clip"]

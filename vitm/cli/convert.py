@@ -30,13 +30,16 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser; imports nothing heavy."""
     parser = argparse.ArgumentParser(
         "vitm convert",
-        description="Convert an SDR video, or a folder of SDR frames, to HDR. OUT appears when it is whole; "
+        description="Convert an SDR video, photograph, or folder of frames to HDR. OUT appears when it is whole; "
         "interrupted, the same command goes on where it stopped. OUT.json says how it was made.",
         epilog=_MODELS,
     )
-    parser.add_argument("source", metavar="IN", type=Path, help="SDR video, or folder of 8- or 16-bit frames")
+    parser.add_argument("source", metavar="IN", type=Path, help="SDR video, photograph, or folder of frames")
     parser.add_argument(
-        "output", metavar="OUT", type=Path, help="*.mp4, *.mkv, *.mov, or the name of a folder of frames"
+        "output",
+        metavar="OUT",
+        type=Path,
+        help="*.mp4, *.mkv, *.mov, the name of a folder of frames, or one picture: *.png, *.avif, *.jpg, *.tif, *.exr",
     )
     parser.add_argument(
         "--model", help="what converts, see below (default: the network that --checkpoint names, or else 'default')"
@@ -80,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--codec",
-        help="hevc (HDR10), hlg, prores, av1, or png, tiff, exr for a folder of frames; or the import path of a codec "
-        "of your own (default: hevc for videos, png for folders)",
+        help="hevc (HDR10), hlg, prores, av1; png, tiff, exr for frames in a folder or one picture; avif, ultrahdr (JPEG "
+        "with a gain map) for one picture; or the import path of a codec of your own (default: hevc for videos, png for "
+        "folders, for a picture what its suffix says)",
     )
     files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
     files.add_argument("--preset", type=_number_or_word, help="speed of the encoder")

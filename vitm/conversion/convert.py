@@ -1,4 +1,4 @@
-"""The one converter: an SDR video or folder of frames to HDR, file to file."""
+"""The one converter: an SDR video, photograph or folder of frames to HDR, file to file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ from vitm.video import (
     Frame,
     FrameReader,
     MasteringDisplay,
-    StreamInfo,
     StreamWarning,
     Writer,
     open_writer,
@@ -50,8 +49,8 @@ from vitm.video.read.reader import OnError
 from vitm.video.read.stretch import StretchReader
 from vitm.video.tags import Assume
 from vitm.video.write.companions import audio_choices
-from vitm.video.write.frame_folder import FRAME_KINDS
-from vitm.video.write.outputs import has_mastering, output_grid, output_role
+from vitm.video.write.outputs import has_mastering, is_picture, output_grid, output_role, usual_codec
+from vitm.video.write.picture import PICTURES
 from vitm.zoo import SHIPPED, load_network, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
@@ -184,7 +183,7 @@ def convert(
     overwrite: bool = False,
     progress: bool | ProgressCallback = True,
 ) -> ConversionReport:
-    """Convert an SDR video, or a folder of SDR frames, to HDR.
+    """Convert an SDR video, photograph, or folder of frames to HDR.
 
     The output appears when it is whole. After an interruption, the same call goes on where it stopped: finished frames
     are kept in a folder beside the output. `OUTPUT.json` says how the output was made.
@@ -205,8 +204,9 @@ def convert(
         (2, 'hevc')
 
     Args:
-        source: SDR video (BT.709), or folder of 8- or 16-bit frames.
-        output: path of the video (.mp4, .mkv, .mov), or of a folder of frames.
+        source: SDR video, photograph, animation, or folder of frames.
+        output: path of the video (.mp4, .mkv, .mov), of a folder of frames, or of one picture (.png, .tif, .exr, .avif,
+            or .jpg, which becomes a JPEG with a gain map).
         model: name of a network of `vitm.zoo` or of an analytic operator of `vitm.color.METHODS`; or a network of your
             own, sdr (1, 3, H, W) -> hdr_pq of the same shape, which is set to eval mode; None: the network that
             `checkpoint` names, or without one the network that comes with its weights, `"default"`.
@@ -216,7 +216,7 @@ def convert(
         device: where the network runs; None for the first GPU, or the CPU if there is none. A network that is given as
             an object stays where it is.
         codec: kind of output, see `vitm.video.open_writer`, or the import path of a `Codec`; None for "hevc" (HDR10)
-            for videos, "png" for folders.
+            for videos, "png" for folders, and for pictures what the suffix says.
         frames_folder: folder that receives the same frames as 16-bit PNG of PQ codes, besides the output.
         diffuse_white: luminance of diffuse white in cd/m2, by which mid-tones are placed, and white of graphics;
             "auto": 203 (BT.2408) with an analytic operator, and with a network where it puts white, but within 203 to
@@ -261,7 +261,7 @@ def convert(
     source, output = Path(source), Path(output)
     folder = None if frames_folder is None else Path(frames_folder)
     checkpoint = None if checkpoint is None else Path(checkpoint)
-    codec = codec or ("hevc" if output.suffix else "png")
+    codec = codec or usual_codec(output)
     _check_places(source, [output] if folder is None else [output, folder], overwrite)
     role = output_role(codec)
     mastering = _mastering(codec, mastering_peak, peak_nits)
@@ -279,6 +279,8 @@ def convert(
         "on_change": on_change,
     }
     reader = _reader(source, stretch, {**reading, **rate})
+    if is_picture(output, codec) and len(reader) > 1:
+        raise ValueError(f"{output} is one picture, but {source} has {len(reader)} frames: name a folder or a video")
     encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering, "audio": audio}
     controls = {
         "diffuse_white": diffuse_white,
@@ -301,7 +303,7 @@ def convert(
 
     # convert and write
     started = time.monotonic()
-    with _writers(output, folder, work, codec, reader.info, segment_frames, encoder, stretch) as writers, reader:
+    with _writers(output, folder, work, codec, reader, segment_frames, encoder, stretch) as writers, reader:
         unfinished.begin(level)
         _keep_scenes_in(work, network)
         done = min(writer.finished_frames for writer in writers)
@@ -345,7 +347,7 @@ def convert(
     with replace_when_whole(output.with_name(f"{output.name}.json")) as part:
         part.write_text(json.dumps(report.to_dict(), indent=2, default=str))
     if report.previews:
-        result_rate = rate if codec in FRAME_KINDS else {}
+        result_rate = rate if codec in PICTURES else {}
         with (
             _reader(source, stretch, {**reading, **rate}) as sdr,
             FrameReader(output, expect=role, **result_rate) as hdr,
@@ -480,16 +482,19 @@ def _writers(
     folder: Path | None,
     work: Path,
     codec: str,
-    info: StreamInfo,
+    reader: FrameReader | StretchReader,
     segment_frames: int,
     encoder: dict[str, Any],
     stretch: Stretch | None,
 ) -> Iterator[list[Writer]]:
     """Give the writer of the output, and that of the folder of frames if one is wanted."""
     options = {key: value for key, value in encoder.items() if value is not None}
+    info = reader.info
     fps = info.fps or 24
-    if codec in FRAME_KINDS:
-        options.pop("audio")  # there is none in a folder
+    if codec in PICTURES:
+        options.pop("audio")  # there is none in pictures
+        if codec == "ultrahdr":
+            options["sdr"] = next(iter(reader)).rgb
     else:
         options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
         options |= {"streams_from": info.path if info.kind == "video" else None}

@@ -27,8 +27,8 @@ from vitm.video.icc import ProfilePrimaries, profile_primaries
 _Float = npt.NDArray[np.float32]
 PerChannel = tuple[float, float, float]
 
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_ISO = b"urn:iso:std:iso:ts:21496:-1\0"
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _ICC = b"ICC_PROFILE\0"
 _EXIF = b"Exif\0\0"
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
@@ -194,7 +194,7 @@ def _end(data: bytes, start: int) -> int:
 
 def _gains(image: _Jpeg, path: Path) -> GainMap | None:
     """Return what an image says of the gain map that it is: the binary form first, then XMP; None if it is none."""
-    binary, xmp = image.segment(_ISO), image.segment(_XMP)
+    binary, xmp = image.segment(ISO), image.segment(XMP)
     try:
         if binary is not None and len(binary) > 4:
             return _from_binary(binary)

@@ -34,6 +34,7 @@ SEQUENCES = (*WRITTEN, ".dpx")  # what films are kept in, frame by frame
 SUFFIXES = (*SEQUENCES, *PHOTOGRAPHS)
 _TIFF = "tifffile"  # the plugin of imageio that keeps 16-bit and floating-point RGB as they are
 _TIFF_KINDS = (1, 2)  # PhotometricInterpretation: grey from black to white, RGB; TIFF 6.0, section 6
+_PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 _BT2020_XY = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
 _BT709_XY = (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, 0.3127, 0.3290)
 
@@ -120,6 +121,30 @@ def write_png16(path: str | PathLike[str], rgb: npt.ArrayLike) -> None:
         WriteError: if the file cannot be written.
     """
     write_image(path, rgb, bits=16)
+
+
+def write_png_pq(path: str | PathLike[str], hdr_pq: Float, levels: tuple[float, float] | None = None) -> None:
+    """Write PQ codes of BT.2020 as a 16-bit PNG that says so (PNG, third edition, 11.3.2.6 and 11.3.2.8).
+
+    Args:
+        path: the file; it appears when it is whole.
+        hdr_pq: (H, W, 3), PQ codes in [0, 1].
+        levels: MaxCLL and MaxFALL in cd/m2, which become the cLLI chunk; None for none.
+
+    Raises:
+        ValueError: for other shapes or types, or NaN.
+        WriteError: if the file cannot be written.
+    """
+    _, data = cv2.imencode(".png", _integer_image(hdr_pq, 16, path)[..., ::-1])
+    chunks = _png_chunk(b"cICP", bytes((9, 16, 0, 1)))  # H.273: BT.2020, PQ, R'G'B', full range
+    if levels is not None:
+        chunks += _png_chunk(b"cLLI", struct.pack(">2I", *(round(10_000 * nits) for nits in levels)))
+    with replace_when_whole(path) as part:
+        part.write_bytes(data[:_PNG_HEADER].tobytes() + chunks + data[_PNG_HEADER:].tobytes())
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def write_exr(
@@ -245,7 +270,7 @@ def _png_header(path: Path) -> Header:
         signature, width, height, bits, colour = struct.unpack(">16sIIBB", file.read(26))
         if signature[:8] != b"\x89PNG\r\n\x1a\n":
             raise VideoDecodeError(f"{path}: not a PNG file")
-        file.seek(33)
+        file.seek(_PNG_HEADER)
         codes, transparent = None, colour in (4, 6)
         while len(start := file.read(8)) == 8 and start[4:] not in (b"IDAT", b"IEND"):
             (length,) = struct.unpack_from(">I", start)

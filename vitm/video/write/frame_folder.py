@@ -13,7 +13,7 @@ import torch
 
 from vitm.color.transfer import pq_eotf
 from vitm.files import WriteError, check_writable, folder_beside, replace_when_whole
-from vitm.video.images import write_exr, write_image
+from vitm.video.images import write_exr, write_image, write_png_pq
 from vitm.video.planes import Float
 from vitm.video.write.segments import claim_folder, release_folder
 from vitm.video.write.writer import Writer
@@ -29,8 +29,8 @@ class FrameFolderWriter(Writer):
     """Writes a folder of frames, 000000.png and so on, which appears only when it is whole.
 
     PNG and TIFF hold PQ codes of BT.2020 in 16 bits (65535 is 10,000 cd/m2). EXR holds linear light of BT.2020 in half
-    precision, 1.0 being 100 cd/m2, with the attributes chromaticities and whiteLuminance. No format here says that PNG
-    and TIFF codes are PQ: `FrameReader(folder, expect="hdr10")` must be told.
+    precision, 1.0 being 100 cd/m2, with the attributes chromaticities and whiteLuminance. A PNG says what its codes are
+    (cICP chunk); a TIFF does not: `FrameReader(folder, expect="hdr10")` must be told.
 
     Args:
         path: the folder. One that is there is replaced if it holds nothing but numbered frames.
@@ -90,6 +90,8 @@ class FrameFolderWriter(Writer):
         if self.kind == "exr":
             light = pq_eotf(torch.from_numpy(image)).numpy() / EXR_UNIT_NITS
             write_exr(file, light, half=True, white_nits=EXR_UNIT_NITS)
+        elif self.kind == "png":
+            write_png_pq(file, image)
         else:
             write_image(file, image, bits=16)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from vitm.video.codecs import CODECS, find_codec, make_codec
@@ -11,13 +12,32 @@ from vitm.video.codecs.base import HDR10Codec
 from vitm.video.planes import pixel_layout
 from vitm.video.tags import Role
 from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
+from vitm.video.write.picture import PICTURES, PictureWriter
 from vitm.video.write.segments import SegmentedWriter
 from vitm.video.write.writer import VideoWriter, Writer
 
 
 def list_outputs() -> list[str]:
-    """Return the names of all kinds of output: codecs of videos, and types of frames in a folder."""
-    return [*CODECS, *FRAME_KINDS]
+    """Return the names of all kinds of output: codecs of videos, and types of pictures."""
+    return [*CODECS, *PICTURES]
+
+
+def usual_codec(path: Path) -> str:
+    """Return the kind of output that a name asks for: "hevc" for videos, "png" for folders, or a type of picture.
+
+    Example:
+        >>> usual_codec(Path("film.mp4")), usual_codec(Path("frames")), usual_codec(Path("photo.jpg"))
+        ('hevc', 'png', 'ultrahdr')
+    """
+    return next(
+        (kind for kind, suffixes in PICTURES.items() if path.suffix.lower() in suffixes),
+        "hevc" if path.suffix else "png",
+    )
+
+
+def is_picture(path: Path, codec: str) -> bool:
+    """Return whether an output is one picture: no video, and no folder of frames."""
+    return codec in PICTURES and (codec not in FRAME_KINDS or path.suffix.lower() in PICTURES[codec])
 
 
 def output_role(codec: str) -> Role:
@@ -30,18 +50,18 @@ def output_role(codec: str) -> Role:
         >>> output_role("av1"), output_role("exr")
         ('hdr10', 'linear')
     """
-    if codec in FRAME_KINDS:
+    if codec in PICTURES:
         return "linear" if codec == "exr" else "hdr10"
     return find_codec(codec).role
 
 
 def output_grid(codec: str) -> tuple[int, int]:
-    """Return of what the width and the height of a frame must be multiples: (2, 2) for 4:2:0, (1, 1) for folders.
+    """Return of what the width and the height of a frame must be multiples: (2, 2) for 4:2:0, (1, 1) for pictures.
 
     Raises:
         ValueError: for an unknown kind.
     """
-    return (1, 1) if codec in FRAME_KINDS else pixel_layout(find_codec(codec).pixel_format).subsampling
+    return (1, 1) if codec in PICTURES else pixel_layout(find_codec(codec).pixel_format).subsampling
 
 
 def has_mastering(codec: str) -> bool:
@@ -50,7 +70,7 @@ def has_mastering(codec: str) -> bool:
     Raises:
         ValueError: for an unknown kind.
     """
-    return codec not in FRAME_KINDS and issubclass(find_codec(codec), HDR10Codec)
+    return codec not in PICTURES and issubclass(find_codec(codec), HDR10Codec)
 
 
 def open_writer(
@@ -70,19 +90,21 @@ def open_writer(
 ) -> Writer:
     """Return a writer of PQ frames for any kind of output.
 
-    =======  ============================================================  ==================  ======================
+    ======== ============================================================  ==================  ======================
     codec    output                                                        container           options
-    =======  ============================================================  ==================  ======================
+    ======== ============================================================  ==================  ======================
     hevc     HDR10: H.265 Main 10                                          .mp4 .mov .mkv      crf, preset, lossless,
                                                                                                mastering, x265_params
     hlg      HLG: H.265 Main 10                                            .mp4 .mov .mkv      the same, no mastering
     prores   ProRes 422 HQ, PQ                                             .mov                mastering
     av1      HDR10: AV1 Main, 10 bit                                       .mp4 .mkv           crf, preset, lossless,
                                                                                                mastering
-    png      16-bit PQ codes                                               a folder            none
-    tiff     16-bit PQ codes                                               a folder            none
-    exr      linear light, BT.2020, 1.0 = 100 cd/m2                        a folder            none
-    =======  ============================================================  ==================  ======================
+    png      16-bit PQ codes                                               a folder, .png      none
+    tiff     16-bit PQ codes                                               a folder, .tif      none
+    exr      linear light, BT.2020, 1.0 = 100 cd/m2                        a folder, .exr      none
+    avif     10-bit PQ, 4:4:4: one picture                                 .avif               none
+    ultrahdr JPEG with a gain map: one picture                             .jpg                sdr
+    ======== ============================================================  ==================  ======================
 
     Args:
         path: the output; it appears when the writer is closed.
@@ -106,6 +128,8 @@ def open_writer(
         VideoDecodeError: if `streams_from` cannot be read.
         WriteError: if the output cannot be written.
     """
+    if is_picture(Path(path), codec):
+        return PictureWriter(path, width, height, codec, work_dir=work_dir, **options)
     if codec in FRAME_KINDS:
         refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
         if given := [name for name, value in refused.items() if value is not None]:
