@@ -83,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--codec",
-        help="hevc (HDR10), hlg, prores, av1; png, tiff, exr for frames in a folder or one picture; avif, ultrahdr (JPEG "
-        "with a gain map) for one picture; or the import path of a codec of your own (default: hevc for videos, png for "
-        "folders, for a picture what its suffix says)",
+        help="hevc (HDR10), hlg, prores, av1; png, tiff, exr for frames in a folder or one picture; avif, ultrahdr (a "
+        "JPEG with a gain map) for one picture; or the import path of your own codec (default: hevc for videos, png "
+        "for folders, for a picture what its suffix says)",
     )
     files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
     files.add_argument("--preset", type=_number_or_word, help="speed of the encoder")
