@@ -41,8 +41,8 @@ def _domain(x: Tensor, top: float = _TOP) -> Tensor:
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """Return x ** exponent for x >= 0, by its chord from 0 below 1e-12."""
-    return torch.where(x < _CHORD, x * _CHORD ** (exponent - 1), x.clamp(min=_CHORD) ** exponent)
+    """Return x ** exponent for x >= 0 and exponent < 1; below 1e-12 its chord from 0, which is the lower one there."""
+    return torch.minimum(x * _CHORD ** (exponent - 1), x.clamp(min=_CHORD) ** exponent)
 
 
 def pq_eotf(code: Tensor) -> Tensor:

@@ -309,7 +309,7 @@ def convert(
         done = min(writer.finished_frames for writer in writers)
         with _shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
             try:
-                for number, (hdr_pq, pts, share) in enumerate(_converted(network, level, reader, done), start=done):
+                for number, (hdr_pq, pts, share) in enumerate(converted(network, level, reader, done), start=done):
                     unfinished.note(reader.damaged, number if share > 0.5 else None)
                     for writer in writers:
                         if number >= writer.finished_frames:
@@ -538,7 +538,7 @@ def _shown(
         yield lambda finished: display.update(task, completed=finished)
 
 
-def _converted(
+def converted(
     network: nn.Module, level: Level, reader: FrameReader | StretchReader, done: int
 ) -> Iterator[tuple[Tensor, Fraction | None, float]]:
     """Give each frame from number `done` on, with its time and its share of graphics.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, bt1886_eotf, inverse_tone_map, pq_inverse_eotf
+from vitm.ops.tiling import map_rows
+
+_BAND = 2**18  # pixels that are converted at once on the CPU: steps of the operator then meet in its cache
 
 
 class Analytic(nn.Module):
@@ -22,7 +26,12 @@ class Analytic(nn.Module):
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert sdr (..., 3, H, W), BT.709 gamma code in [0, 1], to hdr_pq of the same shape, BT.2020 PQ code."""
-        return inverse_tone_map(sdr, method=self.method, peak_nits=self.peak_nits, gain=self.gain)
+        if sdr.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._convert(sdr)
+        return map_rows(self._convert, [sdr], halo=0, band=max(1, _BAND // sdr.shape[-1]))
+
+    def _convert(self, sdr: Tensor) -> Tensor:
+        return inverse_tone_map(sdr.contiguous(), method=self.method, peak_nits=self.peak_nits, gain=self.gain)
 
 
 class Gain(nn.Module):

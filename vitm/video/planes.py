@@ -208,13 +208,12 @@ def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tu
     gain, offset = (np.array(v) for v in code_scale(10, full_range=False))
     forward = np.array(RGB_TO_YCBCR["bt2020"]) * gain[:, None]
     # + 0.5: the conversion to integers cuts, so this rounds half up
-    y, cb, cr = cv2.split(cv2.transform(rgb, np.column_stack([forward, offset + 0.5])))
+    ycbcr = cv2.transform(rgb, np.column_stack([forward, offset + 0.5]))
     across = np.array([0.25, 0.5, 0.25], dtype=np.float32)
     down, step = (across, 2) if chroma == "4:2:0" else (np.ones(1, np.float32), 1)
-    cb, cr = (
-        cv2.sepFilter2D(c, cv2.CV_32F, across, down, borderType=cv2.BORDER_REPLICATE)[::step, ::2] for c in (cb, cr)
-    )
-    return y.astype(np.uint16), cb.astype(np.uint16), cr.astype(np.uint16)
+    filtered = cv2.sepFilter2D(ycbcr, cv2.CV_32F, across, down, borderType=cv2.BORDER_REPLICATE)[::step, ::2]
+    y, cb, cr = (c.astype(np.uint16) for c in (ycbcr[..., 0], filtered[..., 1], filtered[..., 2]))
+    return y, cb, cr
 
 
 def new_frame(planes: tuple[Codes, Codes, Codes], pixel_format: str) -> av.VideoFrame:

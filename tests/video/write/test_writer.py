@@ -99,11 +99,13 @@ def test_zscale_reads_what_we_write(tmp_path: Path, zscale_rgb: Callable[..., np
     assert np.abs(got[inner] - blocks[inner]).max() < 0.5 / 876 + 1.8814 * 0.5 / 896 + 1e-5
 
 
-def test_tensors_and_arrays_are_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("planar", [False, True])
+def test_tensors_and_arrays_are_the_same(planar: bool, tmp_path: Path) -> None:
     (frame,) = random_frames(1)
+    tensor = torch.from_numpy(frame).permute(2, 0, 1)
     write(tmp_path / "a.mp4", [frame], lossless=True)
     with HDR10Writer(tmp_path / "b.mp4", 64, 48, 24, preset="ultrafast", lossless=True) as writer:
-        writer.write(torch.from_numpy(frame).permute(2, 0, 1).requires_grad_())
+        writer.write((tensor.contiguous() if planar else tensor).requires_grad_())
     for a, b in zip(stored_planes(tmp_path / "a.mp4")[0], stored_planes(tmp_path / "b.mp4")[0], strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -132,16 +133,19 @@ class Writer(ABC):
                     f"frame {self.n_frames}: {hdr_pq.dtype} tensor of shape {tuple(hdr_pq.shape)}; "
                     f"expected floating point (3, {self.height}, {self.width})"
                 )
-            hdr_pq = hdr_pq.detach().float().permute(1, 2, 0).cpu().numpy()
+            planes = hdr_pq.detach().float().cpu().numpy()
+            hdr_pq = cv2.merge(list(planes)) if planes.flags.c_contiguous else planes.transpose(1, 2, 0)
         image = np.asarray(hdr_pq)
         if image.dtype.kind != "f" or image.shape != (self.height, self.width, 3):
             raise ValueError(
                 f"frame {self.n_frames}: {image.dtype} array of shape {image.shape}; "
                 f"expected floating point ({self.height}, {self.width}, 3)"
             )
-        if not np.isfinite(image).all():
+        low, high = image.min(), image.max()  # NaN where there is one
+        if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError(f"frame {self.n_frames}: holds NaN or infinity")
-        return np.ascontiguousarray(np.clip(image, 0.0, 1.0), dtype=np.float32)
+        clipped = image if low >= 0 and high <= 1 else np.clip(image, 0.0, 1.0)
+        return np.ascontiguousarray(clipped, dtype=np.float32)
 
     def _drop(self, lost: Iterable[str]) -> None:
         for words in lost:
