@@ -31,7 +31,9 @@ NETWORKS = {
     "cyclegan": Listed("vitm.baselines.cyclegan.CycleGAN", "vitm.baselines.published.cyclegan"),
     "deep_vitm": Listed("vitm.baselines.deep_vitm.DeepVITM"),
     "deephdr": Listed("vitm.baselines.deephdr.DeepHDR"),
+    "diff_hdr": Listed("vitm.baselines.diff_hdr.DiffHDR"),
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
+    "fmnet": Listed("vitm.baselines.fmnet.FMNet"),
     "hdcfm": Listed("vitm.papers.hdcfm.network.HDCFM", "vitm.papers.hdcfm.published.from_published"),
     "hdrcnn": Listed("vitm.baselines.hdrcnn.HDRCNN"),
     "hdrnet": Listed("vitm.baselines.hdrnet.HDRNet"),
@@ -44,6 +46,7 @@ NETWORKS = {
     "pdcg": Listed("vitm.papers.hdcfm.pdcg.HDCFMPDCG"),
     "pixel2pixel": Listed("vitm.baselines.pixel2pixel.Pixel2Pixel", "vitm.baselines.published.pixel2pixel"),
     "scene_map": Listed("vitm.papers.scene_map.network.SceneMap"),
+    "single_hdr": Listed("vitm.baselines.single_hdr.SingleHDR"),
     "srresnet": Listed("vitm.baselines.srresnet.SRResNet"),
     "vitm_tc": Listed("vitm.papers.vitm_tc.network.VITMTC"),
 }

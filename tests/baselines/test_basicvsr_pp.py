@@ -31,7 +31,7 @@ def sample(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def reference(state: dict[str, Tensor], ldr: Tensor, blocks: int, groups: int = 16) -> Tensor:
-    """The paper's Figure 2 and equations 1 to 6, frame by frame with lists; sizes are multiples of 4."""
+    """The paper's Figure 2, frame by frame with lists; sizes are multiples of 4."""
 
     def conv(name: str, x: Tensor, stride: int = 1) -> Tensor:
         return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], stride, 1)

@@ -121,7 +121,7 @@ def test_the_encoder_takes_the_weights_of_vgg16(rng: torch.Generator, tmp_path: 
 
 
 def test_loss(rng: torch.Generator) -> None:
-    """Equations 5 to 7, with SciPy's Gaussian of 2 pixels."""
+    """Written out, with SciPy's Gaussian of 2 pixels."""
     y, light = torch.randn(2, 3, 20, 24, generator=rng), torch.rand(2, 3, 20, 24, generator=rng) * 5
     alpha = torch.rand(2, 1, 20, 24, generator=rng)
     total = 0.0

@@ -31,6 +31,12 @@ MODEL = {
     "vitm.baselines.sequence_task.HDRCNNTask": [
         *("--model.widths", "[8,8,8,8,8]", "--model.pretrained", "false", *MEASURED),
     ],
+    "vitm.baselines.sequence_task.FMNetTask": ["--model.width", "8", "--model.blocks", "1", *MEASURED],
+    "vitm.baselines.sequence_task.DiffHDRTask": ["--model.widths", "[4,4]", "--model.steps", "2", *MEASURED],
+    "vitm.baselines.sequence_task.SingleHDRTask": [
+        *("--model.widths", "[4,4]", "--model.vgg_widths", "[4,4,4,4,4]", "--model.pretrained", "false"),
+        *("--model.perceptual_weight", "0", *MEASURED),
+    ],
     "vitm.baselines.sequence_task.DeepVITMTask": [
         *("--model.widths", "[4,4]", "--model.radius", "1", "--data.schedule.window", "3", *MEASURED),
     ],

@@ -38,7 +38,7 @@ class Trunk(nn.Sequential):
 
 
 class SecondOrderAlignment(nn.Module):
-    """The flow-guided deformable alignment of two frames at once (section 3.2, equations 3 to 6).
+    """The flow-guided deformable alignment of two frames at once (section 3.2).
 
     It starts without residues.
 
@@ -77,8 +77,8 @@ class SecondOrderAlignment(nn.Module):
         offset, mask = self.offset(seen).float().split([2 * self.deform_channels, self.deform_channels], 1)
         repeats = self.deform_channels // 2
         base = torch.cat([flow.flip(1).repeat(1, repeats, 1, 1) for flow in (near_flow, far_flow)], 1)
-        offset = base + self.max_residue * offset.tanh()  # eq. 4 and 5; flow is (dx, dy)
-        aligned: Tensor = self.deform(torch.cat([near, far], 1), offset, mask.sigmoid())  # eq. 6
+        offset = base + self.max_residue * offset.tanh()  # flow is (dx, dy)
+        aligned: Tensor = self.deform(torch.cat([near, far], 1), offset, mask.sigmoid())
         return aligned
 
     @property
@@ -220,7 +220,7 @@ class BasicVSRPP(nn.Module):
             small_before = small
 
     def _propagate(self, clip: ClipStore, branch: str, n: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield time and state of each frame, in the branch's direction (section 3.1, equation 1)."""
+        """Yield time and state of each frame, in the branch's direction (section 3.1)."""
         earlier = BRANCHES[: BRANCHES.index(branch)]
         backwards = branch.startswith("backward")
         near = far = near_flow = None

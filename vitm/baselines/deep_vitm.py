@@ -32,7 +32,8 @@ class TemporalConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, inputs, H, W) to (B, T - 2, outputs, H, W)."""
         frames = torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], 2)
-        return super().forward(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        out = super().forward(frames.flatten(0, 1))
+        return out.view(*frames.shape[:2], *out.shape[1:])
 
 
 def _pair(inputs: int, outputs: int) -> nn.Sequential:
@@ -92,8 +93,8 @@ class DeepVITM(nn.Module):
         if needs_whole_maps(self, x):
             added = self._residual(x)
         else:
-            reach = 10 * self.multiple  # a step of 1 at the smallest size, five of them there and in either direction
-            added = map_rows(self._residual, (x,), halo=reach, band=4 * reach, multiple=self.multiple)
+            reach = 7 * self.multiple  # two convolutions at the smallest size, four at the others, the last one
+            added = map_rows(self._residual, (x,), halo=reach, band=2 * reach, multiple=self.multiple)
         middle = ldr[:, self.radius]
         predicted = linearise((added[:, :, :H, :W].float() + middle).relu())
         return composite(middle, predicted, over_exposure(middle, self.tau))  # eq. 1 of VITM-TC
@@ -143,7 +144,7 @@ def _resized(x: Tensor, scale: float) -> Tensor:
     """Return frames (B, T, C, H, W) of half the size, by averages, or of twice the size, by repetition."""
     frames = x.flatten(0, 1)
     frames = F.avg_pool2d(frames, 2) if scale < 1 else F.interpolate(frames, scale_factor=scale, mode="nearest")
-    return frames.unflatten(0, x.shape[:2])
+    return frames.view(*x.shape[:2], *frames.shape[1:])
 
 
 def luminance_and_color_loss(linear: Tensor, target_linear: Tensor, color_weight: float = 1.0) -> Tensor:
@@ -160,6 +161,7 @@ def luminance_and_color_loss(linear: Tensor, target_linear: Tensor, color_weight
         A scalar in fp32.
     """
     luma = linear.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]
-    luminance = F.l1_loss(*(mu_law((luma * x.float()).sum(1)) for x in (linear, target_linear)))
+    codes = [mu_law((luma * x.float()).sum(1)) for x in (linear, target_linear)]
+    luminance = F.l1_loss(codes[0], codes[1])
     color = 1 - F.cosine_similarity(linear.float(), target_linear.float(), dim=1, eps=1e-6)
     return luminance + color_weight * color.mean()

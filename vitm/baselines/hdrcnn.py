@@ -15,9 +15,9 @@ from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, linearise, over_exposure
 
-EPSILON = 1 / 255  # equation 5
+EPSILON = 1 / 255  # keeps logarithms finite
 DEPTHS = (2, 2, 3, 3, 3)  # convolutions of VGG16 at each size
-LUMA = (0.213, 0.715, 0.072)  # section 4.2
+LUMA = (0.213, 0.715, 0.072)
 
 
 class Encoder(nn.Module):
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         """
         path, state = classifier_state("vgg16", weights)
         convolutions = sorted({int(key.split(".")[1]) for key in state if key.startswith("features.")})
-        layers = [layer for level in self.levels for layer in level if isinstance(layer, nn.Conv2d)]  # type: ignore[union-attr]
+        layers = [layer for layer in self.levels.modules() if isinstance(layer, nn.Conv2d)]
         try:
             for layer, number in zip(layers, convolutions, strict=True):
                 layer.load_state_dict({k: state[f"features.{number}.{k}"] for k in ("weight", "bias")})
@@ -83,7 +83,7 @@ class Up(nn.Module):
 
 
 class LogSkip(nn.Module):
-    """Fusion of decoder and encoder (equation 4): a 1x1 convolution of both, the encoder's as log light.
+    """Fusion of decoder and encoder: a 1x1 convolution of both, the encoder's as log light.
 
     It starts as the sum of the two.
 
@@ -102,7 +102,7 @@ class LogSkip(nn.Module):
         """Fuse decoder features and light >= 0, both (B, channels, H, W)."""
         decoder, encoder = self.conv.weight.chunk(2, 1)
         fused: Tensor = F.conv2d(x, decoder, self.conv.bias)
-        return fused + F.conv2d((light + EPSILON).log(), encoder)  # eq. 4
+        return fused + F.conv2d((light + EPSILON).log(), encoder)
 
 
 class HDRCNN(nn.Module):
@@ -151,7 +151,7 @@ class HDRCNN(nn.Module):
             ValueError: if the shape is another.
         """
         predicted = self.log_light(ldr).exp() - EPSILON
-        return composite(ldr, predicted, over_exposure(ldr, self.tau))  # eq. 1
+        return composite(ldr, predicted, over_exposure(ldr, self.tau))
 
     def log_light(self, ldr: Tensor) -> Tensor:
         """Return the predicted log(light + 1/255) at all pixels, (B, 3, H, W), fp32; see `forward`."""
@@ -181,7 +181,7 @@ class HDRCNN(nn.Module):
 def illumination_reflectance_loss(
     log_light: Tensor, target_linear: Tensor, alpha: Tensor, weight: float = 0.5
 ) -> Tensor:
-    """Compute HDRCNN's loss (equations 5 to 7): squared differences of log illumination and of log reflectance.
+    """Compute HDRCNN's loss: squared differences of log illumination and of log reflectance.
 
     Illumination is log luminance, blurred by a Gaussian of 2 pixels; reflectance is the rest, in each channel.
 
@@ -198,11 +198,12 @@ def illumination_reflectance_loss(
     parts = [_illumination(log_light.float()), _illumination(true)]
     illumination = (alpha * (parts[0] - parts[1])).square().mean()
     reflectance = (alpha * ((log_light - parts[0]) - (true - parts[1]))).square().mean()
-    return weight * illumination + (1 - weight) * reflectance  # eq. 7
+    return weight * illumination + (1 - weight) * reflectance
 
 
 def _illumination(log_light: Tensor) -> Tensor:
-    """Return the blurred log luminance (B, 1, H, W) (equation 6)."""
+    """Return the blurred log luminance (B, 1, H, W)."""
     luma = log_light.new_tensor(LUMA)[:, None, None]
     luminance = (luma * log_light.exp()).sum(1, keepdim=True).log()
-    return gaussian_blur2d(luminance, (13, 13), (2.0, 2.0), "reflect")
+    blurred: Tensor = gaussian_blur2d(luminance, (13, 13), (2.0, 2.0), "reflect")
+    return blurred

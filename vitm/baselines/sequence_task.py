@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitm.baselines.basicvsr_pp import BasicVSRPP
 from vitm.baselines.deep_vitm import DeepVITM, luminance_and_color_loss
+from vitm.baselines.diff_hdr import DiffHDR, merge_stack
+from vitm.baselines.fmnet import FMNet
 from vitm.baselines.hdrcnn import HDRCNN, illumination_reflectance_loss
+from vitm.baselines.single_hdr import SingleHDR
+from vitm.color import gamma22_inverse_eotf
 from vitm.data.batch import SequenceBatch
 from vitm.nets.flow import FlowName
+from vitm.papers.vitm_tc.display import from_hdr_pq, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import over_exposure
 from vitm.papers.vitm_tc.losses import mu_law
-from vitm.papers.vitm_tc.task import SequenceTask
+from vitm.papers.vitm_tc.task import SequenceTask, hdr_perceptual_loss
 from vitm.training.optimizers import Schedule
 
 
@@ -83,7 +90,7 @@ class HDRCNNTask(LinearFrameTask):
         widths: see `HDRCNN`.
         pretrained: start the encoder from VGG16's ImageNet weights, as the paper does.
         vgg_weights: file of these weights; see `vitm.nets.perceptual.PerceptualLoss`.
-        illumination_weight: lambda of the paper's equation 7.
+        illumination_weight: lambda, the share of illumination in the loss.
         **recipe: see `LinearFrameTask`.
     """
 
@@ -110,9 +117,140 @@ class HDRCNNTask(LinearFrameTask):
             self.network.encoder.load_classifier(self.vgg_weights)
 
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
-        """Return the loss of equation 7."""
+        """Return the loss of illumination and reflectance."""
         alpha = over_exposure(ldr, self.network.tau)
         return illumination_reflectance_loss(self.network.log_light(ldr), linear, alpha, self.illumination_weight)
+
+
+class FMNetTask(LinearFrameTask):
+    """FMNet, with the mean absolute difference of HDR10 codes.
+
+    The network gives HDR10 code, also here: light 1, where a camera clips, is at diffuse white (203 cd/m2), and codes
+    are brought back to linear light to be measured.
+
+    Args:
+        width: see `FMNet`.
+        blocks: see `FMNet`.
+        **recipe: see `LinearTask`.
+    """
+
+    name: ClassVar[str] = "fmnet"
+    network_class = FMNet
+
+    def __init__(self, width: int = 64, blocks: int = 13, **recipe: Any) -> None:
+        super().__init__(**recipe)
+        self.configure_networks(width=width, blocks=blocks)
+
+    def forward(self, ldr: Tensor) -> Tensor:
+        """Convert frames (B, 3, H, W), camera code in [0, 1], to linear light of the same shape."""
+        return from_hdr_pq(self.network(ldr))
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Convert a clip, see `SequenceTask`."""
+        return map(self, frames)
+
+    def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
+        """Return L1 of HDR10 codes."""
+        return F.l1_loss(self.network(ldr).float(), to_hdr_pq(linear))
+
+
+class SingleHDRTask(LinearFrameTask):
+    """Single HDR, with a loss for each of its stages, all of them at once.
+
+    The data know what the stages should give: code before quantisation, the curve 2.2, light that is clipped, light.
+
+    Args:
+        widths: see `SingleHDR`.
+        vgg_widths: see `SingleHDR`.
+        emor: see `SingleHDR`.
+        pretrained: start the hallucination's encoder from VGG16's ImageNet weights, as the paper does.
+        vgg_weights: file of these weights; see `vitm.nets.perceptual.PerceptualLoss`.
+        linear_weight: weight of the squared difference of clipped light.
+        curve_weight: weight of the squared difference of curves, within that of light.
+        perceptual_weight: weight of VGG16's features, of what is filled in; 0 needs no weights.
+        variation_weight: weight of the total variation of what is filled in.
+        **recipe: see `LinearTask`.
+    """
+
+    name: ClassVar[str] = "single_hdr"
+    network_class = SingleHDR
+    network: SingleHDR
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (16, 32, 64, 128, 256),
+        vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        emor: str | None = None,
+        pretrained: bool = True,
+        vgg_weights: str | None = None,
+        linear_weight: float = 10.0,
+        curve_weight: float = 0.1,
+        perceptual_weight: float = 0.001,
+        variation_weight: float = 0.1,
+        **recipe: Any,
+    ) -> None:
+        super().__init__(**recipe)
+        self.pretrained, self.vgg_weights = pretrained, vgg_weights
+        self.linear_weight, self.curve_weight = linear_weight, curve_weight
+        self.perceptual_weight, self.variation_weight = perceptual_weight, variation_weight
+        self.configure_networks(widths=tuple(widths), vgg_widths=tuple(vgg_widths), emor=emor)
+        self.arguments |= {"emor": None}  # a place of this machine; the state has what was read
+
+    def configure_losses(self) -> None:
+        """Make the perceptual loss, unless its weight is 0; load VGG16, unless `pretrained` is false."""
+        self.perceptual = hdr_perceptual_loss(self.perceptual_weight, self.vgg_weights)
+        if self.pretrained:
+            self.network.hallucination.encoder.load_classifier(self.vgg_weights)
+
+    def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
+        """Return the weighted sum of the losses of the stages."""
+        stages = self.network.stages(ldr)
+        clipped = linear.clamp(0, 1)
+        curve = torch.linspace(0, 1, stages.curve.shape[1], device=ldr.device) ** 2.2
+        dequantized = F.mse_loss(stages.dequantized, gamma22_inverse_eotf(clipped))
+        light = F.mse_loss(stages.linear, clipped)
+        curves = F.mse_loss(stages.curve, curve.expand_as(stages.curve))
+        logs = [(x + 1 / 255).log() for x in (stages.filled, stages.refined, linear)]
+        filled, refined = F.l1_loss(logs[0], logs[2]), F.l1_loss(logs[1], logs[2])
+        variation = logs[0].diff(dim=2).abs().mean() + logs[0].diff(dim=3).abs().mean()
+        loss = dequantized + self.linear_weight * (light + self.curve_weight * curves)
+        loss = loss + filled + self.variation_weight * variation + refined
+        if self.perceptual is not None:
+            loss = loss + self.perceptual_weight * self.perceptual(stages.filled, linear)
+        return loss
+
+
+class DiffHDRTask(LinearFrameTask):
+    """Differentiable HDR, with the differences of all exposures and that of the merged light.
+
+    Args:
+        widths: see `DiffHDR`.
+        steps: see `DiffHDR`.
+        light_weight: weight of the mean absolute difference of mu-law codes of the merged light.
+        **recipe: see `LinearTask`.
+    """
+
+    name: ClassVar[str] = "diff_hdr"
+    network_class = DiffHDR
+    network: DiffHDR
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (16, 32, 64, 128, 256),
+        steps: int = 3,
+        light_weight: float = 1.0,
+        **recipe: Any,
+    ) -> None:
+        super().__init__(**recipe)
+        self.light_weight = light_weight
+        self.configure_networks(widths=tuple(widths), steps=steps)
+
+    def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
+        """Return L1 of the exposures' codes, and of the merged light."""
+        stack, stops = self.network.stack(ldr), self.network.stops
+        true = torch.stack([gamma22_inverse_eotf((linear * 2.0**stop).clamp(0, 1)) for stop in stops], 1)
+        merged = merge_stack(stack, stops)
+        return F.l1_loss(stack, true) + self.light_weight * F.l1_loss(mu_law(merged), mu_law(linear))
 
 
 class DeepVITMTask(LinearClipTask):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, luminance, pq_inverse_eotf
+from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, bt2020_to_bt709, luminance, pq_eotf, pq_inverse_eotf
 
 PERCENTILE, PERCENTILE_NITS = 99.9, 1000.0
 
@@ -23,6 +23,19 @@ def to_hdr_pq(x_linear: Tensor, white_nits: float = DIFFUSE_WHITE_NITS) -> Tenso
     """
     nits = bt709_to_bt2020(x_linear.float().clamp_min(0)) * white_nits
     return pq_inverse_eotf(nits.clamp_max(10_000))
+
+
+def from_hdr_pq(hdr_pq: Tensor, white_nits: float = DIFFUSE_WHITE_NITS) -> Tensor:
+    """Convert HDR10 code to relative light: the inverse of `to_hdr_pq`.
+
+    Args:
+        hdr_pq: (..., 3, H, W), BT.2020 primaries, PQ code, clamped to [0, 1].
+        white_nits: luminance of 1, cd/m2.
+
+    Returns:
+        The same shape, BT.709 primaries, fp32; below 0 in channels of colours that BT.709 does not have.
+    """
+    return bt2020_to_bt709(pq_eotf(hdr_pq.float().clamp(0, 1))) / white_nits
 
 
 def measuring_white(target_linear: Tensor) -> float:
