@@ -32,6 +32,15 @@ class ResumableDataModule(LightningDataModule):
         """Return the folder of data that shows what this data module does; it is made on first use."""
         raise NotImplementedError(f"{cls.__name__} has no demo data; give it data of your own (--data.root)")
 
+    def files(self, stage: str, name: str) -> list[Path]:
+        """Return the files of a sample; here: none is known.
+
+        Args:
+            stage: `train`, `val` or `test`, which uses the sample.
+            name: Name that it has in a batch.
+        """
+        return []
+
     def _train_loader(self, data: Dataset[Any], **options: Any) -> StreamLoader:
         """Return an endless stream of a data set's samples, starting after the batches that were trained on."""
         rank, world = self._rank_world()

@@ -17,6 +17,7 @@ from vitm.color.midtones import level_normalised
 from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.production import PRODUCTIONS, produce, random_production
 from vitm.data.sampling import StreamLoader
+from vitm.data.workers import SteadyLoader
 from vitm.video import read_image
 
 _PEAKS = (600.0, 1000.0, 1000.0, 1000.0, 2000.0, 4000.0)  # mastering peaks of real HDR, in cd/m2
@@ -110,7 +111,7 @@ class OpenScenes(ResumableDataModule):
 
     def _fixed(self, samples: Sequence[tuple[int, str]], split: str) -> DataLoader[Any]:
         data = _Produced(self._sets["test"], samples)
-        return DataLoader(data, batch_size=1, sampler=self._eval_share(len(data), split), **self._workers())
+        return SteadyLoader(data, batch_size=1, sampler=self._eval_share(len(data), split), **self._workers())
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Make the SDR of each sample, and normalise the level of its target, on the device."""

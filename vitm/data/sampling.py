@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
+
+from vitm.data.workers import SteadyLoader
 
 
 class TrainStream(DistributedSampler[Any]):
@@ -75,8 +77,8 @@ class EvalShare(DistributedSampler[int]):
         return len(self._share)
 
 
-class StreamLoader(DataLoader[Any]):
-    """A `DataLoader` over a `TrainStream` that goes on where training stands.
+class StreamLoader(SteadyLoader):
+    """A loader over a `TrainStream` that goes on where training stands.
 
     Iterating it again continues the running stream, with what its workers have already decoded, if the trainer has used
     exactly the batches given out so far; otherwise (a resumed run) it starts a new one at the trainer's place. With

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
 
 from vitm.checkpoints import read_checkpoint
 from vitm.runs.entries import Entry
@@ -17,7 +20,13 @@ from vitm.runs.folders import first_process
 
 
 class SteadyWandbLogger(WandbLogger):
-    """A logger whose service survives SIGUSR1, at which a run saves itself: Slurm may send it to every process."""
+    """A logger that does not end a run to whose processes a signal was sent, as Slurm does: to every one of them.
+
+    W&B's service is a process of its own. At SIGUSR1 it goes on, as it starts with that signal blocked. At SIGTERM it
+    ends, whatever is blocked; the run, which saves itself then, is logged to the CSV file alone from there on.
+    """
+
+    _lost = False
 
     @property
     def experiment(self) -> Any:
@@ -28,8 +37,38 @@ class SteadyWandbLogger(WandbLogger):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log, as long as the service is there; pictures come by here as well."""
+        with self._while_served():
+            super().log_metrics(metrics, step)
 
-def wandb_logger(entry: Entry, folder: Path, job_type: str, tags: list[str], resumed: bool, config: Any) -> WandbLogger:
+    def finalize(self, status: str) -> None:
+        """End the log of a fit or a test."""
+        with self._while_served():
+            super().finalize(status)
+
+    @contextmanager
+    def _while_served(self) -> Iterator[None]:
+        try:
+            yield
+        except ConnectionError:
+            if not self._lost:
+                self._lost = True
+                rank_zero_warn("W&B's service has ended: from here on the run is logged to csv/metrics.csv alone")
+
+
+def end_tracking() -> None:
+    """End the run on W&B, with what was not yet written or sent."""
+    try:
+        wandb.finish()
+    except ConnectionError:
+        with suppress(ConnectionError):
+            wandb.teardown()  # else it tries again when Python exits, and prints that it cannot
+
+
+def wandb_logger(
+    entry: Entry, folder: Path, job_type: str, tags: list[str], resumed: bool, config: dict[str, Any]
+) -> WandbLogger:
     """Return a logger that is offline unless the user is logged in; the environment's WANDB_MODE decides over both.
 
     The run id is the name of the folder, so that a resumed run goes on as the same run; the group is paper/table.
@@ -48,7 +87,7 @@ def wandb_logger(entry: Entry, folder: Path, job_type: str, tags: list[str], res
         offline=mode == "offline",
         mode=mode,
         resume="allow" if resumed else None,
-        config=config.as_dict() if hasattr(config, "as_dict") else dict(config),
+        config=config,
     )
 
 

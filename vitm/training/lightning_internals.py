@@ -6,6 +6,8 @@ test of this file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -18,6 +20,7 @@ __all__ = [
     "PATHS",
     "SIGTERMException",
     "begin_new_epoch_if_over",
+    "between_batches",
     "kill_started_processes",
     "loss_scale",
     "number_steps_as_trainer",
@@ -35,7 +38,10 @@ PATHS = {
     "fit_loop.epoch_loop.restarting": "whether an epoch goes on from a checkpoint",
     "fit_loop.epoch_loop.update_restart_stage": "derives how it goes on",
     "fit_loop.epoch_loop._batches_that_stepped": "step numbers of the loggers",
+    "fit_loop.epoch_loop.batch_progress.current.ready": "batches begun in this epoch",
+    "fit_loop.epoch_loop.batch_progress.total.ready": "batches begun",
     "fit_loop.epoch_loop.batch_progress.total.processed": "batches trained on; vitm/data/module.py reads it",
+    "fit_loop.epoch_loop.batch_progress.is_last_batch": "whether the batch that was begun ends the epoch",
     "_signal_connector.received_sigterm": "read after each batch; ends the fit by SIGTERMException",
     "strategy.launcher": "what started the other processes of this machine",
     "strategy.optimizer_step": "a step that is not counted as the trainer's",
@@ -67,6 +73,25 @@ def begin_new_epoch_if_over(trainer: Trainer) -> None:
         update = _get(trainer, "fit_loop.epoch_loop.update_restart_stage")
         trainer.fit_loop.epoch_loop.restarting = False
         update()
+
+
+@contextmanager
+def between_batches(trainer: Trainer) -> Iterator[None]:
+    """Let the trainer's counters stand as before the batch that has just begun, as they do after a validation.
+
+    A run that goes on from a checkpoint saved inside begins with that batch.
+    """
+    for name in ("current.ready", "total.ready", "is_last_batch"):
+        _get(trainer, f"fit_loop.epoch_loop.batch_progress.{name}")
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    is_last = progress.is_last_batch
+    progress.current.ready, progress.total.ready = progress.current.ready - 1, progress.total.ready - 1
+    progress.is_last_batch = False
+    try:
+        yield
+    finally:
+        progress.current.ready, progress.total.ready = progress.current.ready + 1, progress.total.ready + 1
+        progress.is_last_batch = is_last
 
 
 def number_steps_as_trainer(trainer: Trainer) -> None:

@@ -21,6 +21,7 @@ from vitm.data.paired.packed import pack_frames
 from vitm.data.paired.tiles import cut_tiles, tiles_of
 from vitm.data.sampling import StreamLoader
 from vitm.data.splits import Split
+from vitm.data.workers import SteadyLoader
 from vitm.video import read_image
 
 Augmentation = Callable[..., tuple[Frames, ...]]
@@ -194,6 +195,12 @@ class HDR10Windows(ResumableDataModule):
         windows = self.windows(split)
         return self._training_set(windows, write=not self.trainer)[0] if split == "train" else windows
 
+    def files(self, stage: str, name: str) -> list[Path]:
+        """Return the files of a sample: its SDR, then its HDR."""
+        splits = {str(split): data.windows for split, data in self._sets.items()}
+        windows = splits.get(str(self.val_split) if stage == "val" else stage, ())
+        return [path for window in windows if window.name == name for path in (*window.sdr, *window.hdr)]
+
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""
         return self._train_loader(self._sets["train"])
@@ -208,7 +215,7 @@ class HDR10Windows(ResumableDataModule):
 
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
         data = self._sets[split]
-        return DataLoader(data, batch_size=1, sampler=self._eval_share(len(data), split), **self._workers())
+        return SteadyLoader(data, batch_size=1, sampler=self._eval_share(len(data), split), **self._workers())
 
     def _splits(self, stage: str) -> set[Split]:
         val: list[Split] = [self.val_split] if self.val_split else []

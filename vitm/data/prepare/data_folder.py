@@ -16,7 +16,7 @@ import scenedetect
 
 from vitm.data.prepare.record import Record
 from vitm.data.prepare.writing import DONE, Done
-from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole
+from vitm.files import LockedError, WriteError, check_folder, lock, write_json
 
 MANIFEST, WORK = "manifest.json", ".prepare"
 REJECTED = "rejected_because"
@@ -201,5 +201,4 @@ def _read(path: Path) -> Record | None:
 
 
 def _write(path: Path, content: Record) -> None:
-    with replace_when_whole(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(path, content)

@@ -1,10 +1,19 @@
-"""Callbacks of every run: previews, baselines, throughput, checkpoints that are whole, and an orderly stop."""
+"""Callbacks of every run: previews, baselines, throughput, checkpoints that are whole, and stops in good order."""
 
 from vitm.training.callbacks.baselines import AnalyticBaselines
 from vitm.training.callbacks.checkpoints import WholeCheckpointIO
+from vitm.training.callbacks.finite import StopAtNonFinite
 from vitm.training.callbacks.last import LastCheckpoint
 from vitm.training.callbacks.previews import Previews
 from vitm.training.callbacks.stop import StopWhenTold
 from vitm.training.callbacks.throughput import Throughput
 
-__all__ = ["AnalyticBaselines", "LastCheckpoint", "Previews", "StopWhenTold", "Throughput", "WholeCheckpointIO"]
+__all__ = [
+    "AnalyticBaselines",
+    "LastCheckpoint",
+    "Previews",
+    "StopAtNonFinite",
+    "StopWhenTold",
+    "Throughput",
+    "WholeCheckpointIO",
+]

@@ -9,15 +9,22 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from vitm.training.lightning_internals import SIGTERMException, begin_new_epoch_if_over, number_steps_as_trainer
+from vitm.training.lightning_internals import (
+    SIGTERMException,
+    begin_new_epoch_if_over,
+    between_batches,
+    number_steps_as_trainer,
+)
 
-EVERY = 1000  # steps
+STEPS, MINUTES = 1000, 10  # after which it is saved again
+LOOK = 10  # steps after which the clock is read: processes must agree on the time
 
 
 class LastCheckpoint(Checkpoint):
-    """Save `last.ckpt` after each validation, at the end of a fit, and when the fit is interrupted.
+    """Save `last.ckpt` after each validation, every 1000 steps or 10 minutes, at the end of a fit, and where it stops.
 
-    An interrupt is what `StopWhenTold` makes of a signal, or Ctrl-C. Without validation, it is saved every 1000 steps.
+    A fit that `StopWhenTold` ends is saved after its last step and the validation that is due then; before that
+    validation as well, since who sent the signal may not wait for it.
 
     `ModelCheckpoint(save_last=True)` saves only where the monitored value became better; a killed run would lose all
     steps since then. Put this callback behind a `ModelCheckpoint`, so that the file holds the latter's newest state.
@@ -32,7 +39,9 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.path = folder / "last.ckpt"
         self.earlier = 0.0
-        self._since = time.monotonic()
+        self._since = self._saved = time.monotonic()
+        self._saved_step = self._step = 0
+        self._told = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start the clock of a fit."""
@@ -49,28 +58,49 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch where the checkpoint ended one."""
         begin_new_epoch_if_over(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save during a fit."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path)
+        self._saved, self._saved_step = time.monotonic(), trainer.global_step
+        self._step = trainer.global_step
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Number the steps in logs as the trainer does."""
+        """Number the steps in logs as the trainer does; save if it is time and the batch before completed a step."""
         number_steps_as_trainer(trainer)
+        if trainer.global_step != self._step:
+            self._step = trainer.global_step
+            if self._due(trainer):
+                with between_batches(trainer):
+                    self._save(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save every 1000 steps if there is no validation."""
-        if not sum(trainer.num_val_batches) and trainer.global_step % EVERY == 0:
-            trainer.save_checkpoint(self.path)
+        """Note whether the fit is to end."""
+        self._told = trainer.received_sigterm
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if the fit ends after this validation."""
+        if trainer.state.fn == "fit" and self._told:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save during a fit."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of the fit."""
-        trainer.save_checkpoint(self.path)
+        self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save if a signal or Ctrl-C ended the training."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.state.fn == "fit":
-            trainer.save_checkpoint(self.path)
+        """Save if the fit was told to stop."""
+        if isinstance(exception, SIGTERMException) and trainer.state.fn == "fit":
+            self._save(trainer)
+
+    def _due(self, trainer: Trainer) -> bool:
+        if trainer.global_step % LOOK:
+            return False
+        late = time.monotonic() - self._saved > 60 * MINUTES
+        return trainer.global_step - self._saved_step >= STEPS or bool(trainer.strategy.broadcast(late))
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved, self._saved_step = time.monotonic(), trainer.global_step

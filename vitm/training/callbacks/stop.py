@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
+import sys
+import time
 from typing import Any, Self
 
 import torch
@@ -12,10 +16,13 @@ from torch import distributed
 from vitm.training.lightning_internals import SIGTERMException, kill_started_processes, stop_after_batch
 
 LIMIT = getattr(signal, "SIGUSR1", signal.SIGTERM)
+IMPATIENCE = 1.0  # seconds after which another Ctrl-C is one more, and not the same one passed on by a shell
 
 
 class StopWhenTold(Callback):
-    """On SIGTERM or SIGUSR1, end a fit after the optimiser step and the validation that are due; other work at once.
+    """End a fit after the optimiser step and the validation that are due, and other work at once, when told to.
+
+    SIGTERM, SIGUSR1 and Ctrl-C tell it; a second Ctrl-C ends everything at once, and saves nothing.
 
     The exception that ends the fit is Lightning's, upon which `LastCheckpoint` saves. Lightning's own handlers speak
     to the other processes, or save, in the middle of a step, where those may be elsewhere: then all wait forever.
@@ -31,6 +38,8 @@ class StopWhenTold(Callback):
     def __init__(self) -> None:
         self.trained = False
         self._told = self._agreed = self._steps = 0
+        self._interrupted = math.inf
+        self._ends = False
         self._trainer: Trainer | None = None
         self._before: dict[int, Any] = {}
 
@@ -47,7 +56,7 @@ class StopWhenTold(Callback):
 
     @property
     def number(self) -> int:
-        """The signal received; of SIGTERM and SIGUSR1 it is SIGTERM, the larger number on Linux."""
+        """The signal received; of several the largest number, on Linux SIGTERM before SIGUSR1 before Ctrl-C."""
         return max(self._told, self._agreed)
 
     @property
@@ -56,7 +65,7 @@ class StopWhenTold(Callback):
         return self.number == LIMIT
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remember the trainer; before this, SIGTERM exits at once, and SIGUSR1 waits for the first step."""
+        """Remember the trainer; before this, all signals end the run at once but SIGUSR1, which waits for a step."""
         self._trainer = trainer
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,7 +103,7 @@ class StopWhenTold(Callback):
         self._listen()
         self._agree(trainer)
         if self._agreed:
-            raise SIGTERMException
+            self._end()
 
     def _agree(self, trainer: Trainer) -> None:
         """Find out whether one of the processes has received a signal; a single process need not ask its device."""
@@ -104,17 +113,32 @@ class StopWhenTold(Callback):
             distributed.all_reduce(told, distributed.ReduceOp.MAX)
             self._agreed = int(told)
 
+    @property
+    def _fits(self) -> bool:
+        return self._trainer is not None and self._trainer.state.fn == "fit"
+
     def _listen(self) -> None:
-        for number in {signal.SIGTERM, LIMIT}:
+        for number in {signal.SIGTERM, signal.SIGINT, LIMIT}:
             before = signal.signal(number, self._note)
             self._before.setdefault(number, before)
 
     def _note(self, number: int, _: object) -> None:
-        self._told = max(self._told, number)
-        trainer = self._trainer
-        if trainer is None:
+        self._told, now = max(self._told, number), time.monotonic()
+        if number == signal.SIGINT:
+            if now > self._interrupted + IMPATIENCE:
+                raise KeyboardInterrupt
+            if self._interrupted == math.inf and self._fits:
+                os.write(sys.stderr.fileno(), b"\nStopping after this step. Ctrl-C again ends the run at once.\n")
+            self._interrupted = min(self._interrupted, now)
+        if self._trainer is None:
             if number != LIMIT:
-                raise SIGTERMException
-        elif trainer.state.fn != "fit":
-            kill_started_processes(trainer, number)
+                self._end()
+        elif not self._fits:
+            kill_started_processes(self._trainer, number)
+            self._end()
+
+    def _end(self) -> None:
+        """End the work, once: a signal that comes again must not end what puts things away."""
+        if not self._ends:
+            self._ends = True
             raise SIGTERMException
