@@ -8,6 +8,7 @@ import re
 import warnings
 from argparse import ArgumentError
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -17,6 +18,7 @@ from lightning.pytorch import callbacks as pl
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from vitm.runs.changes import History, check_changes, in_words
 from vitm.runs.checks import check_network, check_trainer
 from vitm.runs.entries import Entry
 from vitm.runs.folders import first_process
@@ -26,6 +28,7 @@ from vitm.training.callbacks import (
     AnalyticBaselines,
     LastCheckpoint,
     Previews,
+    StopAtNonFinite,
     StopWhenTold,
     Throughput,
     WholeCheckpointIO,
@@ -102,7 +105,14 @@ class ExperimentCLI(EntryCLI):
 
     def __init__(self, setup: Setup, stop: StopWhenTold) -> None:
         self.setup, self.stop = setup, stop
+        self.history: History = {}
         super().__init__(setup.request.entry, setup.arguments)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and find out what a resumed run has otherwise than before."""
+        super().parse_arguments(parser, args)
+        if self.setup.resumed:
+            self.history = check_changes(self.setup.folder, parser, self.entry, self.config)
 
     def instantiate_classes(self) -> None:
         """Build task, data module and trainer, as Lightning does."""
@@ -139,6 +149,7 @@ class ExperimentCLI(EntryCLI):
                 folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False
             ),
             LastCheckpoint(folder / "checkpoints"),
+            StopAtNonFinite(),
             self.stop,
             *([pl.LearningRateMonitor("step")] if logs else []),
             Throughput(),
@@ -148,19 +159,28 @@ class ExperimentCLI(EntryCLI):
 
     def _loggers(self) -> list[Logger]:
         setup, job_type = self.setup, self.setup.request.command or "fit"
+        config = self.config.as_dict() | ({"changes": in_words(self.history)} if self.history else {})
         return [
             csv_logger(setup.folder, setup.resumed),
-            wandb_logger(self.entry, setup.folder, job_type, [setup.tag], setup.resumed, self.config),
+            wandb_logger(self.entry, setup.folder, job_type, [setup.tag], setup.resumed, config),
         ]
 
 
-def resolve(entry: Entry, arguments: Sequence[str]) -> Namespace:
+def resolve(entry: Entry, arguments: Sequence[str], resumed: Path | None = None) -> Namespace:
     """Return the configuration that options give.
 
+    Args:
+        entry: Entry whose options they are.
+        arguments: Options; later ones win.
+        resumed: Folder of the run that would go on with them.
+
     Raises:
-        ValueError: An option does not exist, or has a wrong value.
+        ValueError: An option does not exist, has a wrong value, or cannot change in that run.
     """
-    config: Namespace = EntryCLI(entry, arguments).config
+    cli = EntryCLI(entry, arguments)
+    if resumed:
+        check_changes(resumed, cli.parser, entry, cli.config)
+    config: Namespace = cli.config
     return config
 
 

@@ -54,7 +54,7 @@ def overrides(
     Raises:
         ValueError: The entry does not fit the parser.
     """
-    ours, defaults = leaves(_plain(parser, config)), leaves(_plain(parser, parser.get_defaults()))
+    ours, defaults = leaves(plain(parser, config)), leaves(plain(parser, parser.get_defaults()))
     given = leaves(recipe)
     # What has no default, as required options, cannot be resolved alone.
     open_ = {k for k, v in ours.items() if k in defaults and defaults[k] is None and v is not None and k not in given}
@@ -62,15 +62,31 @@ def overrides(
         resolved = parser.parse_args(as_flags(recipe, nested({k: ours[k] for k in open_})))
     except ArgumentError as error:
         raise ValueError(f"the entry cannot be resolved: {error}") from error
-    alone = leaves(_plain(parser, resolved))
+    alone = leaves(plain(parser, resolved))
     return {k: v for k, v in ours.items() if k in alone and (k in open_ or not same(v, alone[k]))}
 
 
 def save_overrides(
-    file: Path, parser: ArgumentParser, entry: Entry, config: Namespace, *, demo: bool
+    file: Path,
+    parser: ArgumentParser,
+    entry: Entry,
+    config: Namespace,
+    *,
+    demo: bool,
+    history: Mapping[str, Mapping[int, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Write what a run has otherwise than its entry, as sections that `--config` takes; return it."""
-    different = overrides(parser, entry.config(demo=demo), config)
+    """Write what a run has otherwise than its entry, as sections that `--config` takes; return it.
+
+    Args:
+        file: The new file.
+        parser: The parser that resolved `config`.
+        entry: Entry of the run.
+        config: Its configuration.
+        demo: Whether it takes the demo data.
+        history: Options that changed when the run was resumed, with a value for each step at which they did; they
+            stand in the file so, and no entry and no other run has such a value.
+    """
+    different = overrides(parser, entry.config(demo=demo), config) | dict(history or {})
     if demo:
         different.pop(ROOT, None)
     remark = (
@@ -114,7 +130,7 @@ def asked_overrides(entry: Entry, options: Sequence[str], *, demo: bool) -> dict
         ValueError: an option's value, or a file among them, is wrong.
     """
     parser, recipe = entry_parser(entry), entry.config(demo=demo)
-    known = leaves(_plain(parser, parser.get_defaults())).keys()
+    known = leaves(plain(parser, parser.get_defaults())).keys()
     typed = {True: list[str](), False: list[str]()}
     for flag in flags(options):
         key = key_of(flag)
@@ -158,10 +174,10 @@ def entry_parser(entry: Entry) -> ArgumentParser:
 def option_names(entry: Entry, section: str) -> set[str]:
     """Return the options of a section of an entry: `model.lr` and so on."""
     parser = entry_parser(entry)
-    return {name for name in leaves(_plain(parser, parser.get_defaults())) if name.startswith(f"{section}.")}
+    return {name for name in leaves(plain(parser, parser.get_defaults())) if name.startswith(f"{section}.")}
 
 
-def _plain(parser: ArgumentParser, config: Namespace | Mapping[str, Any]) -> dict[str, Any]:
+def plain(parser: ArgumentParser, config: Namespace | Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration as YAML keeps it: lists, texts and numbers."""
     if not isinstance(config, Namespace):
         return dict(config)

@@ -172,7 +172,9 @@ def _held(folder: Path) -> bool:
 
 
 def _places(root: Any) -> set[Path]:
-    """Return the folders of the data."""
+    """Return the folders of the data; of a run that was resumed with others, all of them."""
+    if isinstance(root, Mapping):
+        return set[Path]().union(*(_places(one) for one in root.values()))
     return {Path(place) for place in ([root] if isinstance(root, str) else root or ())}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vitm.files import read_json
 from vitm.runs.curves import Curve
 from vitm.runs.entries import entry_names, find_entry
 from vitm.runs.options import leaves
@@ -75,7 +75,7 @@ def read_record(folder: Path, key: str) -> RunRecord:
         raise ValueError(f"{folder} is no run folder: it has no config.yaml{hint}")
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        results = json.loads((folder / "metrics.json").read_text()) if (folder / "metrics.json").is_file() else {}
+        results = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
         if not isinstance(config, dict) or (results and (results["stage"] not in STATES or "values" not in results)):
             raise ValueError("it is not what a run writes")
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:

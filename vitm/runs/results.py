@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import ChainMap
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vitm.files import replace_when_whole
+from vitm.files import read_json, write_json
 from vitm.metrics import compatible, value_info, value_order, value_protocols
 from vitm.nets.complexity import count_parameters
 from vitm.runs.entries import Entry
@@ -122,7 +121,7 @@ class Results:
         }
         empty |= {"parameters": 0, "macs": None, "steps": 0, "checkpoint": None, "device": ""}
         try:
-            content = json.loads(path.read_text())
+            content = read_json(path)
             return cls(**empty | {field.name: content[field.name] for field in fields(cls) if field.name in content})
         except (OSError, ValueError, TypeError) as error:
             raise unreadable(path, error if isinstance(error, OSError) else ValueError("it is damaged")) from error
@@ -138,8 +137,7 @@ class Results:
         self.fit_seconds, self.wall_seconds = round(fit_seconds, 1), round(wall_seconds, 1)
         self.finished = datetime.now(UTC).isoformat(timespec="seconds")
         content = asdict(self) | {"python": platform.python_version(), "versions": _versions()}
-        with replace_when_whole(path) as part:
-            part.write_text(json.dumps(content, indent=2))
+        write_json(path, content)
 
     def print(self, console: Console, entry: Entry) -> None:
         """Print every value of a run of an entry: ours, the paper's, and those of what needs no training."""

@@ -8,19 +8,20 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-import wandb
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from vitm.console import console
 from vitm.files import replace_when_whole
+from vitm.runs.changes import in_words
 from vitm.runs.checks import check_config
 from vitm.runs.command import Request
 from vitm.runs.folders import first_process, hold
 from vitm.runs.lightning_cli import ExperimentCLI, resolve
-from vitm.runs.overrides import save_overrides
+from vitm.runs.overrides import FILE, save_overrides
 from vitm.runs.requeue import go_on_later
 from vitm.runs.results import Results, describe
 from vitm.runs.setup import Setup, set_up
+from vitm.runs.tracking import end_tracking
 from vitm.training.callbacks import LastCheckpoint, StopWhenTold
 
 
@@ -40,20 +41,22 @@ def run(request: Request) -> int:
         try:
             cli = ExperimentCLI(setup, stop)
         except SIGTERMException:
-            return 128 + signal.SIGTERM
+            return 128 + stop.number
         if cli.trainer.is_global_zero:
             setup.last.parent.mkdir(parents=True, exist_ok=True)
             if not existed:
                 held.enter_context(hold(setup.folder))
             _write_configuration(cli, setup)
             describe(console(), request.entry, cli.model, cli.datamodule, setup.folder)
+            for line in in_words(cli.history):
+                console().print(line, soft_wrap=True, markup=False)
         try:
             _fit_and_measure(cli, setup)
         except SIGTERMException:
-            wandb.finish()
-            return _stopped(cli, stop)
+            end_tracking()
+            return _stopped(cli, setup, stop)
         finally:
-            wandb.finish()
+            end_tracking()
     return 0
 
 
@@ -65,16 +68,19 @@ def check(request: Request) -> None:
         FileNotFoundError: The data, a run or a checkpoint is not there.
     """
     setup = set_up(request)
-    check_config(request.entry, resolve(request.entry, setup.arguments).as_dict())
+    config = resolve(request.entry, setup.arguments, setup.folder if setup.resumed else None)
+    check_config(request.entry, config.as_dict())
 
 
 def _write_configuration(cli: ExperimentCLI, setup: Setup) -> None:
     with replace_when_whole(setup.folder / "tags") as part:
         part.write_text(setup.tag)
     entry = setup.request.entry
-    save_overrides(setup.folder / "overrides.yaml", cli.parser, entry, cli.config, demo=setup.demo)
+    save_overrides(setup.folder / FILE, cli.parser, entry, cli.config, demo=setup.demo, history=cli.history)
     with replace_when_whole(setup.folder / "config.yaml") as part:  # a slower process may be reading it
         cli.parser.save(cli.config, part, overwrite=True, skip_unset=False)
+        if cli.history:
+            part.write_text("".join(f"# {line}\n" for line in in_words(cli.history)) + part.read_text())
 
 
 def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
@@ -99,10 +105,15 @@ def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
         out.print(f"Written to {setup.folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
 
 
-def _stopped(cli: ExperimentCLI, stop: StopWhenTold) -> int:
+def _stopped(cli: ExperimentCLI, setup: Setup, stop: StopWhenTold) -> int:
     """Return the exit status of a run that a signal stopped; in a cluster's job, put it back into the queue."""
     if not cli.trainer.is_global_zero:
         return 0  # the first process speaks; launchers kill a run when any of its processes ends with an error
     if stop.at_limit and "SLURM_JOB_ID" in os.environ:
         return go_on_later(stop.trained, measuring=cli.trainer.state.fn != "fit")
-    return 128 + (stop.number or signal.SIGTERM)
+    number = stop.number or signal.SIGTERM
+    where = f"at step {cli.trainer.global_step}" if cli.trainer.state.fn == "fit" else "while it measured"
+    more = f"; go on with vitm run {setup.request.entry.address} --resume {setup.folder}"
+    text = f"Stopped by {signal.Signals(number).name} {where}{more if setup.last.is_file() else ''}"
+    console().print(text, soft_wrap=True, highlight=False)
+    return 128 + number
