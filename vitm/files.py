@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import reduce
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+NOT_FINITE = "not_finite"  # key of numbers that JSON does not have, by their places in a file
 
 
 class WriteError(OSError):
@@ -125,6 +130,56 @@ def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise error if isinstance(error, WriteError) else write_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Mapping[str, Any], indent: int | None = 2) -> None:
+    """Write a mapping as JSON, whole or not at all.
+
+    JSON has no nan and no infinity: they are null, and `not_finite` says which they were, by their places.
+
+    Raises:
+        WriteError: if the folder is missing or read-only, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "x.json"), {"psnr": float("inf"), "ssim": 1.0}, indent=None)
+        ...     print(Path(folder, "x.json").read_text())
+        {"psnr": null, "ssim": 1.0, "not_finite": {"psnr": "inf"}}
+    """
+    odd: dict[str, str] = {}
+    plain = _finite(content, "", odd)
+    text = json.dumps(plain | ({NOT_FINITE: odd} if odd else {}), indent=indent, default=str, allow_nan=False)
+    with replace_when_whole(path) as part:
+        part.write_text(text)
+
+
+def read_json(path: Path) -> Any:
+    """Return what `write_json` was given, or what another JSON file holds.
+
+    Raises:
+        OSError: The file is missing, or cannot be read.
+        ValueError: It is no JSON.
+    """
+    content = json.loads(path.read_text())
+    if isinstance(content, dict):
+        for place, number in content.pop(NOT_FINITE, {}).items():
+            *folders, name = place.split("/")
+            parent = reduce(lambda inside, key: inside[int(key) if isinstance(inside, list) else key], folders, content)
+            parent[int(name) if isinstance(parent, list) else name] = float(number)
+    return content
+
+
+def _finite(content: Any, place: str, odd: dict[str, str]) -> Any:
+    """Return content with None for numbers that are not finite, and add those to `odd` by their places."""
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value, f"{place}/{key}".lstrip("/"), odd) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value, f"{place}/{i}".lstrip("/"), odd) for i, value in enumerate(content)]
+    if isinstance(content, float) and not math.isfinite(content):
+        odd[place] = str(content)
+        return None
+    return content
 
 
 def cache_folder() -> Path:

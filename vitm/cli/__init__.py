@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Returns:
-        The exit status: 0; 1 where the machine failed (a full disk); 2 where the input was wrong; 130 when interrupted;
-        128 and its number for a run that a signal stopped.
+        The exit status: 0; 1 where the machine failed (a full disk) or a training (a loss that is nan); 2 where the
+        input was wrong; 130 when interrupted; 128 and its number for a run that a signal stopped.
     """
     keep_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         except WRONG_INPUT as error:
             return _explain(error, out, status=2)
-        except OSError as error:
+        except (OSError, FloatingPointError) as error:
             return _explain(error, out, status=1)
         except (TypeError, RuntimeError) as error:
             if name == "run":  # perhaps in somebody's own network: the traceback says where

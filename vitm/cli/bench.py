@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,9 @@ def _data(options: argparse.Namespace, flags: list[str], console: Console) -> in
         )
     console.print(table)
     if options.json:
-        from vitm.files import replace_when_whole
+        from vitm.files import write_json
 
-        with replace_when_whole(options.json) as part:
-            part.write_text(json.dumps({"entry": options.entry, "rows": rows}, indent=1) + "\n")
+        write_json(options.json, {"entry": options.entry, "rows": rows})
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 import warnings
@@ -29,7 +28,7 @@ from vitm.conversion.level import DiffuseWhite, Graphics, Level, LevelControl, c
 from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
-from vitm.files import digest, replace_when_whole
+from vitm.files import digest, write_json
 from vitm.nets.interface import SpillingNetwork, context
 from vitm.video import (
     BT2020_1000_NITS,
@@ -344,8 +343,7 @@ def convert(
         seconds=time.monotonic() - started,
         device=str(network_device(network)),
     )
-    with replace_when_whole(output.with_name(f"{output.name}.json")) as part:
-        part.write_text(json.dumps(report.to_dict(), indent=2, default=str))
+    write_json(output.with_name(f"{output.name}.json"), report.to_dict())
     if report.previews:
         result_rate = rate if codec in PICTURES else {}
         with (

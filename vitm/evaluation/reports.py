@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from vitm.evaluation.summary import ClipSummary, Summary
-from vitm.files import replace_when_whole
+from vitm.files import replace_when_whole, write_json
 
 
 def write_reports(folder: Path, summary: Summary) -> tuple[tuple[Path, ...], tuple[str, ...]]:
@@ -46,8 +45,7 @@ def write_frames(path: Path, summary: Summary) -> None:
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Write `Summary.to_dict` as JSON."""
-    with replace_when_whole(path) as part:
-        part.write_text(json.dumps(summary.to_dict(), indent=2, default=str))
+    write_json(path, summary.to_dict())
 
 
 def write_plot(path: Path, summary: Summary) -> None:
