@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import reduce
 from pathlib import Path
 from typing import IO, Any
 
@@ -165,8 +164,10 @@ def read_json(path: Path) -> Any:
     if isinstance(content, dict):
         for place, number in content.pop(NOT_FINITE, {}).items():
             *folders, name = place.split("/")
-            parent = reduce(lambda inside, key: inside[int(key) if isinstance(inside, list) else key], folders, content)
-            parent[int(name) if isinstance(parent, list) else name] = float(number)
+            inside: Any = content
+            for key in folders:
+                inside = inside[int(key) if isinstance(inside, list) else key]
+            inside[int(name) if isinstance(inside, list) else name] = float(number)
     return content
 
 

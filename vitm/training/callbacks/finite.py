@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -76,7 +76,7 @@ class StopAtNonFinite(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the value that chooses the best checkpoint; the others may have none, as where nothing is bright."""
-        name = pl_module.monitor[0]  # type: ignore[index]
+        name, _ = cast("tuple[str, str]", pl_module.monitor)
         value = float(trainer.callback_metrics.get(name, 0.0))
         if math.isnan(value):
             raise FloatingPointError(f"{name} is nan after step {trainer.global_step}")
