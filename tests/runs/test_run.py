@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -249,6 +250,7 @@ def test_impossible_trainers_are_explained(tiny, tmp_path, capsys):
     [
         ("enable_checkpointing", "false", "does not go with a run, which keeps its checkpoints and logs"),
         ("barebones", "true", "does not go with a run, which keeps its checkpoints and logs"),
+        ("precision", "bf16-true", "measurements need: take bf16-mixed"),
         ("precision", "64x", "64x does not fit; expected one of 64, 32, 16, transformer-engine"),
         ("callbacks", "x", "x does not fit; expected one of list, Callback, null"),
         ("max_steps", "many", "expected a int. Got value: many"),
@@ -263,6 +265,26 @@ def test_options_that_lightning_would_refuse_at_length_are_refused_in_a_line(
     assert message in line
     assert " at 0x" not in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_workers_without_shared_memory_are_explained(tiny, tmp_path, monkeypatch, capsys):
+    """A container has 64 MB of it unless asked for more. A machine that has a Slurm gives no hints about it."""
+    from vitm.papers.kpn_mfi import KPNMFITask
+
+    def full(*_):
+        raise RuntimeError(
+            "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_6637_1486164641_1>: No space left on device (28)"
+        )
+
+    (tmp_path / "srun").touch(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(KPNMFITask, "training_step", full)
+    with warnings.catch_warnings(record=True) as caught:
+        assert main(["kpn_mfi", "fit", *tiny, "--trainer.num_sanity_val_steps", "0"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "error" in line]
+    assert line.startswith("error: the workers of the data loader have filled /dev/shm")
+    assert not [warning for warning in caught if "srun" in str(warning.message)]
 
 
 def test_a_missing_test_split_is_noticed_before_training(fake_data, tmp_path, capsys):

@@ -11,6 +11,13 @@ from vitm.checkpoints import CheckpointError, read_checkpoint
 from vitm.runs.entries import Entry
 from vitm.training.adversarial import AdversarialTask
 
+WITHOUT_FP32 = {  # precision of the trainer -> the one to take instead
+    "bf16-true": "bf16-mixed",
+    "16-true": "16-mixed",
+    "transformer-engine": "bf16-mixed",
+    "transformer-engine-float16": "16-mixed",
+}
+
 
 def check_config(entry: Entry, config: dict[str, Any]) -> None:
     """Check what a configuration alone tells: that its data exist, and that its trainer suits its task.
@@ -40,6 +47,11 @@ def check_trainer(task: Any, trainer: Any) -> None:
         raise ValueError(
             f"--trainer.{option} does not go with a run, which keeps its checkpoints and logs; for a quick look take "
             "--trainer.max_steps 10 --trainer.limit_val_batches 1"
+        )
+    if trainer.precision in WITHOUT_FP32:
+        raise ValueError(
+            f"--trainer.precision {trainer.precision} leaves nothing in fp32, which colours, losses and measurements "
+            f"need: take {WITHOUT_FP32[trainer.precision]}"
         )
     if task.automatic_optimization:
         return

@@ -14,6 +14,7 @@ import yaml
 from vitm.runs.entries import Entry, find_entry
 
 Command = Literal["fit", "validate", "test"]
+PREVIEW_SIDE = 1280  # pixels of the longest side of a picture, unless asked otherwise
 PREDICT = ("--input", "--output", "--assume", "--fps", "--device")  # options that only `predict` has
 
 
@@ -29,6 +30,7 @@ class Request:
         checkpoint: Weights to measure; None: the best ones of the newest run.
         resume: Folder of the run to resume, or `"newest"`.
         name: Name of the run's folder; None: the time.
+        preview_side: Longest side of the four pictures of a preview, in pixels; None: that of the frames.
 
     Raises:
         ValueError: These do not go together, or the entry cannot be run.
@@ -41,6 +43,7 @@ class Request:
     checkpoint: Path | None = None
     resume: str | None = None
     name: str | None = None
+    preview_side: int | None = PREVIEW_SIDE
 
     def __post_init__(self) -> None:
         if self.entry.missing:
@@ -73,6 +76,14 @@ class Request:
             yield name, value if equals else after
 
 
+def _side(text: str) -> int | None:
+    if text == "full":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels or full, got {text}")
+    return int(text)
+
+
 def _content(config: Path) -> dict[str, dict[str, object] | None]:
     content = yaml.safe_load(config.read_text()) if config.is_file() else None  # a missing one is LightningCLI's error
     return content if isinstance(content, dict) else {}
@@ -96,6 +107,7 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--resume", nargs="?", const="newest")
     parser.add_argument("--name")
+    parser.add_argument("--previews", dest="preview_side", type=_side, default=PREVIEW_SIDE)
     try:
         ours, options = parser.parse_known_args(rest)
     except argparse.ArgumentError as error:

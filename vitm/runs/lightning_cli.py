@@ -26,6 +26,7 @@ from vitm.runs.setup import Setup
 from vitm.runs.tracking import csv_logger, wandb_logger
 from vitm.training.callbacks import (
     AnalyticBaselines,
+    EpochBar,
     LastCheckpoint,
     Previews,
     StopAtNonFinite,
@@ -40,6 +41,7 @@ KNOWN = (  # warnings that a user can do nothing about
     "The number of training batches",
     "Found .* eval mode",
     "Experiment logs directory",
+    "The `srun` command is available",  # on a machine that has a Slurm, whose jobs are made by vitm slurm
     "It is recommended to use .*sync_dist",  # metrics sync themselves
 )
 
@@ -131,30 +133,35 @@ class ExperimentCLI(EntryCLI):
         check_trainer(self.model, config)
         try:
             return super().instantiate_trainer(
-                callbacks=[*(config.callbacks or []), *self._callbacks(logs=config.logger is not False)],
+                callbacks=self._callbacks(config),
                 plugins=[*(config.plugins or []), WholeCheckpointIO()],
                 logger=self._loggers() if config.logger in (None, True) else config.logger,
                 default_root_dir=str(setup.folder),
+                enable_model_summary=config.enable_model_summary or False,  # its FLOPs are 0; metrics.json has them
                 use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates
                 **kwargs,
             )
         except MisconfigurationException as error:
             raise ValueError(_one_line(str(error))) from error
 
-    def _callbacks(self, logs: bool) -> list[pl.Callback]:
+    def _callbacks(self, config: Namespace) -> list[pl.Callback]:
         folder = self.setup.folder
+        own = config.callbacks if isinstance(config.callbacks, list) else [config.callbacks] if config.callbacks else []
+        bar = config.enable_progress_bar is not False and not any(isinstance(x, pl.ProgressBar) for x in own)
         monitor, mode = self.model.monitor
         return [
+            *own,
             pl.ModelCheckpoint(
                 folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False
             ),
             LastCheckpoint(folder / "checkpoints"),
             StopAtNonFinite(),
             self.stop,
-            *([pl.LearningRateMonitor("step")] if logs else []),
+            *([pl.LearningRateMonitor("step")] if config.logger is not False else []),
             Throughput(),
             *([AnalyticBaselines()] if self.model.analytic else []),
-            Previews(folder / "previews"),
+            *([EpochBar()] if bar else []),
+            Previews(folder / "previews", self.setup.request.preview_side),
         ]
 
     def _loggers(self) -> list[Logger]:

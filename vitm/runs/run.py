@@ -24,6 +24,11 @@ from vitm.runs.setup import Setup, set_up
 from vitm.runs.tracking import end_tracking
 from vitm.training.callbacks import LastCheckpoint, StopWhenTold
 
+NO_SHARED_MEMORY = (
+    "the workers of the data loader have filled /dev/shm, through which they give batches: make it larger (docker run "
+    "--shm-size 8g), or take fewer --data.num_workers; 0 needs none of it"
+)
+
 
 def run(request: Request) -> int:
     """Fit and measure; return the exit status: 0, or for a run that a signal stopped 128 and its number.
@@ -32,6 +37,8 @@ def run(request: Request) -> int:
         ValueError: The request cannot be run; nothing was written.
         FileNotFoundError: The data, a run or a checkpoint is not there.
         LockedError: Another process writes to the run's folder.
+        FloatingPointError: A loss, a weight or a prediction is no number.
+        OSError: The machine lacks something: disk, shared memory.
     """
     setup = set_up(request)
     with ExitStack() as held, StopWhenTold() as stop:
@@ -55,6 +62,10 @@ def run(request: Request) -> int:
         except SIGTERMException:
             end_tracking()
             return _stopped(cli, setup, stop)
+        except RuntimeError as error:
+            if "shared memory" in str(error):
+                raise OSError(NO_SHARED_MEMORY) from error
+            raise
         finally:
             end_tracking()
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import secrets
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -71,7 +73,7 @@ def wandb_logger(
 ) -> WandbLogger:
     """Return a logger that is offline unless the user is logged in; the environment's WANDB_MODE decides over both.
 
-    The run id is the name of the folder, so that a resumed run goes on as the same run; the group is paper/table.
+    The id is another for each folder, and the same when the run of a folder is resumed; the group is paper/table.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     logged_in = wandb.login(prompt=False, verify=False)
@@ -79,7 +81,7 @@ def wandb_logger(
     return SteadyWandbLogger(
         project="vitm",
         name=f"{entry.name} {folder.name}",
-        id=folder.name,
+        id=run_id(entry, folder),
         group=entry.group,
         job_type=job_type,
         tags=tags,
@@ -89,6 +91,16 @@ def wandb_logger(
         resume="allow" if resumed else None,
         config=config,
     )
+
+
+def run_id(entry: Entry, folder: Path) -> str:
+    """Return the id on W&B of the run in a folder: that of its earlier parts, or a new one that no other run has.
+
+    Equal names in two entries, or in two folders of all runs, are two runs.
+    """
+    parts = sorted((folder / "wandb").glob("*run-*-*"))
+    earlier = re.fullmatch(r"(?:offline-)?run-\d+_\d+-(.+)", parts[-1].name) if parts else None
+    return earlier[1] if earlier else f"{secrets.token_hex(3)}-{entry.name.replace('/', '-')}-{folder.name}"
 
 
 def csv_logger(folder: Path, resumed: bool) -> CSVLogger:

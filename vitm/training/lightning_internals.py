@@ -22,6 +22,7 @@ __all__ = [
     "begin_new_epoch_if_over",
     "between_batches",
     "kill_started_processes",
+    "logged_step",
     "loss_scale",
     "number_steps_as_trainer",
     "step_uncounted",
@@ -98,6 +99,11 @@ def number_steps_as_trainer(trainer: Trainer) -> None:
     """Number the steps in logs as the trainer does: after some restarts Lightning's other count is one ahead."""
     _get(trainer, "fit_loop.epoch_loop._batches_that_stepped")
     trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+
+def logged_step(trainer: Trainer) -> int:
+    """Return the number of the step under which the trainer logs now."""
+    return int(_get(trainer, "fit_loop.epoch_loop._batches_that_stepped"))
 
 
 def stop_after_batch(trainer: Trainer, stop: bool) -> None:

@@ -1,5 +1,6 @@
 """Callbacks of every run: previews, baselines, throughput, checkpoints that are whole, and stops in good order."""
 
+from vitm.training.callbacks.bar import EpochBar
 from vitm.training.callbacks.baselines import AnalyticBaselines
 from vitm.training.callbacks.checkpoints import WholeCheckpointIO
 from vitm.training.callbacks.finite import StopAtNonFinite
@@ -10,6 +11,7 @@ from vitm.training.callbacks.throughput import Throughput
 
 __all__ = [
     "AnalyticBaselines",
+    "EpochBar",
     "LastCheckpoint",
     "Previews",
     "StopAtNonFinite",
