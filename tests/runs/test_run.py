@@ -274,7 +274,8 @@ def test_workers_without_shared_memory_are_explained(tiny, tmp_path, monkeypatch
     def full(*_):
         raise RuntimeError(
             "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
-            "RuntimeError: unable to allocate shared memory(shm) for file </torch_6637_1486164641_1>: No space left on device (28)"
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_6637_1486164641_1>: No space left on "
+            "device (28)"
         )
 
     (tmp_path / "srun").touch(0o755)
