@@ -26,6 +26,7 @@ class Listed(NamedTuple):
 
 NETWORKS = {
     "ada_3dlut": Listed("vitm.baselines.ada_3dlut.Ada3DLUT"),
+    "adaint": Listed("vitm.baselines.adaint.AdaInt", "vitm.baselines.published.adaint"),
     "basicvsr_pp": Listed("vitm.baselines.basicvsr_pp.BasicVSRPP", "vitm.baselines.published.basicvsr_pp"),
     "csrnet": Listed("vitm.baselines.csrnet.CSRNet"),
     "cyclegan": Listed("vitm.baselines.cyclegan.CycleGAN", "vitm.baselines.published.cyclegan"),
@@ -41,6 +42,8 @@ NETWORKS = {
     "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet"),
     "hdrtvnet_plus": Listed("vitm.baselines.hdrtvnet_plus.HDRTVNetPlus", "vitm.baselines.published.hdrtvnet_plus"),
     "hdrunet": Listed("vitm.baselines.hdrunet.HDRUNet"),
+    "huo": Listed("vitm.nets.analytic.HuoPhysEO"),
+    "kovaleski": Listed("vitm.nets.analytic.KovaleskiOliveira"),
     "kpn_itm": Listed("vitm.baselines.kpn_itm.KPNiTM"),
     "kpn_mfi": Listed("vitm.papers.kpn_mfi.network.KPNMFI", "vitm.papers.kpn_mfi.published.from_published"),
     "pdcg": Listed("vitm.papers.hdcfm.pdcg.HDCFMPDCG"),

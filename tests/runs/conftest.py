@@ -25,6 +25,7 @@ SEQUENCES = [
 MEASURED = ["--model.test_metrics", "null", *CLIPS]
 MODEL = {
     "vitm.baselines.table_task.Ada3DLUTTask": ["--model.size", "5"],
+    "vitm.baselines.table_task.AdaIntTask": ["--model.size", "5"],
     "vitm.baselines.clip_task.DeepHDRTask": ["--model.widths", "[8,8]"],
     "vitm.baselines.clip_task.HDRUNetTask": ["--model.width", "8", "--model.blocks", "[1,1,1]"],
     "vitm.baselines.clip_task.KPNiTMTask": ["--model.widths", "[8,8]"],

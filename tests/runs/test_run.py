@@ -44,7 +44,8 @@ def weights(path):
 
 
 MISSING = [e for e in entry_names() if find_entry(e).missing]
-RUNNABLE = [e for e in entry_names() if e not in MISSING]
+OPERATORS = [e for e in entry_names() if (find_entry(e).task or "").startswith("vitm.baselines.operator_task.")]
+RUNNABLE = [e for e in entry_names() if e not in (*MISSING, *OPERATORS)]
 FAST = ("kpn_mfi", "dslnet", "hdcfm")
 
 
@@ -82,6 +83,18 @@ def test_an_entry_runs_without_any_option(fake_data, tmp_path, monkeypatch):
     assert main(["mine.yaml"]) == 0
     assert json.loads((only_run(tmp_path, "mine") / "metrics.json").read_text())["steps"] == 1
     assert main(["mine.yaml", "test"]) == 0
+
+
+@pytest.mark.parametrize(
+    "entry", [pytest.param(e, marks=[] if e == "hdcfm/table1/kovaleski" else [pytest.mark.slow]) for e in OPERATORS]
+)
+def test_an_operator_is_measured_without_a_step(entry, tiny_of, tmp_path):
+    options = [*tiny_of(entry), "--model.test_metrics", "[psnr,delta_e_itp]"]
+    assert main([entry, *options, "--trainer.max_steps", "1", "--trainer.max_epochs", "1"]) == 0
+    results = json.loads((only_run(tmp_path, entry) / "metrics.json").read_text())
+    assert (results["stage"], results["steps"], results["parameters"], results["macs"]) == ("test", 0, 0, None)
+    assert {"psnr", "delta_e_itp"} == results["values"].keys()
+    assert {"bt2446a", "bt2446c", "hable", "reinhard"} < results["baselines"].keys()
 
 
 @pytest.mark.parametrize("entry", MISSING)

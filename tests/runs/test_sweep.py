@@ -329,8 +329,10 @@ def test_what_runs_already_is_not_submitted(play, tmp_path, monkeypatch):
     assert ([command[0] for command in commands], after) == (["kpn_mfi/table3/no_consistency", "kpn_mfi"], [])
 
 
-def test_rows_that_cannot_run_say_why(play):
-    status, out = play("kpn_mfi/table1", "--row", "huo")
+def test_rows_that_cannot_run_say_why(play, tmp_path):
+    row = {"row": "Gone", "results": {"psnr": 1.0}, "missing": "its code was lost, and nobody knows how it worked"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"paper": "Mine", "table": 1, "rows": {"gone": row}}))
+    status, out = play(str(tmp_path / "mine.yaml"), "--row", "gone")
     assert status == 0
     assert "cannot be run: " in out
 

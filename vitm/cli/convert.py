@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MODELS = f"""\
 models: {", ".join(SHIPPED)} (a network with its weights);
 {", ".join(OPERATORS)} (analytic operators);
-{", ".join(NETWORKS)} (networks, need --checkpoint);
+{", ".join(NETWORKS)} (networks, need --checkpoint, but huo and kovaleski, which have no weights);
 or the import path of a network of your own (package.module.Class)."""
 
 

@@ -429,7 +429,7 @@ def _network(
             raise CheckpointError(f"{checkpoint} is no checkpoint of a run and names no network: give model=NAME too")
         model = str(facts["network"])
     network = load_network(model, checkpoint, None if flow_weights is None else Path(flow_weights))
-    if model not in (*METHODS, *SHIPPED) and checkpoint is None:
+    if model not in (*METHODS, *SHIPPED) and checkpoint is None and network.state_dict():
         raise ValueError(
             f"{model} needs weights: give checkpoint=FILE (models that need none: {', '.join((*SHIPPED, *METHODS))})"
         )

@@ -53,6 +53,8 @@ class InverseToneMappingTask(LightningModule):
     """Value that chooses the best checkpoint, and whether its largest or smallest (`"min"`) value is best."""
     clip_frames: int | None = None
     """Number of frames that the network takes at once, (B, T, 3, H, W); None: single ones, (B, 3, H, W)."""
+    trains: ClassVar[bool] = True
+    """Whether there is something to train; a run of a task without makes no step, and measures."""
     analytic: ClassVar[bool] = True
     """Whether the analytic operators do the same task, and are measured beside the network."""
     light: ClassVar[str] = ""
