@@ -32,6 +32,7 @@ def trilinear(rgb, table):
 def network(rng):
     torch.manual_seed(0)
     network = Ada3DLUT(size=4, tables=2).eval()
+    torch.nn.init.normal_(network.head.weight, std=0.02)
     network.values.data += 0.3 * torch.randn(network.values.shape, generator=rng)
     return network
 
@@ -68,13 +69,12 @@ def test_layers_and_lookup(network, rng):
 
 
 def test_it_begins_near_the_sdr(rng):
+    """Also in training, with dropout; no two tables have the same weights, or they would stay alike."""
     torch.manual_seed(0)
-    network = Ada3DLUT().eval()
-    sdr = torch.rand(1, 3, 20, 30, generator=rng)
+    network, sdr = Ada3DLUT(), torch.rand(1, 3, 20, 30, generator=rng)
     with torch.no_grad():
-        gain = network.weights(sdr)[0, 0]
-        torch.testing.assert_close(network(sdr), gain * sdr, atol=1e-5, rtol=0)
-        assert 0 < float(gain) < 2
+        assert float((network(sdr) - sdr).abs().max()) < 0.2
+        assert float(network.eval().weights(sdr).diff().abs().min()) > 1e-4
 
 
 def test_lookup_does_not_reach_into_the_next_slice(rng):

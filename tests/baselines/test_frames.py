@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.baselines.ada_3dlut import Ada3DLUT
+from vitm.baselines.adaint import AdaInt
 from vitm.baselines.csrnet import CSRNet, GlobalMapping
 from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvdm import LSN, ChannelAttention
@@ -20,6 +21,7 @@ from vitm.zoo import load_network
 
 SMALL = {
     "ada_3dlut": (Ada3DLUT, {"size": 5}, (1, 1)),
+    "adaint": (AdaInt, {"size": 5}, (1, 1)),
     "csrnet": (CSRNet, {"width": 8, "conditions": 8}, (5, 7)),
     "hdrnet": (HDRNet, {"places": 64, "brightnesses": 2}, (1, 1)),
     "hdrtvdm": (LSN, {"width": 8}, (8, 9)),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vitm.ops.color_table import apply_color_table, color_grid
 
 WIDTHS = (16, 32, 64, 128, 128)  # of the layers that look at the frame
+HEAD_STD = 1e-3  # of the initial head; not 0, which would leave the tables alike
 LOOK = 256  # height and width at which they look
 
 
@@ -38,8 +39,11 @@ class Ada3DLUT(nn.Module):
 
     Zeng et al., "Learning Image-Adaptive 3D Lookup Tables for High Performance Photo Enhancement in Real-Time", TPAMI
     2020, made for photographs. The result is sum_n w_n phi_n(sdr), with phi_n the trilinear lookup in table n; a lookup
-    is linear in its table, so the tables are added first. 593,516 parameters. The first table begins as the
-    identity, the others as zeros, and all weights near 1: PQ code begins as the SDR's.
+    is linear in its table, so the tables are added first. 593,516 parameters.
+
+    It begins near the identity, with PQ code as the SDR's: the first table is one, the others are zeros, and all
+    weights are near 1. (By the released code's initialisation of the head, the weights begin with a noise of more than
+    1, from dropout of 8192 features, which takes thousands of steps to settle.)
 
     Convention: any height and width; the network looks at the frame resized bilinearly to 256 x 256, without
     antialiasing, as published. Colours are clamped to [0, 1] before the lookup.
@@ -61,7 +65,7 @@ class Ada3DLUT(nn.Module):
             raise ValueError(f"expected size >= 2 and tables >= 1, got size {size} and {tables} tables")
         self.reader = FrameReader()
         self.head = nn.Conv2d(WIDTHS[-1], tables, 8)
-        nn.init.xavier_normal_(self.head.weight)
+        nn.init.normal_(self.head.weight, std=HEAD_STD)
         assert self.head.bias is not None
         nn.init.ones_(self.head.bias)
         self.size = size

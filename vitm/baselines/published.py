@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
+from vitm.baselines.adaint import AdaInt
 from vitm.baselines.basicvsr_pp import BRANCHES, BasicVSRPP
 from vitm.baselines.cyclegan import CycleGAN
 from vitm.baselines.hdrtvdm import LSN
@@ -93,6 +94,30 @@ BASICVSR_KEY_MAP: KeyMap = [
     (r"^conv_hr", "tail.0"),
     (r"^conv_last", "tail.2"),
 ]
+
+# AdaInt: a backbone of blocks (convolution, LeakyReLU, normalisation), the tables as weights of a linear layer.
+ADAINT_KEY_MAP: KeyMap = [
+    (r"^backbone\.(\d)\.(\d)", lambda m: f"reader.layers.{3 * int(m[1]) + int(m[2])}"),
+    (r"^lut_generator\.weights_generator", "weigh"),
+    (r"^lut_generator\.basis_luts_bank\.weight", "values"),
+    (r"^adaint\.intervals_generator", "intervals"),
+]
+
+
+def adaint(state: Mapping[str, Tensor]) -> AdaInt | None:
+    """Build AdaInt from a file of the authors' code; None if the file is of another network.
+
+    Their released files retouch photographs, and give no HDR10. Files that their code trained on HDR10 are converters.
+    """
+    inner: Any = state.get("state_dict", state)
+    if "adaint.intervals_generator.weight" not in inner:
+        return None
+    renamed = {rename_key(key, ADAINT_KEY_MAP): value for key, value in inner.items() if key != "cnt_iters"}
+    tables, size = len(renamed["weigh.bias"]), len(renamed["intervals.bias"]) // 3 + 1
+    renamed["values"] = renamed["values"].T.reshape(tables, 3, size**3)
+    network = AdaInt(size, tables)
+    network.load_state_dict(renamed)
+    return network
 
 
 def hdrtvnet_plus(state: Mapping[str, Tensor]) -> HDRTVNetPlus | None:

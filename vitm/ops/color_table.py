@@ -55,6 +55,34 @@ def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
     return F.grid_sample(table, where, mode="bilinear", padding_mode="border", align_corners=True).squeeze(2)
 
 
+def even_positions(rgb: Tensor, vertices: Tensor) -> Tensor:
+    """Return where colours lie among unevenly placed vertices, as if these were evenly placed.
+
+    So `apply_color_table(even_positions(rgb, vertices), table)` looks up a table whose vertices lie at `vertices`, with
+    trilinear interpolation between them. Differentiable by both.
+
+    Args:
+        rgb: (B, 3, H, W), R, G and B in [0, 1]; values outside are clamped.
+        vertices: (B, 3, N), from 0 to 1 along R, G and B, in rising order.
+
+    Returns:
+        (B, 3, H, W), in [0, 1]: vertex i is at i / (N - 1).
+
+    Example:
+        >>> vertices = torch.tensor([0.0, 0.2, 1.0]).expand(1, 3, 3)
+        >>> even_positions(torch.full((1, 3, 1, 1), 0.6), vertices).flatten().tolist()
+        [0.75, 0.75, 0.75]
+    """
+    x = rgb.to(vertices.dtype).clamp(0, 1).flatten(2)
+    last = vertices.shape[2] - 2
+    below = (
+        torch.searchsorted(vertices.detach().contiguous(), x.detach().contiguous(), right=True).sub_(1).clamp_(0, last)
+    )
+    low, high = vertices.gather(2, below), vertices.gather(2, below + 1)
+    part = (x - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)  # intervals may vanish
+    return ((below + part) / (last + 1)).view_as(rgb)
+
+
 def _by_slices(rgb: Tensor, table: Tensor) -> Tensor:
     """Do the same with 2-D lookups, which are vectorised on the CPU: a third of the time, to 1e-4 of a cell.
 
