@@ -1,4 +1,4 @@
-"""The mean absolute difference inside a mask as a metric of pixels."""
+"""The mean absolute difference, and the PSNR, inside a mask, as metrics of pixels."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class MaskedL1(VideoMetric):
 
     values = (MetricValue("masked_l1", "L1 in the mask", "", "lower"),)
     needs_mask = True
+    power = 1
     weight: Tensor
 
     def __init__(self, domain: str, inside: str, peak_nits: float | None = None, **kwargs: Any) -> None:
@@ -47,10 +48,31 @@ class MaskedL1(VideoMetric):
         """
         if mask is None:
             raise ValueError(f"{self.names[0]} needs a mask, which only tasks that know it give; leave the metric out")
-        total, weight = masked_sums(pred, target, mask)
+        total, weight = masked_sums(pred, target, mask, self.power)
         self.totals = self.totals + total.sum().to(self.totals)
         self.weight = self.weight + weight.sum().to(self.weight)
 
     def compute(self) -> Tensor:
         """Return the mean over pixels inside the mask; 0 where there are none."""
         return torch.where(self.weight > 0, self.totals[0] / self.weight.clamp(min=1e-30), 0.0)
+
+
+class MaskedPSNR(MaskedL1):
+    """PSNR, in dB with peak 1, of all pixels of all frames inside a mask, which comes with each update.
+
+    It is the PSNR of the mean error: frames with large masks count more. Where no pixel is inside, the value is inf.
+    See `functional.masked_psnr`.
+
+    Args:
+        domain: see `MaskedL1`.
+        inside: see `MaskedL1`.
+        peak_nits: see `MaskedL1`.
+        kwargs: options of `torchmetrics.Metric`.
+    """
+
+    values = (MetricValue("masked_psnr", "PSNR in the mask", "dB", "higher"),)
+    power = 2
+
+    def compute(self) -> Tensor:
+        """Return the PSNR of all pixels inside the mask; inf where there are none."""
+        return -10 * super().compute().log10()

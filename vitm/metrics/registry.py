@@ -74,6 +74,16 @@ METRICS: dict[str, MetricLine] = {
         "L1 over-exposed",
         {"domain": "mu-law of linear light", "inside": "over-exposed pixels of the input"},
     ),
+    "over_exposed_psnr": MetricLine(
+        "vitm.metrics.masked_l1.MaskedPSNR",
+        "PSNR over-exposed",
+        {"domain": "PQ BT.2020", "inside": "over-exposed pixels of the SDR frame", "peak_nits": 10_000.0},
+    ),
+    "over_exposed_l1": MetricLine(
+        "vitm.metrics.masked_l1.MaskedL1",
+        "L1 over-exposed (PQ)",
+        {"domain": "PQ BT.2020", "inside": "over-exposed pixels of the SDR frame", "peak_nits": 10_000.0},
+    ),
     "mabd": MetricLine("vitm.metrics.mabd.MABD"),
     "warping_error": MetricLine("vitm.metrics.warping_error.WarpingError"),
     "tof": MetricLine("vitm.metrics.tof.TOF"),

@@ -81,7 +81,7 @@ class Results:
         stage = next((s for s in ("test", "val") if any(k.startswith(f"{s}/") for k in logged)), "fit")
         analytic = [c.results for c in trainer.callbacks if isinstance(c, AnalyticBaselines)]
         cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-        protocols = value_protocols(task.test_metrics)
+        protocols = value_protocols({**task.test_metrics, **task.masked_metrics()})
         of_paper = entry.protocols
         measured = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint else None
         return cls(
@@ -90,7 +90,7 @@ class Results:
             demo=demo,
             stage=stage,
             values={k.removeprefix(f"{stage}/"): v for k, v in logged.items() if k.startswith(f"{stage}/")},
-            baselines=dict(ChainMap(task.baselines(), *analytic)),
+            baselines=_beside(*analytic, task.baselines()),
             protocol={name: ", ".join(filter(None, (str(p), task.light))) for name, p in protocols.items()},
             unlike_paper={
                 name: str(of_paper[name])
@@ -177,6 +177,12 @@ class Results:
         console.print(f"{self.parameters / 1e6:.4f} M parameters{macs}.")
         if self.demo:
             console.print("Demo data: these numbers do not compare with the paper's.")
+
+
+def _beside(*measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return all values of each name."""
+    names = dict.fromkeys(name for values in measured for name in values)
+    return {name: dict(ChainMap(*(values.get(name, {}) for values in measured))) for name in names}
 
 
 def in_digits(value: float, digits: int = 4, sign: str = "") -> str:

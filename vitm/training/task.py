@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from vitm.metrics import frame_metrics
+from vitm.metrics import VideoMetric, frame_metrics
 from vitm.nets.complexity import count_macs
 from vitm.training.optimizers import Schedule, adam
 
@@ -155,6 +155,10 @@ class InverseToneMappingTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write which network this is, so that `vitm.zoo.load_network` rebuilds it from the file alone."""
         checkpoint["vitm"] = {"network": self.name, "arguments": self.arguments}
+
+    def masked_metrics(self) -> dict[str, VideoMetric]:
+        """Return metrics of parts of frames that the task measures beside `test_metrics`, for the printed protocol."""
+        return {}
 
     def earlier_stages(self) -> dict[str, nn.Module]:
         """Return networks by name that the test measures beside this one, because it goes on from them."""

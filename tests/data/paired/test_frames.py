@@ -135,6 +135,35 @@ def test_crops_are_upright_windows_anywhere(marked: Path) -> None:
     assert {min(c) for c in zip(*corners, strict=True)} <= {0, 1, 2}
 
 
+def test_crops_can_be_placed_on_highlights(tmp_path: Path) -> None:
+    """One spot of 8 x 8 in a frame: a random crop seldom holds it, a placed one always, anywhere within itself."""
+    sdr = np.full((96, 128, 3), 120, np.uint8)
+    sdr[40:48, 100:108, 1] = 250
+    dark = np.full((96, 128, 3), 242, np.uint8)  # 0.949
+    for name, frame in (("001", sdr), ("002", dark)):
+        for folder, picture in (("train_sdr", frame), ("train_hdr", frame.astype(np.uint16) * 257)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{name}.png"), picture)
+
+    def spots(share: float) -> list[tuple[int, int] | None]:
+        data = HDR10Frames(str(tmp_path), crop_size=24, val_split=None, num_workers=0, highlights=share)
+        data.setup("fit")
+        crops = [data._sets["train"][epoch, 0] for epoch in range(60)]
+        for crop in crops:
+            assert torch.equal(crop["sdr"], crop["hdr_pq"])  # of the same place
+        found = [(crop["sdr"][1] > 0.95).nonzero() for crop in crops]
+        assert all((data._sets["train"][epoch, 1]["sdr"] < 0.95).all() for epoch in range(3))  # there is none
+        return [tuple(places[0].tolist()) if len(places) else None for places in found]
+
+    assert sum(spot is not None for spot in spots(0.0)) < 15  # 31 x 31 of 73 x 105 places
+    placed = spots(1.0)
+    assert all(spot is not None for spot in placed)
+    assert len({*placed}) > 30
+    assert 30 < sum(spot is not None for spot in spots(0.5)) < 55
+    with pytest.raises(ValueError, match="highlights is 2"):
+        HDR10Frames(str(tmp_path), highlights=2)
+
+
 def test_flips_and_rotations_on_request(marked: Path) -> None:
     def symmetries(**options: bool) -> int:
         batches = islice(module(marked, **options).train_dataloader(), 40)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -270,6 +271,35 @@ def test_a_checkpoint_holds_both_stages(first_stage, tmp_path):
     measured = PDCGTask(**task.arguments)  # needs neither the first stage's file nor VGG19
     measured.load_state_dict(torch.load(tmp_path / "pdcg.ckpt", weights_only=True)["state_dict"])
     assert equal(measured.network, network)
+
+
+def test_what_is_over_exposed_is_measured_of_both_stages(first_stage):
+    """All that PDCG changes: by NumPy, of all pixels whose brightest channel is above 0.95, also where few are."""
+    task = PDCGTask(first_stage, **SMALL)
+    logged = {}
+    task.log_dict = logged.update
+    hdcfm, frames = load_network("hdcfm", first_stage), [*batches(2, batch=1)]
+    frames[1]["sdr"] = frames[1]["sdr"] * 0.951
+    errors = {"pdcg": [], "hdcfm": []}
+    for i, batch in enumerate(frames):
+        with torch.no_grad():
+            outputs = {"pdcg": task.test_step(batch, i), "hdcfm": hdcfm(batch["sdr"]).clamp(0, 1)}
+        inside = (batch["sdr"].amax(1) > 0.95).numpy()[0]
+        for name, out in outputs.items():
+            errors[name].append((out - batch["hdr_pq"])[0].double().numpy()[:, inside])
+    task.on_test_epoch_end()
+    error, first = (np.concatenate(e, axis=1) for e in errors.values())
+    assert 0 < errors["pdcg"][1].size < errors["pdcg"][0].size
+    assert float(logged["test/over_exposed_psnr"]) == pytest.approx(-10 * np.log10((error**2).mean()), abs=1e-3)
+    assert float(logged["test/over_exposed_l1"]) == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    assert task.baselines() == {
+        "HDCFM alone": {
+            "over_exposed_psnr": pytest.approx(-10 * np.log10((first**2).mean()), abs=1e-3),
+            "over_exposed_l1": pytest.approx(np.abs(first).mean(), rel=1e-4),
+        }
+    }
+    assert "test/psnr" in logged
+    assert task.masked_metrics()["over_exposed_psnr"].protocol.crop == "over-exposed pixels of the SDR frame"
 
 
 def test_training_needs_a_first_stage(tmp_path):

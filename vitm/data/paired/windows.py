@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,6 +24,8 @@ from vitm.data.splits import Split
 from vitm.data.workers import SteadyLoader
 from vitm.video import read_image
 
+OVER_EXPOSED = 0.95 * 255  # SDR code above which the brightest channel is over-exposed, as in HDRTVNet's mask
+
 Augmentation = Callable[..., tuple[Frames, ...]]
 
 
@@ -36,6 +38,7 @@ class WindowDataset(Dataset[Any]):
         augmentations: Functions (generator, sdr, hdr) -> (sdr, hdr) on arrays (N, H, W, 3), applied in this order.
         seed: Seed of the generators.
         read: Function from a file to its frame (H, W, 3), codes.
+        highlights: Share of the samples whose crop holds an over-exposed pixel of the SDR frame, where there is one.
     """
 
     def __init__(
@@ -46,9 +49,11 @@ class WindowDataset(Dataset[Any]):
         augmentations: Sequence[Augmentation] = (),
         seed: int = 0,
         read: Callable[[Path], Frames] | None = None,
+        highlights: float = 0.0,
     ) -> None:
         self.windows, self.crop_size, self.augmentations, self.seed = windows, crop_size, augmentations, seed
         self.read = read or read_image
+        self.highlights = highlights
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -62,8 +67,10 @@ class WindowDataset(Dataset[Any]):
         rng = np.random.default_rng((self.seed, epoch, index))
         window = self.windows[index]
         sdr_paths, hdr_paths = self.choose(window, rng)
-        place = self._place(window, rng)
-        sdr, hdr = self._read(sdr_paths, place), self._read(hdr_paths, place)
+        place, read = self._place(window, rng), cache(self.read)  # a file that serves several times is decoded once
+        if self.crop_size is not None and self.highlights and rng.random() < self.highlights:
+            place = self._place_on_highlights(window, read(sdr_paths[len(sdr_paths) // 2]), rng) or place
+        sdr, hdr = (np.stack([read(path)[place] for path in paths]) for paths in (sdr_paths, hdr_paths))
         for augmentation in self.augmentations:
             sdr, hdr = augmentation(rng, sdr, hdr)
         return {"sdr": _to_tensor(sdr, 255), "hdr_pq": _to_tensor(hdr, 65535), "name": window.name}
@@ -80,10 +87,24 @@ class WindowDataset(Dataset[Any]):
             height = width = self.crop_size
         return slice(y, y + height), slice(x, x + width)
 
-    def _read(self, paths: Sequence[Path], place: tuple[slice, slice]) -> Frames:
-        """Return a part of each frame, codes (N, H, W, 3); a file that serves several times is decoded once."""
-        parts = {path: self.read(path)[place] for path in {*paths}}
-        return np.stack([parts[path] for path in paths])
+    def _place_on_highlights(self, window: Window, sdr: Frames, rng: np.random.Generator) -> tuple[slice, slice] | None:
+        """Return a square that holds a random over-exposed pixel of a frame; None where it has none.
+
+        Every fourth row and column of the frame is looked at.
+        """
+        size, top, left = self.crop_size or 0, window.top, window.left
+        codes = sdr[top : top + window.height : 4, left : left + window.width : 4]
+        rows, columns = np.nonzero(codes.max(-1) > OVER_EXPOSED)
+        if not len(rows):
+            return None
+        pixel = int(rng.integers(len(rows)))
+
+        def start(at: int, side: int, offset: int) -> int:
+            return offset + int(rng.integers(max(0, at - size + 1), min(at, side - size) + 1))
+
+        y = start(4 * int(rows[pixel]), window.height, top)
+        x = start(4 * int(columns[pixel]), window.width, left)
+        return slice(y, y + size), slice(x, x + size)
 
 
 def _to_tensor(frames: Frames, full_scale: int) -> torch.Tensor:
@@ -111,6 +132,7 @@ class HDR10Windows(ResumableDataModule):
         tile_stride: Pixels from one tile to the next (null: half of `tile_size`).
         flips: Mirror crops left to right and top to bottom, each with probability 1/2.
         rotations: Turn crops by a random multiple of 90 degrees.
+        highlights: Share of the training crops that hold an over-exposed pixel of the middle SDR frame, if it has any.
         val_split: Split to validate on: `test` for data without `val`, such as HDRTV1K; null for no validation.
         cache: Keep the decoded training set on disk, mapped into memory and shared by all processes; then tiles are
             parts of it, and are not cut. See `vitm.data.paired.packed`.
@@ -131,6 +153,7 @@ class HDR10Windows(ResumableDataModule):
         tile_stride: int | None = None,
         flips: bool = False,
         rotations: bool = False,
+        highlights: float = 0.0,
         val_split: Literal["val", "test"] | None = "val",
         cache: bool = False,
         cache_dir: str | None = None,
@@ -141,7 +164,9 @@ class HDR10Windows(ResumableDataModule):
         check_least(crop_size=(crop_size, 1), tile_stride=(tile_stride, 1))
         if tile_size is not None and tile_size < crop_size:
             raise ValueError(f"tile_size is {tile_size}, crop_size {crop_size}; expected tiles that hold a crop")
-        self.root = Path(root)
+        if not 0 <= highlights <= 1:
+            raise ValueError(f"highlights is {highlights}; expected a share from 0 to 1")
+        self.root, self.highlights = Path(root), highlights
         self.crop_size, self.tile_size, self.tile_stride = crop_size, tile_size, tile_stride
         self.val_split, self.cache, self.verify = val_split, cache, verify
         self.cache_dir = Path(cache_dir) if cache_dir else self.root
@@ -187,7 +212,7 @@ class HDR10Windows(ResumableDataModule):
 
     def dataset_options(self, train: bool) -> dict[str, Any]:
         """Return the arguments of `dataset` but for its samples, for training or for evaluation."""
-        options = {"crop_size": self.crop_size, "augmentations": self.augmentations}
+        options = {"crop_size": self.crop_size, "augmentations": self.augmentations, "highlights": self.highlights}
         return (options if train else {}) | {"seed": self.seed}
 
     def find(self, split: Split) -> list[Window]:

@@ -10,6 +10,7 @@ from vitm.metrics.functional.hdr_vqm import hdr_vqm, hdr_vqm_image
 from vitm.metrics.functional.highlight_stability import highlight_stability
 from vitm.metrics.functional.mabd import MABDValues, mabd
 from vitm.metrics.functional.masked_l1 import masked_l1
+from vitm.metrics.functional.masked_psnr import masked_psnr
 from vitm.metrics.functional.psnr import psnr
 from vitm.metrics.functional.pu21 import pu21_encode
 from vitm.metrics.functional.pu21_psnr import pu21_psnr
@@ -34,6 +35,7 @@ __all__ = [
     "highlight_stability",
     "mabd",
     "masked_l1",
+    "masked_psnr",
     "psnr",
     "pu21_encode",
     "pu21_psnr",

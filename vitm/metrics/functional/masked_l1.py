@@ -33,8 +33,8 @@ def masked_l1(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return total / weight
 
 
-def masked_sums(pred: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of absolute differences and the sum of weights of each frame; see `masked_l1`."""
+def masked_sums(pred: Tensor, target: Tensor, mask: Tensor, power: int = 1) -> tuple[Tensor, Tensor]:
+    """Return the weighted sum of absolute differences, to a power, and the sum of weights; see `masked_l1`."""
     if pred.shape != target.shape:
         raise ValueError(f"pred has shape {tuple(pred.shape)}, target {tuple(target.shape)}: expected the same")
     if mask.shape not in (pred.shape, (*pred.shape[:-3], 1, *pred.shape[-2:])):
@@ -43,5 +43,5 @@ def masked_sums(pred: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Ten
         )
     weights = mask.double().expand_as(pred)
     # not weight times difference: what lies outside may be infinite
-    differences = torch.where(weights > 0, (pred.double() - target.double()).abs(), 0.0) * weights
+    differences = torch.where(weights > 0, (pred.double() - target.double()).abs() ** power, 0.0) * weights
     return differences.sum(dim=(-3, -2, -1)), weights.sum(dim=(-3, -2, -1))

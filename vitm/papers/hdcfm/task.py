@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from vitm.checkpoints import read_checkpoint, recorded
 from vitm.data.batch import FrameBatch
+from vitm.metrics import VideoMetric, build_metric, frame_metrics
 from vitm.nets.discriminators import PatchDiscriminator
 from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.hdcfm.layers import DDF
@@ -24,6 +26,8 @@ from vitm.training.optimizers import Schedule
 from vitm.training.task import L1Task, constructor_arguments
 
 METRICS = ("psnr", "ssim", "delta_e_itp")
+OVER_EXPOSED = ("over_exposed_psnr", "over_exposed_l1")
+HDCFM_ALONE = "HDCFM alone"
 
 
 @torch.no_grad()
@@ -94,6 +98,8 @@ class PDCGTask(AdversarialTask):
     `network` is both stages, with the moving average of the generator: that is what is measured, saved under
     `network.` and loaded by `vitm.zoo`. The generator in training, the discriminator and both optimisers are saved
     beside it. A step of the trainer is one of the generator.
+
+    Beside the metrics it logs `over_exposed_psnr` and `over_exposed_l1`: those of the pixels whose mask is not 0.
 
     Args:
         hdcfm: checkpoint of the first stage, ours or the published file. Needed to train; a checkpoint that is measured
@@ -248,6 +254,36 @@ class PDCGTask(AdversarialTask):
         for average, current in zip(self.network.pdcg.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(current, 1 - decay)
 
+    def configure_metrics(self, test_metrics: list[str] | None) -> None:
+        """Make the metrics, and those of what is over-exposed, which is all that PDCG changes, of both stages."""
+        super().configure_metrics(test_metrics)
+        self.over_exposed = frame_metrics(OVER_EXPOSED)
+        self.first_over_exposed = frame_metrics(OVER_EXPOSED)
+        self._baselines: dict[str, dict[str, float]] = {}
+
+    def masked_metrics(self) -> dict[str, VideoMetric]:
+        """Return the metrics of what is over-exposed."""
+        return {name: build_metric(name) for name in OVER_EXPOSED}
+
+    def _evaluate(self, batch: FrameBatch, metrics: MetricCollection) -> Tensor:
+        first, mask = self.network.first_stage(batch["sdr"])
+        hdr_pq: Tensor = self.network.pdcg(first, mask).clamp(0, 1)
+        metrics.update(hdr_pq, batch["hdr_pq"])
+        self.over_exposed.update(hdr_pq, batch["hdr_pq"], mask=mask > 0)
+        self.first_over_exposed.update(first.clamp(0, 1), batch["hdr_pq"], mask=mask > 0)
+        return hdr_pq
+
+    def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
+        super()._log_metrics(stage, metrics)
+        super()._log_metrics(stage, self.over_exposed)
+        first = {name: float(value) for name, value in self.first_over_exposed.compute().items()}
+        self._baselines = {HDCFM_ALONE: first}
+        self.first_over_exposed.reset()
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Return what is over-exposed, measured of HDCFM alone."""
+        return self._baselines
+
     def earlier_stages(self) -> dict[str, nn.Module]:
         """Return HDCFM alone."""
-        return {"HDCFM alone": self.network.hdcfm}
+        return {HDCFM_ALONE: self.network.hdcfm}

@@ -13,7 +13,7 @@ from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, re
 from vitm.data.batch import SequenceBatch
 from vitm.data.filming.motion import homography_flow
 from vitm.data.sequences.long_clip import LongClip
-from vitm.metrics import build_metric
+from vitm.metrics import VideoMetric, build_metric
 from vitm.metrics.base import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
 from vitm.nets.interface import stream
@@ -62,6 +62,10 @@ class SequenceTask(InverseToneMappingTask):
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Convert a clip, frames (B, 3, H, W) of camera code in [0, 1], to linear light: every `every`-th frame."""
         return stream(self.network, frames)
+
+    def masked_metrics(self) -> dict[str, VideoMetric]:
+        """Return the metric of what is over-exposed."""
+        return {"over_exposed": self.over_exposed}
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Return what the test measured of the linearised input."""
