@@ -20,6 +20,7 @@ Without a command: fit, then test. Without --data.root: demo data, made on the s
   --name NAME           name of the run's folder (default: the time); the same command again goes on with it
   --previews PIXELS     longest side of each picture of a preview (default: 1280), or full
   --checkpoint PATH     weights for validate, test and predict (default: the best of the newest run of ENTRY)
+  --protocol paper      test: measure what the paper prints, and say how far off that is, of which weights and data
   --input PATH          predict: an SDR video or folder of frames (default: a demo clip)
   --output FOLDER       predict: where to write (default: the folder of the run)
   --assume TAGS         predict: the colour tags of an input without tags (bt709)

@@ -190,6 +190,22 @@ def value_info(name: str) -> MetricValue:
     return _described().get(name) or _FOREIGN.get(name) or MetricValue(name, name)
 
 
+def metric_of(value: str) -> str:
+    """Return the name in `METRICS` of the metric that gives a value.
+
+    Raises:
+        ValueError: none of them does.
+
+    Example:
+        >>> metric_of("mabd_pred"), metric_of("ssim_kpn")
+        ('mabd', 'ssim_kpn')
+    """
+    for name, line in METRICS.items():
+        if value in {described.name for described in line.described(name, _imported(line.path).values)}:
+            return name
+    raise ValueError(f"no metric gives {value!r}; values are {', '.join(_described())}")
+
+
 def value_order(names: Iterable[str]) -> list[str]:
     """Return names of values in the order in which people read them; unknown names come last, by the alphabet.
 

@@ -31,6 +31,7 @@ class Request:
         resume: Folder of the run to resume, or `"newest"`.
         name: Name of the run's folder; None: the time.
         preview_side: Longest side of the four pictures of a preview, in pixels; None: that of the frames.
+        protocol: `"paper"`: measure what the paper prints, and say how far off that is.
 
     Raises:
         ValueError: These do not go together, or the entry cannot be run.
@@ -44,6 +45,7 @@ class Request:
     resume: str | None = None
     name: str | None = None
     preview_side: int | None = PREVIEW_SIDE
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         if self.entry.missing:
@@ -54,6 +56,8 @@ class Request:
             raise ValueError(f"--name {self.name} should be the name of a folder, without --resume")
         if self.checkpoint and self.trains:
             raise ValueError("--checkpoint belongs to validate, test and predict; a fit goes on with --resume")
+        if self.protocol and (self.command != "test" or not self.gives("data.root")):
+            raise ValueError("--protocol paper belongs to test, on the paper's data (--data.root DATA)")
 
     @property
     def trains(self) -> bool:
@@ -108,6 +112,7 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--resume", nargs="?", const="newest")
     parser.add_argument("--name")
     parser.add_argument("--previews", dest="preview_side", type=_side, default=PREVIEW_SIDE)
+    parser.add_argument("--protocol", choices=["paper"])
     try:
         ours, options = parser.parse_known_args(rest)
     except argparse.ArgumentError as error:

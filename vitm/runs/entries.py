@@ -27,6 +27,7 @@ TABLES = ("table*.yaml", "readings.yaml")  # of the paper, and of what it leaves
 SECTIONS = ("model", "data", "trainer", "seed_everything")
 PRINTED = ("results", "parameters_m", "gmacs")  # numbers of a paper, whose digits are kept
 ABOUT = ("title", "task", "data_module", "base", "after", "missing", "paper", "table", "row", "protocols", *PRINTED)
+ABOUT += ("published",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,8 @@ class Entry:
         results: name of a value -> the paper's number, with all digits that it prints.
         parameters_m: the paper's number of parameters, in millions.
         gmacs: the paper's number of multiply-adds, in billions.
+        published: test data and weights that the numbers can be checked with: `data`, `split`, `samples`, `size` (width
+            and height) and `weights` (the authors' name of a file -> SHA-256); empty where they are not public.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Entry:
     results: Mapping[str, Decimal] = field(default_factory=dict)
     parameters_m: Decimal | None = None
     gmacs: Decimal | None = None
+    published: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -333,6 +337,7 @@ def _entry(file: Path, name: str, address: str, given: Sections, seen: tuple[str
         results=given.get("results", shared.results),
         parameters_m=given.get("parameters_m", shared.parameters_m),
         gmacs=given.get("gmacs", shared.gmacs),
+        published=given.get("published", shared.published),
     )
     if not missing and not (entry.task and entry.data_module):
         raise ValueError(f"{address} needs a task and a data_module (import paths) in its entry section, or a base")

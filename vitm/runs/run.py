@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -18,6 +19,7 @@ from vitm.runs.command import Request
 from vitm.runs.folders import first_process, hold
 from vitm.runs.lightning_cli import ExperimentCLI, resolve
 from vitm.runs.overrides import FILE, save_overrides
+from vitm.runs.published import check_published, report_published
 from vitm.runs.requeue import go_on_later
 from vitm.runs.results import Results, describe
 from vitm.runs.setup import Setup, set_up
@@ -113,6 +115,9 @@ def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
         results.save(setup.folder / "metrics.json", fit_seconds=earlier + fitted, wall_seconds=earlier + wall)
         out = console()
         results.print(out, request.entry)
+        if request.protocol and measured:
+            check = check_published(request.entry, results.values, cli.datamodule, Path(measured))
+            report_published(check, setup.folder, out)
         out.print(f"Written to {setup.folder}: config.yaml, metrics.json, checkpoints, previews, logs.", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from vitm.runs.entries import find_entry
 from vitm.runs.folders import best_checkpoint, first_process, newest_run, run_folder, run_tags
 from vitm.runs.old_options import read_config
 from vitm.runs.options import as_flags
+from vitm.runs.published import protocol_options
 
 DEMO = "No data is configured (--data.root): this run uses the [bold]demo data[/] and demo.yaml."
 
@@ -69,6 +70,7 @@ def set_up(request: Request) -> Setup:
                 console().print(DEMO, soft_wrap=True)
             arguments += ["--data.root", str(entry.load_data_module().demo_root())]
         arguments += _network(checkpoint) if checkpoint else _earlier_stages(request, demo)
+    arguments += protocol_options(entry) if request.protocol else []
     return Setup(request, folder, resumed, demo, checkpoint, (*arguments, *request.options))
 
 
