@@ -121,7 +121,8 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
     Returns:
         The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` and the baselines
         (B, 3, H, W); operators any number of leading dimensions. `dslnet` converts the middle frame of
-        (B, 5, 3, H, W), and clips by `stream`. `vitm_tc`: (B, T, 3, H, W), to linear light.
+        (B, 5, 3, H, W), and clips by `stream`. To linear light: `vitm_tc` and `basicvsr_pp` (B, T, 3, H, W); `hdrcnn`,
+        `single_hdr` and `diff_hdr` (B, 3, H, W); `deep_vitm`, like `dslnet`, the middle frame.
         BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning.pytorch as L
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from vitm.baselines.cyclegan import CycleGAN, ImagePool
 from vitm.baselines.pixel2pixel import Pixel2Pixel
 from vitm.baselines.translation_task import CycleGANTask, Pixel2PixelTask
+from vitm.data import HDR10Frames
+from vitm.data.fake.frames import write_fake_triplets
 from vitm.training.optimizers import adam
 from vitm.zoo import load_network
 
@@ -154,6 +157,36 @@ def test_a_checkpoint_keeps_the_pool(tmp_path: Path) -> None:
     resumed.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True))
     assert torch.equal(torch.stack(resumed.pools["hdr"].get_extra_state()), pictures)
     assert resumed.pools["sdr"].get_extra_state() == []
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_an_undisturbed_one(tmp_path: Path) -> None:
+    """Bit for bit, in all four networks and in both pools."""
+    root = write_fake_triplets(tmp_path / "data", n=4)
+
+    def fit(steps: int, checkpoint: Path | None = None) -> tuple[CycleGANTask, L.Trainer]:
+        torch.manual_seed(0)
+        task = CycleGANTask(width=4, blocks=1, pool=2, schedule="constant")
+        data = HDR10Frames(str(root), crop_size=40, batch_size=2, num_workers=0)
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+        trainer = L.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            limit_val_batches=0,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            **quiet,
+        )
+        trainer.fit(task, data, ckpt_path=checkpoint)
+        return task, trainer
+
+    _, stopped = fit(3)
+    stopped.save_checkpoint(tmp_path / "last.ckpt")
+    ours, theirs = (fit(6, path)[0].state_dict() for path in (tmp_path / "last.ckpt", None))
+    for key, value in theirs.items():
+        pairs = [(value, ours[key])] if isinstance(value, Tensor) else [*zip(value, ours[key], strict=True)]
+        assert pairs, key
+        assert all(torch.equal(a, b) for a, b in pairs), key
 
 
 def test_the_linear_schedule_falls_after_half_of_the_steps() -> None:
