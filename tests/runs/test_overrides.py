@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Union, get_args
+
 import pytest
 import yaml
+from lightning.pytorch import Trainer
 
 from tests.runs.conftest import run as main
 from vitm.runs.entries import find_entry
-from vitm.runs.overrides import entry_parser, overrides, read_overrides, recipe_changes
+from vitm.runs.lightning_cli import resolve
+from vitm.runs.overrides import _parser_of, entry_parser, overrides, read_overrides, recipe_changes
 
 ONCE_UNSEEN = {
     "data.flips": False,
@@ -46,3 +50,24 @@ def test_the_recipe_alone_is_nothing_else(name, demo):
     different = overrides(parser, recipe, config)
     assert different == given
     assert not recipe_changes(different, entry)
+
+
+def test_a_whole_number_is_a_number_of_batches_and_a_fraction_is_a_part(monkeypatch):
+    """Of every option that may be both: 1 is one batch, and 1.0 all of them.
+
+    The types are as Python gives them where Kornia was imported before Lightning: `float | int`, which makes 1.0 of 1.
+    """
+    hints = Trainer.__init__.__annotations__
+    both = [name for name, hint in hints.items() if {int, float} <= {*get_args(hint)}]
+    assert {"limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"} < {*both}
+    assert {"overfit_batches", "val_check_interval"} < {*both}
+    for name in both:
+        monkeypatch.setitem(hints, name, Union[(float, *(kind for kind in get_args(hints[name]) if kind is not float))])
+    _parser_of.cache_clear()
+    entry = find_entry("kpn_mfi")
+    recipe = ["--config", yaml.safe_dump(dict(entry.recipe)), "--data.root", "DATA"]
+    for text, value in (("1", 1), ("1.0", 1.0), ("0.5", 0.5)):
+        options = [*recipe, *(x for name in both for x in (f"--trainer.{name}", text))]
+        for config in (resolve(entry, options), entry_parser(entry).parse_args(options)):
+            values = [config.trainer[name] for name in both]
+            assert (values, {*map(type, values)}) == ([value] * len(both), {type(value)})

@@ -179,6 +179,14 @@ def test_runs_are_told_apart_by_what_differs(make, tmp_path):
     assert "All runs have the same configuration" in page.text
 
 
+def test_an_option_that_changed_during_a_run_has_all_its_values(make, tmp_path):
+    folder = make()
+    (folder / "overrides.yaml").write_text(yaml.safe_dump({"model": {"lr": {0: 5e-4, 120: 1e-4}}}))
+    page, _ = report(tmp_path, folder, make(name="second"))
+    start = page.text.index("What differs")
+    assert "model.lr0.0005, from step 120 on 0.00010.0005" in page.text[start : start + 200]
+
+
 def test_unfinished_runs_are_shown_as_such(make, tmp_path):
     folder = make()
     (folder / "metrics.json").unlink()

@@ -77,7 +77,14 @@ def in_words(history: History) -> list[str]:
         >>> in_words({"data.batch_size": {0: 4, 120: 2}})
         ['--data.batch_size is 4, from step 120 on 2']
     """
-    return [
-        f"--{key} is {values[0]}" + "".join(f", from step {step} on {values[step]}" for step in sorted(values) if step)
-        for key, values in history.items()
-    ]
+    return [f"--{key} is {values_in_words(values)}" for key, values in history.items()]
+
+
+def values_in_words(values: Mapping[int, Any]) -> str:
+    """Return the values of an option that has changed.
+
+    Example:
+        >>> values_in_words({0: 4, 120: 2})
+        '4, from step 120 on 2'
+    """
+    return f"{values[0]}" + "".join(f", from step {step} on {values[step]}" for step in sorted(values) if step)

@@ -34,6 +34,7 @@ from vitm.training.callbacks import (
     Throughput,
     WholeCheckpointIO,
 )
+from vitm.training.lightning_internals import whole_numbers_first
 
 KNOWN = (  # warnings that a user can do nothing about
     "LightningCLI's args parameter",
@@ -59,6 +60,7 @@ class EntryCLI(LightningCLI):
 
     def __init__(self, entry: Entry, arguments: Sequence[str]) -> None:
         self.entry = entry
+        whole_numbers_first()
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         for message in KNOWN:
             warnings.filterwarnings("ignore", message)

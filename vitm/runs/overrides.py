@@ -157,6 +157,9 @@ def _parser_of(task: type, data_module: type) -> ArgumentParser:
     from lightning.pytorch import Trainer
     from lightning.pytorch.cli import LightningArgumentParser
 
+    from vitm.training.lightning_internals import whole_numbers_first
+
+    whole_numbers_first()
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action="config")
     parser.add_argument("--entry", type=dict, default={})

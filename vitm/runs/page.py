@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vitm.metrics import value_info, value_order
+from vitm.runs.changes import is_history, values_in_words
 from vitm.runs.curves import COLOURS, curves_svg
 from vitm.runs.options import leaves
 from vitm.runs.record import RunRecord
@@ -195,7 +196,7 @@ def _charts(runs: Sequence[RunRecord], styles: Mapping[str, int]) -> dict[str, s
 
 def _differences(runs: Sequence[RunRecord]) -> Table | None:
     """Return the options in which runs differ that have them."""
-    options = [{name: str(value) for name, value in leaves(run.config).items()} for run in runs]
+    options = [{name: str(value) for name, value in _options(run).items()} for run in runs]
     lines = []
     for name in sorted({name for one in options for name in one}):
         if len({one[name] for one in options if name in one}) > 1:
@@ -203,6 +204,12 @@ def _differences(runs: Sequence[RunRecord]) -> Table | None:
     if not lines:
         return None
     return Table("Options that are not the same in all runs", [run.key for run in runs], lines, wrap=True)
+
+
+def _options(run: RunRecord) -> dict[str, Any]:
+    """Return the options of a run; of those that changed when it was resumed, all values."""
+    changed = {name: value for name, value in (run.overrides or {}).items() if is_history(value)}
+    return leaves(run.config) | {name: values_in_words(value) for name, value in changed.items()}
 
 
 def _environment(run: RunRecord) -> Table | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
-from typing import Any
+from operator import or_
+from typing import Any, get_args
 
 import lightning
 from lightning.pytorch import Trainer
@@ -27,6 +28,7 @@ __all__ = [
     "number_steps_as_trainer",
     "step_uncounted",
     "stop_after_batch",
+    "whole_numbers_first",
 ]
 
 CHECKED_WITH = ("2.5.0", "2.5.6", "2.6.1", "2.6.6")
@@ -117,6 +119,19 @@ def kill_started_processes(trainer: Trainer, number: int) -> None:
     launcher = _get(trainer, "strategy.launcher")
     if launcher is not None:
         launcher.kill(number)
+
+
+def whole_numbers_first() -> None:
+    """Let the trainer's options that may be a whole number or a fraction take 1 for the whole number, one batch say.
+
+    Where a library with `Optional[Union[float, int]]`, such as Kornia, was imported shortly before, Python takes that
+    from its cache for Lightning's `Optional[Union[int, float]]`, and a parser of options makes 1.0 of 1: all batches.
+    """
+    hints = Trainer.__init__.__annotations__
+    for name, hint in hints.items():
+        kinds = get_args(hint)
+        if float in kinds and int in kinds[kinds.index(float) :]:
+            hints[name] = reduce(or_, (int, *(kind for kind in kinds if kind is not int)))
 
 
 def loss_scale(trainer: Trainer) -> float:
