@@ -116,27 +116,3 @@ def test_class_says_what_it_measures() -> None:
     assert WarpingError.higher_is_better is False
     with pytest.raises(ValueError, match="farneback"):
         WarpingError("farneback")
-
-
-def test_errors() -> None:
-    clip = pan(2)
-    for wrong in (clip[:, :1], clip[0]):
-        with pytest.raises(ValueError, match="at least 2 frames"):
-            warping_error(wrong, wrong)
-    for dtype in (torch.float16, torch.uint8):
-        wrong = clip.to(dtype)
-        with pytest.raises(TypeError, match=str(dtype).removeprefix("torch.")):
-            warping_error(wrong, wrong)
-
-
-def test_errors_of_flows() -> None:
-    clip = pan(3)
-    flows = pan_flows(clip)
-    with pytest.raises(ValueError, match="expected the same"):
-        warping_error(clip, clip[:, :2])
-    with pytest.raises(ValueError, match=r"exact flows must be two .* \(1, 2, 2, 64, 80\)"):
-        warping_error(clip, clip, (flows[0], flows[1][:, :1]))
-    with pytest.raises(ValueError, match="exact flows"):
-        warping_error(clip, clip, (flows[0], flows[1].long()))
-    with pytest.raises(ValueError, match="farneback"):
-        warping_error(clip, clip, "farneback")  # type: ignore[arg-type]

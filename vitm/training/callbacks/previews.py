@@ -104,8 +104,8 @@ class Previews(Callback):
     ) -> None:
         if batch_idx >= self.samples or not trainer.is_global_zero:
             return
-        *frames, name = pl_module.preview(batch, outputs)  # type: ignore[operator]
-        picture = preview(*frames, side=self.side)
+        sdr, hdr_pq, target, name = pl_module.preview(batch, outputs)  # type: ignore[operator]
+        picture = preview(sdr, hdr_pq, target, self.side)
         self.folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(self.folder / f"{stage}_{batch_idx}.png"), picture[..., ::-1])
         for logger in trainer.loggers:
