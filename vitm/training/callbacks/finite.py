@@ -105,7 +105,8 @@ class StopAtNonFinite(Callback):
         more = [f"and {len(files) - SHOWN} more"] if len(files) > SHOWN else []
         where = f" ({', '.join(files[:SHOWN] + more)})" if files else ""
         samples = f"; its batch: {', '.join(self._names)}{where}" if self._names else ""
-        return FloatingPointError(f"{what}{samples}. The run stops; what was saved before is kept")
+        advice = "; a smaller --model.lr often helps" if stage == "train" else ""
+        return FloatingPointError(f"{what}{samples}. The run stops, and what was saved before is kept{advice}")
 
 
 def _names(batch: Any) -> list[str]:
