@@ -372,3 +372,31 @@ def test_a_clip_is_no_picture(clip: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.png is one picture, but .*clip has 6 frames: name a folder or a video"):
         convert(clip, clip.with_name("a.png"), "clip", progress=False)
     assert [p.name for p in clip.parent.iterdir()] == ["clip"]
+
+
+@pytest.mark.parametrize(("names", "expected"), [("shot.1001", "1001"), ("frame_0099", "0099"), ("9", "000009")])
+def test_frames_keep_their_numbers(names: str, expected: str, clip: Path) -> None:
+    folder, first = clip.with_name("shot"), int(re.findall(r"\d+", names)[-1])
+    folder.mkdir()
+    digits = len(expected) if len(names) > 1 else 1
+    prefix = names[:-digits]
+    for i, file in enumerate(sorted(clip.iterdir())[:2]):
+        (folder / f"{prefix}{first + i:0{digits}d}.png").write_bytes(file.read_bytes())
+    convert(folder, clip.with_name("out"), "clip", progress=False)
+    last = f"{first + 1:0{len(expected)}d}"
+    assert sorted(p.name for p in clip.with_name("out").iterdir()) == [f"{expected}.png", f"{last}.png"]
+
+
+@pytest.mark.parametrize(("model", "options"), [("clip", {}), ("bt2446a", {}), ("bt2446a", {"strength": 0.5})])
+def test_super_white_is_kept_in_light(model: str, options: dict[str, float], tmp_path: Path) -> None:
+    """Luma 254 of 8 bits is (254 - 16) / 219 of white in code, and by BT.1886 that to the power of 2.4 in light."""
+    path = tmp_path / "a.mkv"
+    source = "color=c=white:s=64x48:d=0.2:r=10,format=yuv420p,geq=lum='if(lt(X,32),235,254)':cb=128:cr=128"
+    tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+    ffmpeg = [get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", f"{source},{tags}", "-c:v", "ffv1", str(path)]
+    subprocess.run(ffmpeg, check=True)
+    convert(path, tmp_path / "out", model, graphics="keep", progress=False, **options)
+    white, super_white = light(tmp_path / "out", 0)[24, [8, 56]].mean(axis=1)
+    assert super_white / white == pytest.approx((238 / 219) ** 2.4, rel=5e-3 if options else 1e-3)
+    convert(path, tmp_path / "peak", model, graphics="keep", peak_nits=210, progress=False, **options)
+    assert light(tmp_path / "peak", 0).max() <= 210.1

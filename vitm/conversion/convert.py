@@ -28,6 +28,7 @@ from vitm.conversion.level import DiffuseWhite, Graphics, Level, LevelControl, c
 from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
+from vitm.conversion.super_white import give_super_white, take_super_white
 from vitm.files import digest, write_json
 from vitm.nets.interface import SpillingNetwork, context
 from vitm.video import (
@@ -491,6 +492,8 @@ def _writers(
     fps = info.fps or 24
     if codec in PICTURES:
         options.pop("audio")  # there is none in pictures
+        if not is_picture(output, codec):
+            options["first"] = info.first_number
         if codec == "ultrahdr":
             options["sdr"] = next(iter(reader)).rgb
     else:
@@ -504,7 +507,8 @@ def _writers(
         warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
         writers = [stack.enter_context(open_writer(output, width, height, fps, codec, work_dir=work, **options))]
         if folder is not None:
-            frames = open_writer(folder, info.width, info.height, fps, "png", work_dir=work / "png")
+            numbers = {"first": info.first_number, "work_dir": work / "png"}
+            frames = open_writer(folder, info.width, info.height, fps, "png", **numbers)
             writers.append(stack.enter_context(frames))
         yield writers
 
@@ -551,10 +555,11 @@ def converted(
 
     def sdr_frames() -> Iterator[Tensor]:
         for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
-            sdr, cut = _tensor(frame), is_cut(frame.rgb)
+            (sdr, excess), cut = take_super_white(_tensor(frame)), is_cut(frame.rgb)
             graphics = share(sdr, cut) if level.finds_graphics else 0.0
             needed = in_memory and (graphics > 0 or control.needs_sdr)
-            waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, sdr if needed else None))
+            kept = _whole(sdr, excess) if needed else None
+            waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, kept, excess))
             yield sdr
 
     def outputs() -> Iterator[tuple[Tensor, Fraction | None, float]]:
@@ -562,26 +567,36 @@ def converted(
         for hdr_pq in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut):
             frame = waiting.popleft()
             if frame.number >= done:
-                sdr = frame.sdr if in_memory else _tensor(next(again))
+                sdr = frame.sdr if in_memory else _whole(*take_super_white(_tensor(next(again))))
                 with torch.inference_mode():
+                    hdr_pq = give_super_white(hdr_pq, frame.excess)
                     yield control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics), frame.pts, frame.graphics
 
     return read_ahead(outputs(), depth=1)
 
 
 class _Waiting(NamedTuple):
-    """What is known of a frame while the network has it; `sdr` only where the level depends on it."""
+    """What is known of a frame while the network has it; `sdr` only where the level depends on it.
+
+    `excess` is the super-white of the frame, see `take_super_white`.
+    """
 
     number: int
     pts: Fraction | None
     cut: bool
     graphics: float
     sdr: Tensor | None
+    excess: Tensor | None
 
 
 def _tensor(frame: Frame) -> Tensor:
-    """Return a frame as sdr (3, H, W), gamma code in [0, 1]."""
-    return torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
+    """Return a frame as (3, H, W), gamma code, nominally in [0, 1]."""
+    return torch.from_numpy(frame.rgb).permute(2, 0, 1)
+
+
+def _whole(sdr: Tensor, excess: Tensor | None) -> Tensor:
+    """Return a frame with its super-white, from what `take_super_white` returned."""
+    return sdr if excess is None else sdr * excess
 
 
 def _padded(hdr_pq: Tensor, writer: Writer) -> Tensor:

@@ -165,6 +165,7 @@ class StreamInfo:
         max_cll: MaxCLL in cd/m2.
         max_fall: MaxFALL in cd/m2.
         notes: what is unusual about the file and was settled, in words.
+        first_number: number of the first frame of a folder, as its name has it, such as "1001"; None for videos.
     """
 
     path: Path
@@ -189,6 +190,7 @@ class StreamInfo:
     max_cll: int | None = None
     max_fall: int | None = None
     notes: tuple[str, ...] = ()
+    first_number: str | None = None
 
     @property
     def duration(self) -> Fraction | None:

@@ -212,6 +212,7 @@ def test_frames_come_in_natural_order_as_floats(tmp_path: Path) -> None:
     info = reader.info
     assert (info.kind, info.width, info.height, info.n_frames, info.bit_depth) == ("frames", 6, 4, 5, 16)
     assert (info.transfer, info.primaries, info.matrix) == ("pq", "bt2020", "rgb")
+    assert (info.path, info.first_number) == (folder, "8")
     assert info.duration == Fraction(5 * 1001, 24000)
     assert next(iter(FrameReader(folder, expect="hdr10"))).pts_seconds is None
 

@@ -50,12 +50,6 @@ class Pictures:
             return self.times[index]
         return None if self.info.fps is None else index / self.info.fps
 
-    @property
-    def first_number(self) -> str | None:
-        """The number of the first file as its name has it, such as "1001"; None for animations and other names."""
-        match = None if self.times else re.search(r"(\d+)\D*$", self.files[0].name)
-        return match[1] if match else None
-
 
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Return a key that sorts frame2 before frame10."""
@@ -113,10 +107,10 @@ def probe_pictures(path: Path, expect: Role | None, fps: Fraction | None) -> Pic
     check_choice("expect", expect, Role)
     files = list_frames(path) if path.is_dir() else [path]
     first = image_header(files[0])
-    for path in files[1:]:
-        if (header := image_header(path)) != first:
+    for other in files[1:]:
+        if (header := image_header(other)) != first:
             raise VideoDecodeError(
-                f"{path}: {header.width}x{header.height} {header.sample}, but {files[0].name} is "
+                f"{other}: {header.width}x{header.height} {header.sample}, but {files[0].name} is "
                 f"{first.width}x{first.height} {first.sample}: all frames must be alike"
             )
     suffix = files[0].suffix.lower()
@@ -143,10 +137,17 @@ def probe_pictures(path: Path, expect: Role | None, fps: Fraction | None) -> Pic
         transfer=_transfer(files[0], first, expect),
         primaries=first.primaries or ("bt709" if expect == "sdr" else "bt2020" if expect != "linear" else None),
         notes=first.notes,
+        first_number=_number(files[0]) if path.is_dir() else None,
     )
     if first.transfer is not None:
         check_role(info, expect)
     return Pictures(info, tuple(files), times)
+
+
+def _number(path: Path) -> str | None:
+    """Return the last number in the name of a frame, "1001" of shot.1001.exr."""
+    digits = re.findall(r"\d+", path.stem)
+    return digits[-1] if digits else None
 
 
 def _times(path: Path) -> tuple[Fraction, ...]:

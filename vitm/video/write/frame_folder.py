@@ -22,11 +22,12 @@ FrameKind = Literal["png", "tiff", "exr"]
 FRAME_KINDS: tuple[str, ...] = get_args(FrameKind)
 EXR_UNIT_NITS = 100.0  # light of the value 1.0; also in the file's whiteLuminance
 
+_ENOUGH_DIGITS = 4  # numbers of so many digits stay as they are: 1001, 0001
 _NUMBERED = re.compile(r"\d+\.(png|tiff?|exr|hdr)")
 
 
 class FrameFolderWriter(Writer):
-    """Writes a folder of frames, 000000.png and so on, which appears only when it is whole.
+    """Writes a folder of numbered frames, which appears only when it is whole.
 
     PNG and TIFF hold PQ codes of BT.2020 in 16 bits (65535 is 10,000 cd/m2). EXR holds linear light of BT.2020 in half
     precision, 1.0 being 100 cd/m2, with the attributes chromaticities and whiteLuminance. A PNG says what its codes are
@@ -37,6 +38,8 @@ class FrameFolderWriter(Writer):
         width: width of the frames, in pixels.
         height: height of the frames, in pixels.
         kind: "png", "tiff" or "exr".
+        first: number of the first frame, as in "1001". It is filled up to six digits where it has fewer than four; None
+            for 000000.
         work_dir: a folder that keeps the finished frames after an interruption, made if it is missing; the same call
             goes on from them. None: nothing is kept.
 
@@ -52,6 +55,7 @@ class FrameFolderWriter(Writer):
         height: int,
         kind: FrameKind = "png",
         *,
+        first: str | None = None,
         work_dir: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__(path, width, height)
@@ -60,10 +64,14 @@ class FrameFolderWriter(Writer):
         if width < 1 or height < 1:
             raise ValueError(f"{width}x{height}: expected a positive size")
         self.kind = kind
+        first = first or "0"
+        self._first, self._digits = int(first), len(first) if len(first) >= _ENOUGH_DIGITS else 6
         _check_target(self.path)
         self._work_dir = None if work_dir is None else Path(work_dir)
         if self._work_dir is not None:
-            self._claim = claim_folder(self._work_dir, {"frames": kind, "width": width, "height": height})
+            self._claim = claim_folder(
+                self._work_dir, {"frames": kind, "first": first, "width": width, "height": height}
+            )
             self._frames = self._work_dir / "frames"
             self._frames.mkdir(exist_ok=True)
             self._resume(self._work_dir / "levels.json")
@@ -80,7 +88,7 @@ class FrameFolderWriter(Writer):
             self.max_cll, self.max_fall = json.loads(levels.read_text())
 
     def _file(self, number: int) -> Path:
-        return self._frames / f"{number:06d}.{self.kind}"
+        return self._frames / f"{self._first + number:0{self._digits}d}.{self.kind}"
 
     def _put(self, image: Float, ticks: int) -> None:
         if self._work_dir is not None:  # before the frame: a frame that is there has been measured

@@ -99,9 +99,9 @@ def open_writer(
     prores   ProRes 422 HQ, PQ                                             .mov                mastering
     av1      HDR10: AV1 Main, 10 bit                                       .mp4 .mkv           crf, preset, lossless,
                                                                                                mastering
-    png      16-bit PQ codes                                               a folder, .png      none
-    tiff     16-bit PQ codes                                               a folder, .tif      none
-    exr      linear light, BT.2020, 1.0 = 100 cd/m2                        a folder, .exr      none
+    png      16-bit PQ codes                                               a folder, .png      first (folders)
+    tiff     16-bit PQ codes                                               a folder, .tif      first
+    exr      linear light, BT.2020, 1.0 = 100 cd/m2                        a folder, .exr      first
     avif     10-bit PQ, 4:4:4: one picture                                 .avif               none
     ultrahdr JPEG with a gain map: one picture                             .jpg                sdr
     ======== ============================================================  ==================  ======================
@@ -131,10 +131,11 @@ def open_writer(
     if is_picture(Path(path), codec):
         return PictureWriter(path, width, height, codec, work_dir=work_dir, **options)
     if codec in FRAME_KINDS:
+        first = options.pop("first", None)
         refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
         if given := [name for name, value in refused.items() if value is not None]:
             raise ValueError(f"{path}: a folder of frames takes no {', '.join(given)}")
-        return FrameFolderWriter(path, width, height, codec, work_dir=work_dir)  # type: ignore[arg-type]
+        return FrameFolderWriter(path, width, height, codec, first=first, work_dir=work_dir)  # type: ignore[arg-type]
     if codec not in CODECS and "." not in codec:
         raise ValueError(f"codec={codec!r}: expected one of {', '.join(list_outputs())}")
     encoder = make_codec(codec, **options)
