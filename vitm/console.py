@@ -14,9 +14,14 @@ ProgressCallback = Callable[[int, int], None]
 """Called as work goes on, with the number of finished steps and the number of all."""
 
 
-def console() -> Console:
-    """Return a console on standard output, as wide as the terminal, or 160 columns where there is none."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+def console(*, errors: bool = False) -> Console:
+    """Return a console as wide as the terminal, or 160 columns where there is none.
+
+    Args:
+        errors: whether it is on standard error, because standard output carries data.
+    """
+    stream = sys.stderr if errors else sys.stdout
+    return Console(stderr=errors, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
 def progress(on: Console, *, shown: bool = True) -> Progress:

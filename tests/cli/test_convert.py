@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -223,3 +225,78 @@ def test_one_frame_of_graphics_is_called_one(tmp_path: Path, capsys: pytest.Capt
     write_image(tmp_path / "page" / "0.png", np.ones((48, 64, 3), np.float32), bits=8)
     assert run(tmp_path / "page", tmp_path / "page.mp4", "--model", "bt2446a") == 0
     assert "frame 0 is graphics: white at 203 cd/m2 (--graphics keep leaves it to the model)" in capsys.readouterr().out
+
+
+Y4M_TAGS = ("--assume", "bt709", "--model", "clip", "--diffuse-white", "keep")
+
+
+def through_pipes(data: bytes, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    return main(["convert", "-", "-", *options])
+
+
+def test_y4m_through_pipes(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Grey of luma 126 in 8 bits: half of white in code, and in PQ what BT.1886 and ST 2084 make of it."""
+    frame = b"FRAME\n" + bytes([126]) * (64 * 48) + bytes([128]) * (2 * 32 * 24)
+    data = b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED\n" + 3 * frame
+    assert through_pipes(data, monkeypatch, *Y4M_TAGS, "--codec", "y4m") == 0
+    captured = capsysbinary.readouterr()
+    header, *frames = captured.out.split(b"FRAME\n")
+    assert header.split()[:4] == [b"YUV4MPEG2", b"W64", b"H48", b"F25:1"]
+    assert b"C444p10" in header.split()
+    nits = 203 * ((126 - 16) / 219) ** 2.4
+    y = (nits / 10_000) ** 0.1593017578125
+    code = 64 + 876 * ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+    for raw in frames:
+        luma, cb, cr = np.frombuffer(raw, "<u2").reshape(3, 48, 64)
+        assert (luma == round(code)).all()
+        assert (cb == 512).all()
+        assert (cr == 512).all()
+    assert len(frames) == 3
+    assert b"-: 3 frames, MaxCLL" in captured.err
+
+
+def test_matroska_through_pipes(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run(clip, clip.with_name("a.mkv"), "--model", "clip", "--lossless") == 0
+    capsysbinary.readouterr()
+    data = clip.with_name("a.mkv").read_bytes()
+    assert through_pipes(data, monkeypatch, "--override", "bt709", "--model", "clip") == 0
+    out = capsysbinary.readouterr().out
+    with av.open(io.BytesIO(out)) as container:
+        assert container.format.name == "matroska,webm"
+        assert sum(1 for _ in container.decode(video=0)) == 6
+    assert sorted(p.name for p in clip.parent.iterdir()) == ["a.mkv", "a.mkv.json", "clip"]
+
+
+def test_errors_of_pipes_go_to_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert through_pipes(b"", monkeypatch) == 2
+    assert through_pipes(b"YUV4MPEG2 nonsense", monkeypatch) == 2
+    captured = capsysbinary.readouterr()
+    assert captured.out == b""
+    assert b"standard input (-) is empty" in captured.err
+    assert b"stdin.y4m" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("out", "--crf", "10", "--lossless"), "a folder of frames takes no --crf 10.0, no --lossless"),
+        (("out.y4m", "--preset", "fast"), "raw video takes no --preset fast"),
+        (("out.mp4", "--codec", "exr"), "--codec exr makes a folder of frames"),
+        (
+            ("out.mp4", "--codec", "vp9"),
+            "--codec vp9: expected one of hevc, hlg, prores, av1, png, tiff, exr, avif",
+        ),
+        (("out.mp4", "--fps", "0.5", "--crf", "99"), "--crf 99.0: expected 0 (best) to 51"),
+    ],
+)
+def test_errors_speak_of_options(
+    options: tuple[str, ...], message: str, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(clip, clip.with_name(options[0]), "--model", "clip", *options[1:]) == 2
+    assert message in " ".join(capsys.readouterr().out.split())
+    assert [path.name for path in clip.parent.iterdir()] == ["clip"]

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = _parser().parse_args(arguments[:1]).command
-    out = console()
+    out = console(errors="-" in arguments)  # a pipe: standard output may carry a video
     with _sigterm_interrupts():
         try:
             return _command(name)(arguments[1:], out)

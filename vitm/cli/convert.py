@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from vitm.cli.options import frame_rate, in_words_of_the_command
+from vitm.cli.options import device, frame_rate, in_words_of_the_command
+from vitm.cli.pipes import PIPE, files_for_pipes
 from vitm.zoo import NETWORKS, OPERATORS, SHIPPED
 
 if TYPE_CHECKING:
@@ -34,19 +35,25 @@ def _parser() -> argparse.ArgumentParser:
         "interrupted, the same command goes on where it stopped. OUT.json says how it was made.",
         epilog=_MODELS,
     )
-    parser.add_argument("source", metavar="IN", type=Path, help="SDR video, photograph, or folder of frames")
+    parser.add_argument(
+        "source",
+        metavar="IN",
+        type=Path,
+        help="SDR video, photograph, or folder of frames; - for a video from standard input (Y4M, Matroska, ...)",
+    )
     parser.add_argument(
         "output",
         metavar="OUT",
         type=Path,
-        help="*.mp4, *.mkv, *.mov, the name of a folder of frames, or one picture: *.png, *.avif, *.jpg, *.tif, *.exr",
+        help="*.mp4, *.mkv, *.mov, *.y4m, the name of a folder of frames, or one picture: *.png, *.avif, *.jpg, *.tif, "
+        "*.exr; - for standard output: Matroska, or raw frames with --codec y4m",
     )
     parser.add_argument(
         "--model", help="what converts, see below (default: the network that --checkpoint names, or else 'default')"
     )
     parser.add_argument("--checkpoint", type=Path, help="weights: a checkpoint of a run here, or the authors' file")
     parser.add_argument("--flow-weights", type=Path, help="weights of the model's optical flow, where it needs some")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the first GPU, or the CPU)")
+    parser.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the first GPU, or the CPU)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace OUT; begin anew if another conversion was interrupted"
     )
@@ -83,9 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--codec",
-        help="hevc (HDR10), hlg, prores, av1; png, tiff, exr for frames in a folder or one picture; avif, ultrahdr (a "
-        "JPEG with a gain map) for one picture; or the import path of your own codec (default: hevc for videos, png "
-        "for folders, for a picture what its suffix says)",
+        help="hevc (HDR10), hlg, prores, av1, y4m (raw); png, tiff, exr for frames in a folder or one picture; avif, "
+        "ultrahdr (a JPEG with a gain map) for one picture; or the import path of your own codec (default: hevc for "
+        "videos, png for folders, for a picture what its suffix says)",
     )
     files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
     files.add_argument("--preset", type=_number_or_word, help="speed of the encoder")
@@ -132,19 +139,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Convert and print; returns the exit status."""
+    from dataclasses import replace
     from inspect import signature
 
     from vitm.conversion import convert, convert_parts
 
-    arguments = {name: getattr(options, name) for name in signature(convert).parameters if name in options}
-    with in_words_of_the_command(options, {"peak_nits": "--peak", "frames_folder": "--frames"}):
+    to_pipe = options.output == PIPE
+    flags = {"peak_nits": "--peak", "frames_folder": "--frames"}
+    with files_for_pipes(options), in_words_of_the_command(options, flags):
+        arguments = {name: getattr(options, name) for name in signature(convert).parameters if name in options}
         if options.on_change == "split":
             del arguments["on_change"]
             reports = convert_parts(**arguments)
         else:
             reports = [convert(**arguments)]
     for report in reports:
-        print_report(report, console)
+        print_report(replace(report, output=PIPE) if to_pipe else report, console)
     return 0
 
 

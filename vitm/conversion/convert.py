@@ -205,8 +205,8 @@ def convert(
 
     Args:
         source: SDR video, photograph, animation, or folder of frames.
-        output: path of the video (.mp4, .mkv, .mov), of a folder of frames, or of one picture (.png, .tif, .exr, .avif,
-            or .jpg, which becomes a JPEG with a gain map).
+        output: path of the video (.mp4, .mkv, .mov, .y4m), of a folder of frames, or of one picture (.png, .tif, .exr,
+            .avif, or .jpg, which becomes a JPEG with a gain map).
         model: name of a network of `vitm.zoo` or of an analytic operator of `vitm.color.METHODS`; or a network of your
             own, sdr (1, 3, H, W) -> hdr_pq of the same shape, which is set to eval mode; None: the network that
             `checkpoint` names, or without one the network that comes with its weights, `"default"`.
@@ -346,7 +346,7 @@ def convert(
     )
     write_json(output.with_name(f"{output.name}.json"), report.to_dict())
     if report.previews:
-        result_rate = rate if codec in PICTURES else {}
+        result_rate = rate if codec in PICTURES else {"assume": "bt2020-pq"} if codec == "y4m" else {}
         with (
             _reader(source, stretch, {**reading, **rate}) as sdr,
             FrameReader(output, expect=role, **result_rate) as hdr,
@@ -496,6 +496,8 @@ def _writers(
             options["first"] = info.first_number
         if codec == "ultrahdr":
             options["sdr"] = next(iter(reader)).rgb
+    elif codec == "y4m":
+        options.pop("audio")
     else:
         options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
         options |= {"streams_from": info.path if info.kind == "video" else None}
@@ -507,7 +509,7 @@ def _writers(
         warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
         writers = [stack.enter_context(open_writer(output, width, height, fps, codec, work_dir=work, **options))]
         if folder is not None:
-            numbers = {"first": info.first_number, "work_dir": work / "png"}
+            numbers: dict[str, Any] = {"first": info.first_number, "work_dir": work / "png"}
             frames = open_writer(folder, info.width, info.height, fps, "png", **numbers)
             writers.append(stack.enter_context(frames))
         yield writers

@@ -12,16 +12,16 @@ from collections import deque
 import torch
 from torch import Tensor
 
-MEMORY = 24  # frames that the share of graphics is averaged over: what changes in one frame would flicker
-_COLOURS = 6  # so many colours, of 32 x 32 x 32, make up graphics
+MEMORY = 24  # number of frames over which the share is averaged: a picture that changes at once would flicker
+_COLOURS = 6  # number of colours, of 32 x 32 x 32, that make up graphics
 _PLAIN = 0.80, 0.92  # share of the area in these colours: from a camera's picture to graphics
-_COVER = 0.10, 0.25  # share of the area in those of them that are bright
-_BRIGHT = 0.50, 0.65  # code from which a colour is bright
-_LINES = 135  # lines of the picture that are looked at
+_COVER = 0.10, 0.25  # share of the area in the bright ones of them: from a camera's picture to graphics
+_BRIGHT = 0.50, 0.65  # codes between which a colour becomes bright
+_LINES = 135  # number of lines of the picture that are examined
 
 
 class GraphicsDetector:
-    """Tells of each frame of a clip how far it is graphics, averaged over the scene's last 24 frames."""
+    """Measure how far each frame of a clip is graphics, averaged over the last 24 frames of its scene."""
 
     def __init__(self) -> None:
         self._shares: deque[float | None] = deque(maxlen=MEMORY)
@@ -31,7 +31,7 @@ class GraphicsDetector:
 
         Args:
             sdr: (3, H, W), gamma code in [0, 1].
-            new_scene: whether a new scene begins with it.
+            new_scene: whether a new scene begins with this frame.
 
         Returns:
             0 for the picture of a camera, 1 for graphics.
@@ -39,7 +39,7 @@ class GraphicsDetector:
         if new_scene:
             self._shares.clear()
         plain, cover = _plain_and_cover(sdr)
-        self._shares.append(plain * cover if plain < 0.5 or cover > 0.5 else None)  # a dim page tells nothing yet
+        self._shares.append(plain * cover if plain < 0.5 or cover > 0.5 else None)  # a dim page is undecided
         shares = [share for share in self._shares if share is not None]
         return sum(shares) / len(shares) if shares else 0.0
 

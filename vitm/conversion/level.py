@@ -40,17 +40,17 @@ _SAMPLES = 12  # frames that the automatic level is measured on
 
 @dataclass(frozen=True)
 class LevelControl:
-    """What is done to every frame of a conversion, in this order; the default changes nothing.
+    """Change every frame of a conversion by these controls, in this order; the default changes nothing.
 
     Args:
         gain: factor on light.
         anchor_black: whether SDR black is black: below the code 0.06 the result turns into plain SDR, so that letterbox
             bars and dark corners do not glow.
-        strength: 1 is the conversion, 0 plain SDR in an HDR container with white at `white_nits`, in between a blend of
-            the PQ codes; above 1 exaggerates.
+        strength: 1 for the conversion, 0 for plain SDR in an HDR container with white at `white_nits`, a number between
+            for a blend of the PQ codes; above 1, the conversion is exaggerated.
         white_nits: luminance of SDR white in plain SDR, cd/m2.
         saturation: factor on the chroma Ct, Cp of ICtCp.
-        peak_nits: highlights roll off below this, cd/m2, at constant hue; None leaves them.
+        peak_nits: luminance below which highlights roll off at constant hue, cd/m2; None to leave them.
 
     Raises:
         ValueError: a factor is negative or not finite, or a luminance not within (0, 10000].
@@ -77,11 +77,11 @@ class LevelControl:
 
         Args:
             hdr_pq: (..., 3, H, W), BT.2020 PQ code.
-            sdr: what it was converted from, the same shape, BT.709 gamma code in [0, 1].
+            sdr: source of the conversion, the same shape, BT.709 gamma code in [0, 1], or above it for super-white.
             graphics: share of graphics in the frame, 0 to 1: `strength` is less by this share.
 
         Returns:
-            The same shape, BT.2020 PQ code; `hdr_pq` itself where nothing is to do.
+            The same shape, BT.2020 PQ code; `hdr_pq` itself where there is nothing to do.
         """
         if graphics:
             return replace(self, strength=self.strength * (1 - graphics))(hdr_pq, sdr)
@@ -116,8 +116,8 @@ class Level:
 
     Attributes:
         control: the controls, constant over the clip.
-        midtone_white: the luminance of white at which plain SDR would put mid-tones where the model puts them, cd/m2;
-            None where it was not measured, or the clip has no mid-tones.
+        midtone_white: luminance of white at which plain SDR has mid-tones as bright as the model has them, cd/m2; None
+            where it was not measured, or the clip has no mid-tones.
         finds_graphics: whether frames of graphics become plain SDR.
     """
 
@@ -155,7 +155,7 @@ def choose_level(
     Args:
         network: network of `convert_clip`.
         reader: the clip.
-        control: the other controls.
+        control: other controls.
         diffuse_white: luminance of diffuse white in cd/m2; "auto" for 203 with an analytic operator, and with a network
             for where it puts white, but within 203 to 406; "keep" for the model's own picture: its level, its black,
             and graphics as it makes them.
@@ -184,7 +184,7 @@ def choose_level(
 
 
 def operator_white(operator: nn.Module) -> float:
-    """Return the luminance of white at which plain SDR would put mid-grey where an operator puts it, in cd/m2.
+    """Return the luminance of white at which plain SDR has mid-grey as bright as an operator has it, in cd/m2.
 
     Args:
         operator: network that converts each pixel by itself.
@@ -214,7 +214,12 @@ def _samples(network: nn.Module, reader: FrameReader | StretchReader) -> Iterato
 
 
 def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:
-    """Codes below the peak's: the largest of R, G, B bends from the knee on, the others keep their ratio in light."""
+    """Roll highlights off below a peak: the largest of R, G, B bends above the knee, and the others keep their ratio.
+
+    Args:
+        hdr_pq: (..., 3, H, W), BT.2020 PQ code.
+        peak_nits: peak in cd/m2, which is approached and not reached.
+    """
     peak = float(pq_inverse_eotf(torch.tensor(float(peak_nits))))
     knee = _KNEE * peak
     largest = hdr_pq.amax(dim=-3, keepdim=True).clamp(0, 1)
@@ -224,21 +229,27 @@ def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:
 
 
 def midtone_white(pairs: Iterable[tuple[Tensor, Tensor]]) -> float | None:
-    """Where a conversion puts mid-tones: the luminance of white of plain SDR that would put them there, in cd/m2.
+    """Return the luminance of white at which plain SDR has mid-tones as bright as a conversion has them, in cd/m2.
+
+    It is measured on the median pixel of all frames.
 
     Args:
         pairs: (hdr_pq, sdr) of some frames of the clip, (..., 3, H, W) each.
 
     Returns:
-        From the median pixel over all frames; None where no frame has mid-tones.
+        The luminance; None where no frame has mid-tones.
     """
     ratios = torch.cat([midtone_stops(hdr_pq, sdr) for hdr_pq, sdr in pairs])
     return DIFFUSE_WHITE_NITS * math.exp2(float(ratios.median())) if len(ratios) else None
 
 
 def usual_white(white_nits: float) -> float:
-    """The nearest level that graded HDR has: white of 203 cd/m2 (BT.2408) to a stop more.
+    """Return the nearest white that graded HDR has: 203 cd/m2 (BT.2408) to 406, a stop more.
 
-    Colourists give mid-tones that much; in between, SDR does not tell.
+    Colourists place mid-tones within this range, and SDR does not tell where.
+
+    Example:
+        >>> usual_white(100), usual_white(300), usual_white(1000)
+        (203.0, 300, 406.0)
     """
     return min(max(white_nits, DIFFUSE_WHITE_NITS), 2 * DIFFUSE_WHITE_NITS)

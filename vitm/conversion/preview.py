@@ -1,4 +1,4 @@
-"""A conversion to look at on an SDR screen: SDR and HDR side by side, as one display would show them.
+"""Previews of a conversion for an SDR screen: SDR and HDR side by side, as one display shows them.
 
 Both go through the same display, whatever the model: plain SDR with its white at 203 cd/m2 on the left, HDR on the
 right, and highlights roll off below the display's 300 cd/m2 by the EETF of Report ITU-R BT.2390. So what is brighter on
@@ -31,8 +31,8 @@ from vitm.video.read.ahead import read_ahead
 from vitm.video.read.stretch import StretchReader
 from vitm.video.write.frame_folder import EXR_UNIT_NITS
 
-DISPLAY_NITS = 300.0  # what the white of the screen stands for
-_SOURCE_NITS = 4000.0  # what is rolled off to it; above, light is clipped
+DISPLAY_NITS = 300.0  # luminance that the white of the screen stands for
+_SOURCE_NITS = 4000.0  # luminance that is rolled off to it; brighter light is clipped
 _EXPOSURES = DIFFUSE_WHITE_NITS, 1000.0  # white of the picture without tone mapping, above and below
 _LARGEST = 960, 540  # of one panel of the video
 _LARGEST_OF_ANIMATION = 480, 270
@@ -120,7 +120,7 @@ def displayed(hdr_pq: Tensor) -> Tensor:
 
 
 def clipped(hdr_pq: Tensor, white_nits: float) -> Tensor:
-    """Return HDR10 without tone mapping, for an SDR screen: what is brighter than `white_nits` is white."""
+    """Return HDR10 without tone mapping, for an SDR screen: light of `white_nits` and more is white."""
     return clipped_light(pq_eotf(hdr_pq), white_nits)
 
 

@@ -1,4 +1,4 @@
-"""An interrupted conversion: what it was asked to do, and how far it came."""
+"""An interrupted conversion: its options, its level, and the frames that it has met."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vitm.files import replace_when_whole
 
 
 class UnfinishedConversion:
-    """The file beside unfinished work that lets a conversion go on with the same options, and with no others.
+    """Keep a file beside unfinished work, by which a conversion goes on with the same options and no others.
 
     Args:
         work: folder of unfinished work.
         identity: options, input and weights that must be the same.
-        anew: whether the work of another conversion is thrown away.
+        anew: whether to throw away the work of another conversion.
 
     Attributes:
-        level: the level that the interrupted conversion chose; None if there is none.
-        damaged: number and time of the frames that were repeated, in interrupted runs too.
-        graphics: first and last numbers of frames of graphics, in interrupted runs too.
+        level: level that the interrupted conversion has chosen; None for a new conversion.
+        damaged: number and time of each frame that was replaced by the one before it, in interrupted runs too.
+        graphics: first and last number of each run of frames that are graphics, in interrupted runs too.
 
     Raises:
         ValueError: the folder holds the work of another conversion.
@@ -58,7 +58,12 @@ class UnfinishedConversion:
         self._save()
 
     def note(self, damaged: list[tuple[int, Fraction | None]], graphics: int | None) -> None:
-        """Keep which frames were repeated, and the number of a frame of graphics."""
+        """Keep the damaged frames, and the number of a frame that is graphics.
+
+        Args:
+            damaged: number and time of each damaged frame so far.
+            graphics: number of the frame; None where it is no graphics.
+        """
         if graphics is not None and not any(first <= graphics <= last for first, last in self.graphics):
             if self.graphics and self.graphics[-1][1] == graphics - 1:
                 self.graphics[-1][1] = graphics

@@ -1,4 +1,4 @@
-"""A clip through a network: streaming in time, so memory does not grow with the clip."""
+"""Conversion of a clip by a network, frame after frame: memory does not grow with the length of the clip."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def convert_clip(
     Args:
         network: network in eval mode, for example from `vitm.zoo.load_network`.
         frames: sdr frames (3, H, W), BT.709 gamma code in [0, 1], in order and of one size.
-        is_cut: function that is called with each frame in turn and returns whether a new scene begins with it, where
-            the network's memory ends; None for one scene.
+        is_cut: function that is called with each frame in turn and returns whether a new scene begins with it; the
+            network's memory ends there. None for one scene.
 
     Yields:
         hdr_pq (3, H, W), BT.2020 PQ code in [0, 1], on the CPU, one for each frame.

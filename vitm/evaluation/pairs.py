@@ -153,7 +153,8 @@ def open_pair(
 
     Args:
         name: name of the clip.
-        pred: HDR10 video, or folder of 16-bit PNG or TIFF frames with PQ BT.2020 codes, or of linear EXR frames.
+        pred: HDR10 video, or 16-bit PNG or TIFF pictures with PQ BT.2020 codes, or linear EXR pictures, in a folder or
+            alone; or a picture in AVIF, or JPEG with a gain map.
         target: the same kind of thing.
         assume: colour tags that videos without tags have, see `FrameReader`.
         fps: frame rate of folders (24 where neither this nor a video says it).
@@ -209,7 +210,7 @@ def _transfer(path: Path, assume: Assume | None) -> str:
         suffixes = {file.suffix.lower() for file in path.iterdir()}
         return "linear" if suffixes & {".exr", ".hdr"} else "pq"
     if path.suffix.lower() in SUFFIXES:
-        raise VideoTagError(f"{path}: a single image: put it into a folder by itself")
+        return "linear" if path.suffix.lower() in (".exr", ".hdr") else "pq"
     info: StreamInfo = fill_missing(probe(path), assume)
     if info.transfer is None:
         raise VideoTagError(f"{path}: no transfer tag; if you know what it holds, say assume='bt2020-pq'")

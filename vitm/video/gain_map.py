@@ -38,7 +38,7 @@ _MULTICHANNEL, _BASE_SPACE, _COMMON_DENOMINATOR = 0x80, 0x40, 0x08  # flags of I
 
 @dataclass(frozen=True)
 class GainMap:
-    """How a gain map is applied; values of R, G and B (ISO 21496-1, 5.2).
+    """Describe how a gain map is applied, by values of R, G and B (ISO 21496-1, 5.2).
 
     Attributes:
         minimum: log2 of the gain where the map is 0.
@@ -59,13 +59,13 @@ class GainMap:
 
 @dataclass(frozen=True)
 class GainMapPicture:
-    """A photograph and its HDR version, upright.
+    """Hold a photograph and its HDR version, upright.
 
     Attributes:
         sdr: (H, W, 3), uint8, R'G'B' with the sRGB curve, in `primaries`.
         hdr: (H, W, 3), fp32, linear light in `primaries`; 1 is SDR white.
-        primaries: primaries of both.
-        tagged: whether the file says its primaries; without a profile it is sRGB.
+        primaries: primaries of both pictures.
+        tagged: whether a profile says the primaries; without one, the file is sRGB.
         gain_map: description of the gain map.
     """
 
@@ -138,7 +138,7 @@ def hdr10_of(linear: _Float, primaries: ProfilePrimaries) -> _Float:
 
 
 class _Jpeg:
-    """One JPEG image: its bytes and its application segments."""
+    """Hold one JPEG image: its bytes and its application segments."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -193,7 +193,7 @@ def _end(data: bytes, start: int) -> int:
 
 
 def _gains(image: _Jpeg, path: Path) -> GainMap | None:
-    """Return what an image says of the gain map that it is: the binary form first, then XMP; None if it is none."""
+    """Return the description of a gain map in an image, from its binary form or else from XMP; None without one."""
     binary, xmp = image.segment(ISO), image.segment(XMP)
     try:
         if binary is not None and len(binary) > 4:
@@ -206,7 +206,7 @@ def _gains(image: _Jpeg, path: Path) -> GainMap | None:
 
 
 def _from_binary(data: bytes) -> GainMap:
-    """Read ISO 21496-1, C.2: versions, flags, headrooms, then five values for one channel or for three."""
+    """Read the form of ISO 21496-1, C.2: versions, flags, headrooms, then five values for one channel or for three."""
     minimum_version, _, flags = struct.unpack_from(">HHB", data)
     if minimum_version:
         raise ValueError(f"version {minimum_version} is not known")
@@ -236,7 +236,7 @@ def _numbers(data: bytes, at: int, *, common: bool, channels: int) -> Iterator[f
 
 
 def _from_xmp(text: str) -> GainMap:
-    """Read the attributes and the lists of `hdrgm`; what is left out has the default of the specification."""
+    """Read the attributes and the lists of `hdrgm`; values that are missing have the specification's default."""
     if re.search(r'hdrgm:BaseRenditionIsHDR\s*=\s*"True"', text):
         raise ValueError("its base image is the HDR one, which is not supported")
 

@@ -15,11 +15,15 @@ from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
 from vitm.video.write.picture import PICTURES, PictureWriter
 from vitm.video.write.segments import SegmentedWriter
 from vitm.video.write.writer import VideoWriter, Writer
+from vitm.video.write.y4m import Y4MWriter
+
+_Y4M = "y4m"
+_VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m")
 
 
 def list_outputs() -> list[str]:
-    """Return the names of all kinds of output: codecs of videos, and types of pictures."""
-    return [*CODECS, *PICTURES]
+    """Return the names of all kinds of output: codecs of videos, types of pictures, and raw video."""
+    return [*CODECS, *PICTURES, _Y4M]
 
 
 def usual_codec(path: Path) -> str:
@@ -29,10 +33,9 @@ def usual_codec(path: Path) -> str:
         >>> usual_codec(Path("film.mp4")), usual_codec(Path("frames")), usual_codec(Path("photo.jpg"))
         ('hevc', 'png', 'ultrahdr')
     """
-    return next(
-        (kind for kind, suffixes in PICTURES.items() if path.suffix.lower() in suffixes),
-        "hevc" if path.suffix else "png",
-    )
+    suffix = path.suffix.lower()
+    usual = _Y4M if suffix == ".y4m" else "hevc" if suffix else "png"
+    return next((kind for kind, suffixes in PICTURES.items() if suffix in suffixes), usual)
 
 
 def is_picture(path: Path, codec: str) -> bool:
@@ -52,16 +55,23 @@ def output_role(codec: str) -> Role:
     """
     if codec in PICTURES:
         return "linear" if codec == "exr" else "hdr10"
+    if codec == _Y4M:
+        return "hdr10"
+    if codec not in CODECS and "." not in codec:
+        raise ValueError(
+            f"codec={codec!r}: expected one of {', '.join(list_outputs())}, or the import path of a class "
+            "(package.module.Class)"
+        )
     return find_codec(codec).role
 
 
 def output_grid(codec: str) -> tuple[int, int]:
-    """Return of what the width and the height of a frame must be multiples: (2, 2) for 4:2:0, (1, 1) for pictures.
+    """Return the numbers that must divide width and height: (2, 2) for 4:2:0, (1, 1) for pictures and Y4M.
 
     Raises:
         ValueError: for an unknown kind.
     """
-    return (1, 1) if codec in PICTURES else pixel_layout(find_codec(codec).pixel_format).subsampling
+    return (1, 1) if codec in (_Y4M, *PICTURES) else pixel_layout(find_codec(codec).pixel_format).subsampling
 
 
 def has_mastering(codec: str) -> bool:
@@ -70,7 +80,7 @@ def has_mastering(codec: str) -> bool:
     Raises:
         ValueError: for an unknown kind.
     """
-    return codec not in PICTURES and issubclass(find_codec(codec), HDR10Codec)
+    return codec not in (_Y4M, *PICTURES) and issubclass(find_codec(codec), HDR10Codec)
 
 
 def open_writer(
@@ -99,6 +109,7 @@ def open_writer(
     prores   ProRes 422 HQ, PQ                                             .mov                mastering
     av1      HDR10: AV1 Main, 10 bit                                       .mp4 .mkv           crf, preset, lossless,
                                                                                                mastering
+    y4m      raw 10-bit PQ, BT.2020, 4:4:4, narrow range, without tags     .y4m                none
     png      16-bit PQ codes                                               a folder, .png      first (folders)
     tiff     16-bit PQ codes                                               a folder, .tif      first
     exr      linear light, BT.2020, 1.0 = 100 cd/m2                        a folder, .exr      first
@@ -128,16 +139,24 @@ def open_writer(
         VideoDecodeError: if `streams_from` cannot be read.
         WriteError: if the output cannot be written.
     """
+    output_role(codec)  # there is such a kind
+    if codec in (_Y4M, *PICTURES):
+        own = {"ultrahdr": "sdr"}.get(codec, "first")
+        refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options, own: None}
+        if given := [f"{name}={value!r}" for name, value in refused.items() if value is not None]:
+            what = (
+                "raw video" if codec == _Y4M else "a picture" if is_picture(Path(path), codec) else "a folder of frames"
+            )
+            raise ValueError(f"{path}: {what} takes no {', no '.join(given)}")
+    if codec == _Y4M:
+        return Y4MWriter(path, width, height, fps, work_dir=work_dir)
     if is_picture(Path(path), codec):
-        return PictureWriter(path, width, height, codec, work_dir=work_dir, **options)
+        return PictureWriter(path, width, height, codec, sdr=options.get("sdr"), work_dir=work_dir)
     if codec in FRAME_KINDS:
-        first = options.pop("first", None)
-        refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
-        if given := [name for name, value in refused.items() if value is not None]:
-            raise ValueError(f"{path}: a folder of frames takes no {', '.join(given)}")
+        if Path(path).suffix.lower() in _VIDEOS:
+            raise ValueError(f"{path}: codec={codec!r} makes a folder of frames, or one picture: give OUT such a name")
+        first = options.get("first")
         return FrameFolderWriter(path, width, height, codec, first=first, work_dir=work_dir)  # type: ignore[arg-type]
-    if codec not in CODECS and "." not in codec:
-        raise ValueError(f"codec={codec!r}: expected one of {', '.join(list_outputs())}")
     encoder = make_codec(codec, **options)
     extras: dict[str, Any] = {
         "sample_aspect_ratio": sample_aspect_ratio,
