@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import lightning
@@ -14,6 +15,7 @@ import yaml
 
 from tests.runs.conftest import COMMON
 from tests.runs.conftest import run as main
+from vitm import cli
 from vitm.data import HDR10Frames
 from vitm.data.fake.frames import write_fake_frames
 from vitm.data.paired.fingerprint import fingerprint
@@ -118,3 +120,20 @@ def test_what_cannot_be_checked_is_refused(tmp_path, capsys):
         given = ["--checkpoint", str(checkpoint)] if arguments[1] == "test" else []
         assert main([*arguments, *given, "--protocol", "paper"]) == 2
         assert message in capsys.readouterr().out
+
+
+def test_a_checkpoint_chosen_on_the_measured_frames_is_marked(stand_in, tmp_path, capsys):
+    """HDRTV1K has no validation split: by default its test frames choose the best checkpoint, as HDRTVNet does."""
+    root, *_ = stand_in
+    tiny = ["--data.root", str(root), "--data.crop_size", "40", "--trainer.max_steps", "1", *COMMON]
+    tiny += ["--trainer.val_check_interval", "1", "--model.test_metrics", "[psnr]", "--runs", str(tmp_path)]
+    table = ["table", "hdcfm/table2", "--runs", str(tmp_path)]
+    for options, marked in (([], True), (["--data.val_split", "null"], False)):
+        assert main(["hdcfm", *tiny, *options]) == 0
+        assert ("chosen on the frames that are measured" in capsys.readouterr().out) is marked
+        assert cli.main(table) == 0
+        assert ("chosen on the frames that are measured" in capsys.readouterr().out) is marked
+        assert ("M1+M2+M4 †" in (tmp_path / "hdcfm/table2/table.md").read_text(encoding="utf-8")) is marked
+        assert (r"M4 $\dagger$" in (tmp_path / "hdcfm/table2/table.tex").read_text(encoding="utf-8")) is marked
+        for folder in tmp_path.glob("hdcfm/2*"):
+            shutil.rmtree(folder)

@@ -41,6 +41,11 @@ class ResumableDataModule(LightningDataModule):
         """
         return []
 
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether validation, and so the choice of a best checkpoint, sees the frames that the test measures."""
+        return False
+
     def _train_loader(self, data: Dataset[Any], **options: Any) -> StreamLoader:
         """Return an endless stream of a data set's samples, starting after the batches that were trained on."""
         rank, world = self._rank_world()

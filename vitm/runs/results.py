@@ -53,6 +53,7 @@ class Results:
         fit_seconds: time of the training, before and after interruptions.
         wall_seconds: the same with what came after it.
         finished: date and time of the end.
+        chosen_on_test: whether validation chose these weights, among others, on the frames that are measured.
     """
 
     entry: str
@@ -71,6 +72,7 @@ class Results:
     fit_seconds: float = 0.0
     wall_seconds: float = 0.0
     finished: str = ""
+    chosen_on_test: bool = False
 
     @classmethod
     def collect(cls, entry: Entry, trainer: Any, task: Any, demo: bool, checkpoint: Any) -> Results:
@@ -101,6 +103,9 @@ class Results:
             macs=task.macs_per_frame(),
             steps=measured["global_step"] if measured else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
+            chosen_on_test=bool(checkpoint)
+            and Path(checkpoint).stem == "best"
+            and trainer.datamodule.validates_on_test,
             device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
         )
 
@@ -175,6 +180,8 @@ class Results:
             console.print(f"{name}: {protocol}", style="dim")
         macs = "" if self.macs is None else f", {self.macs / 1e9:.4f} GMAC a frame at 256 x 256"
         console.print(f"{self.parameters / 1e6:.4f} M parameters{macs}.")
+        if self.chosen_on_test:
+            console.print("The checkpoint was chosen on the frames that are measured: the numbers flatter it.")
         if self.demo:
             console.print("Demo data: these numbers do not compare with the paper's.")
 

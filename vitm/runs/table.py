@@ -23,6 +23,7 @@ from vitm.runs.finished import FinishedRun, one_of_each_seed
 from vitm.runs.results import Results, in_digits, printed_digits
 
 console = new_console()
+MARK = " †"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class TableRow:
     def ours(self, value: str) -> list[float]:
         """Return our numbers, a seed each."""
         return [results.values[value] for results in self.results if value in results.values]
+
+    @property
+    def name(self) -> str:
+        """Its name, marked where a checkpoint was chosen on the frames that are measured."""
+        return (self.entry.row or self.entry.name) + MARK * any(results.chosen_on_test for results in self.results)
 
     @property
     def measured(self) -> set[str]:
@@ -122,7 +128,7 @@ def columns(rows: Sequence[TableRow], *, demo: bool) -> list[Column]:
     last = newest(rows)
     yardsticks = last.baselines if last else {}
     below = [""] * len(yardsticks)
-    table = [Column("row", [*(row.entry.row or row.entry.name for row in rows), *yardsticks])]
+    table = [Column("row", [*(row.name for row in rows), *yardsticks])]
     for name in value_order({name for row in rows for name in (*row.entry.results, *row.measured)}):
         table += _columns_of_value(name, rows, yardsticks, demo=demo)
     for title, printed, ours in (
@@ -173,6 +179,10 @@ def notes(rows: Sequence[TableRow], *, demo: bool) -> list[str]:
         texts.append("The difference means something only where data and schedule are the paper's.")
     if len(steps := sorted({results.steps for results in measured})) > 1:
         texts.append(f"The rows were trained for different numbers of steps: {steps}.")
+    if any(results.chosen_on_test for results in measured):
+        texts.append(
+            f"{MARK.strip()} The best checkpoint was chosen on the frames that are measured, as HDRTVNet does."
+        )
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if options := tuple(sorted({option for run in row.runs.values() for option in run.changed})):
@@ -230,7 +240,10 @@ def latex(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return a LaTeX tabular with booktabs rules."""
 
     def line(texts: Sequence[str]) -> str:
-        return " & ".join(re.sub(r"([#%&_])", r"\\\1", t).replace("±", "$\\pm$") for t in texts) + r" \\"
+        return (
+            " & ".join(re.sub(r"([#%&_])", r"\\\1", t).replace("±", "$\\pm$").replace("†", "$\\dagger$") for t in texts)
+            + r" \\"
+        )
 
     start, end = rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", r"\end{tabular}"
     parts = [start, r"\toprule", line(titles), r"\midrule", *map(line, lines), r"\bottomrule", end]

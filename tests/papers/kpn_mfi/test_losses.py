@@ -83,6 +83,24 @@ def test_official_loss_reproduces_the_released_code(shared):
     assert OfficialConsistencyLoss()(out, out).item() == pytest.approx(float(golden["gau_pyr_loss"]), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, clip: content_loss(x, clip),
+        lambda x, clip: BrightnessConsistencyLoss(flow_estimator("zero"))(x, clip),
+        lambda x, clip: BrightnessConsistencyLoss(flow_estimator("zero"), "printed", luma=True)(x, clip),
+        lambda x, clip: OfficialConsistencyLoss()(x, clip),
+    ],
+    ids=["content", "consistency", "printed, luma", "official"],
+)
+def test_in_double_gradients_are_those_of_differences(loss, rng):
+    """Nothing in between is rounded to single precision."""
+    x = (0.2 + 0.6 * torch.rand(1, 3, 3, 33, 34, generator=rng, dtype=torch.float64)).requires_grad_()
+    clip = torch.rand(1, 3, 3, 33, 34, generator=rng, dtype=torch.float64)
+    assert loss(x, clip).dtype == torch.float64
+    assert torch.autograd.gradcheck(lambda x: loss(x, clip), x, fast_mode=True)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="three frames"):
         BrightnessConsistencyLoss(flow_estimator("zero"))(torch.rand(1, 2, 3, 64, 64), torch.rand(1, 2, 3, 64, 64))

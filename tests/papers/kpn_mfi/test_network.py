@@ -155,6 +155,14 @@ def test_figure_1_has_one_skip():
         assert not torch.allclose(decoder.fine(features.half, features.full), decoder.fine(features.half, 0))
 
 
+@pytest.mark.parametrize("options", [{}, {"corr_norm": "softmax"}, {"mfi_variant": "official"}], ids=str)
+def test_in_double_gradients_are_those_of_differences(options):
+    network = KPNMFI(width=8, trunk=(0, 0, 1, 0, 0), kernel_size=3, **options).double()
+    clip = torch.rand(1, 3, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert network(clip).dtype == torch.float64
+    assert torch.autograd.gradcheck(network, clip, fast_mode=True)
+
+
 def test_all_parameters_are_used():
     """Every parameter gets a gradient."""
     network = small(kernel_act="none").train()

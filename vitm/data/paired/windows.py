@@ -183,6 +183,11 @@ class HDR10Windows(ResumableDataModule):
             return kept("demo_clips", partial(write_demo_frames, frames=10))
         return kept("demo", write_demo_frames)
 
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether `val_split` is the test split."""
+        return self.val_split == "test"
+
     def windows(self, split: Split) -> list[Window]:
         """Find and check the samples of a split; a data set in a layout of its own overrides this."""
         return find_windows(self.root, split, self.frames)
