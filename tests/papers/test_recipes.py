@@ -27,7 +27,9 @@ AS_KPN_MFI = {"lr": 5e-4, "betas": ADAM, "schedule": "constant", "test_metrics":
 AS_HDCFM = {"lr": 5e-4, "betas": HDRTVNET_ADAM, "schedule": "halving", "milestones": EVERY_200K}
 AS_HDCFM |= {"test_metrics": HDCFM_TABLE}
 AS_DSLNET = {"lr": 5e-4, "betas": ADAM, "schedule": "halving", "milestones": DSLNET_HALVINGS}
+BESIDE_DSLNET = {**AS_DSLNET, "test_metrics": DSLNET_TABLE}
 AS_VITM_TC = {"lr": 2e-4, "betas": ADAM, "schedule": "cosine"}  # section 4.1
+AS_VITM_TC |= {"test_metrics": ["psnr", "pu21_psnr", "hdr_vdp3", "hdr_vqm", "warping_error"]}
 
 SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
     "kpn_mfi": {
@@ -123,15 +125,15 @@ SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
     "hdcfm/table1/csrnet": {"model": {**AS_HDCFM, "width": 64, "conditions": 32}},
     "hdcfm/table1/hdrtvnet": {"model": {**AS_HDCFM, "width": 64, "blocks": 16}},
     "dslnet/table1/resnet": {
-        "model": {**AS_DSLNET, "test_metrics": DSLNET_TABLE, "width": 64, "blocks": 16},
+        "model": {**BESIDE_DSLNET, "width": 64, "blocks": 16},
         "data": {"radius": 0},
     },
     "dslnet/table1/csrnet": {
-        "model": {**AS_DSLNET, "test_metrics": DSLNET_TABLE, "width": 64, "conditions": 32},
+        "model": {**BESIDE_DSLNET, "width": 64, "conditions": 32},
         "data": {"radius": 0},
     },
     "dslnet/table1/hdrtvnet": {
-        "model": {**AS_DSLNET, "test_metrics": DSLNET_TABLE, "width": 64, "blocks": 16},
+        "model": {**BESIDE_DSLNET, "width": 64, "blocks": 16},
         "data": {"radius": 0},
     },
     "dslnet/table3/mresnet": {"model": {**AS_DSLNET, "frames": 5, "width": 64, "blocks": 16}},
@@ -171,7 +173,7 @@ ROWS: dict[str, dict[str, Any]] = {  # rows of ablations, by what differs from t
     "vitm_tc/fcpm/table3/forward": {"propagation": "forward"},
     "vitm_tc/fcpm/table3/backward": {"propagation": "backward"},
 }
-AS_THE_PAPER = {"kpn_mfi": AS_KPN_MFI, "hdcfm": AS_HDCFM, "dslnet": AS_DSLNET, "vitm_tc/fcpm": AS_VITM_TC}
+AS_THE_PAPER = {"kpn_mfi": AS_KPN_MFI, "hdcfm": AS_HDCFM, "dslnet": BESIDE_DSLNET, "vitm_tc/fcpm": AS_VITM_TC}
 OF_OUR_OWN = ("open/",)  # no paper to compare with
 
 
@@ -205,14 +207,17 @@ def own_recipes() -> set[str]:
 
 
 def test_all_recipes_are_transcribed() -> None:
-    """But for networks that a paper compares with and that learn as the paper's own one."""
+    """But for what a paper compares with, and that learns as the paper's own network, or not at all."""
     rows_of_other_tasks = {"vitm_tc/fcpm/table3/no_fcpm"}  # ICAM on every frame: what it measures, not what it learns
     transcribed = {*SPECIFIED, *ROWS} | rows_of_other_tasks
     assert transcribed <= own_recipes()
     for name in own_recipes() - transcribed:
         assert find_entry(name).task.startswith("vitm.baselines."), name
         model, table = find_entry(name).config(demo=False)["model"], AS_THE_PAPER[name.split("/table")[0]]
-        assert {key: model.get(key) for key in table} == table, name
+        if model.keys() == {"test_metrics"}:
+            table = {"test_metrics": table["test_metrics"]}  # an operator learns nothing
+        differing = {key for key in table if model.get(key) != table[key]}
+        assert differing <= {"lr"}, name  # a rate of its own is its authors'
 
 
 @pytest.mark.parametrize("name", [name for name in SPECIFIED if "table" not in name])
