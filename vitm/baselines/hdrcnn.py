@@ -27,8 +27,13 @@ class Encoder(nn.Module):
         widths: numbers of channels of the levels.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
         self.levels = nn.ModuleList()
         for depth, (n, m) in zip(DEPTHS, pairwise((3, *widths)), strict=True):
             layers: list[nn.Module] = []
@@ -38,8 +43,7 @@ class Encoder(nn.Module):
 
     def forward(self, ldr: Tensor) -> list[Tensor]:
         """Return features at 1/1, 1/2, 1/4, 1/8 and 1/16, and the last ones once more at 1/32."""
-        mean, std = (ldr.new_tensor(v)[:, None, None] for v in (MEAN, STD))
-        x, features = (ldr - mean) / std, []
+        x, features = (ldr - self.mean) / self.std, []
         for depth, level in zip(DEPTHS, self.levels, strict=True):
             x = level(x) if needs_whole_maps(self, x) else map_rows(level, (x,), halo=depth)
             features.append(x)

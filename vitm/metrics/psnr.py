@@ -52,7 +52,8 @@ class PSNR(FrameMetric):
         """Add the finite values, and count the others."""
         identical = values.isposinf()
         self.n_identical = self.n_identical + identical.sum()
-        super().add(values[~identical][:, None])
+        self.totals = self.totals + values.masked_fill(identical, 0).sum()
+        self.count = self.count + (~identical).sum()
 
     def compute(self) -> Tensor:
         """Return the mean over frames that differ from their target."""

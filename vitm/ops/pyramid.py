@@ -52,8 +52,7 @@ def gaussian_pyramid(x: Tensor, levels: int = 5, kernel_size: int = 9, sigma: fl
 
 def kornia_blur(x: Tensor, kernel_size: int, sigma: float) -> Tensor:
     """Blur, and keep every second pixel: Kornia's filter along one axis after the other."""
-    sigmas = torch.full((1, 2), sigma, dtype=x.dtype, device=x.device)  # no copy from the host
-    blurred: Tensor = gaussian_blur2d(x, (kernel_size, kernel_size), sigmas, border_type="reflect")
+    blurred: Tensor = gaussian_blur2d(x, (kernel_size, kernel_size), (sigma, sigma), border_type="reflect")
     return blurred[..., ::2, ::2].contiguous()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,6 +39,13 @@ def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, 
         matrix = np.zeros((len(needed), high - low))
         np.add.at(matrix, (np.arange(len(needed))[:, None], needed - low), factors)
         yield slice(low, high), matrix
+
+
+@lru_cache(maxsize=16)
+def _matrices(size_in: int, size_out: int, scale: float, device: torch.device) -> tuple[tuple[slice, Tensor], ...]:
+    """Return the blocks on a device, copied there once: each copy would wait for all work of the device."""
+    with torch.inference_mode(False):  # what is cached must serve graphs later
+        return tuple((rows, torch.from_numpy(m).to(device)) for rows, m in _blocks(size_in, size_out, scale))
 
 
 def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float | None = None) -> Tensor:
@@ -78,9 +86,9 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
             size_out, ratio = math.ceil(scale * size_in), scale
         if ratio == 1:
             continue
-        parts = []
-        for needed, weights in _blocks(size_in, size_out, ratio):
-            matrix = torch.from_numpy(weights).to(y.device)
-            parts.append(matrix @ y[..., needed, :] if axis == -2 else y[..., needed] @ matrix.T)
+        parts = [
+            matrix @ y[..., needed, :] if axis == -2 else y[..., needed] @ matrix.T
+            for needed, matrix in _matrices(size_in, size_out, ratio, y.device)
+        ]
         y = torch.cat(parts, dim=axis)
     return y.to(x.dtype)

@@ -39,7 +39,13 @@ def warp(x: Tensor, flow: Tensor, padding_mode: str = "border") -> Tensor:
     x, flow = x.to(dtype), flow.to(dtype)
     rows = torch.arange(x.shape[2], dtype=dtype, device=x.device)[:, None]
     columns = torch.arange(x.shape[3], dtype=dtype, device=x.device)
-    map_x, map_y = columns + flow[:, 0], rows + flow[:, 1]
+    # Kornia would copy the sizes to a GPU at every call, and wait for it: the coordinates are normalised here.
+    map_x, map_y = _normalised(columns + flow[:, 0], x.shape[3]), _normalised(rows + flow[:, 1], x.shape[2])
     with torch.autocast(x.device.type, enabled=False):
-        warped: Tensor = remap(x, map_x, map_y, padding_mode=padding_mode, align_corners=True)
+        warped: Tensor = remap(x, map_x, map_y, "bilinear", padding_mode, True, normalized_coordinates=True)
     return warped
+
+
+def _normalised(position: Tensor, size: int) -> Tensor:
+    """Return -1 for the first pixel and 1 for the last one; the only pixel of an axis is 0."""
+    return position * (2 / (size - 1)) - 1 if size > 1 else position

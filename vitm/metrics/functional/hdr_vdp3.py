@@ -160,7 +160,7 @@ def _strongest_frequency(x: Tensor, ppd: float) -> Tensor:
     amplitude[0, 0] = 0
     fy = torch.fft.fftfreq(x.shape[0], dtype=torch.float64, device=x.device)
     fx = torch.fft.rfftfreq(x.shape[1], dtype=torch.float64, device=x.device)
-    return ppd * torch.hypot(fy[:, None], fx).flatten()[amplitude.argmax()]
+    return ppd * torch.hypot(fy[:, None], fx).take(amplitude.argmax())
 
 
 def _resize(x: Tensor, like: Tensor) -> Tensor:
@@ -195,7 +195,7 @@ def _pool(bands: list[Tensor], log_light: Tensor, changed: Tensor, config: HDRVD
             sensitivity = torch.cat(_by_rows(partial(_interpolate, table), position))
         else:
             strongest = _strongest_frequency(band[0] - band[1], 4 * rho)
-            sensitivity = csf(strongest, log_light.mean(dtype=torch.float64), config.mtf).to(band).expand_as(mask)
+            sensitivity = csf(strongest, log_light.mean(dtype=torch.float64)[None], config.mtf).to(band).expand_as(mask)
         neighbours = [_resize(masks[n], mask) for n in (b - 1, b + 1) if 0 <= n < last]
         sums = _by_rows(_visible, band, sensitivity, _resize(changed, mask), mask, *neighbours)
         errors.append((torch.stack(sums).sum(dtype=torch.float64) / mask.numel()) ** (1 / _POOLING))
