@@ -118,7 +118,7 @@ FAULTS = (
         "list(milestones), 0.5)",
         "list(milestones), 0.1)",
     ),
-    Fault("adam: betas are PyTorch's", "vitm/training/optimizers.py", "lr=lr, betas=betas)", "lr=lr)"),
+    Fault("adam: betas are PyTorch's", "vitm/training/task.py", "Adam(groups, betas=self.betas)", "Adam(groups)"),
     Fault("pdcg: l1_weight is ignored", f"{HDCFM}/task.py", 'self.l1_weight * losses["l1"]', 'losses["l1"]'),
     Fault(
         "pdcg: perceptual_weight is ignored",
@@ -204,8 +204,8 @@ FAULTS = (
     Fault(
         "baselines: learn the first frame alone",
         "vitm/baselines/clip_task.py",
-        'self.loss(self.network(batch["sdr"]), batch["hdr_pq"])',
-        'self.loss(self.network(batch["sdr"])[:, 0], batch["hdr_pq"][:, 0])',
+        'self.loss(self.learner(batch["sdr"]), batch["hdr_pq"])',
+        'self.loss(self.learner(batch["sdr"])[:, 0], batch["hdr_pq"][:, 0])',
     ),
     Fault("recipe: kpn_mfi, alpha 0.5", "experiments/kpn_mfi/base.yaml", "alpha: 0.05", "alpha: 0.5"),
     Fault(

@@ -17,7 +17,7 @@ import vitm
 ROOT = Path(__file__).parents[1]
 ROOMS = [  # a room imports from its own and those before it; rooms of one line do not import each other
     ["files"],
-    ["checkpoints", "console"],
+    ["checkpoints", "console", "weights"],
     ["color"],
     ["ops"],
     ["nets"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +14,30 @@ from torch import Tensor, nn
 
 from vitm.files import replace_when_whole
 
-Published = Callable[[Mapping[str, Tensor]], nn.Module | None]
-"""Build the network of a published state dict; None if the state dict is of another network."""
-
 KeyMap = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Regular expressions and what replaces their matches in a key, applied one after another."""
 
 
 class CheckpointError(ValueError):
     """A file is no checkpoint, or one of another network."""
+
+
+class Weights(NamedTuple):
+    """The weights of a network in a file.
+
+    Attributes:
+        state: state dict of the network.
+        arguments: arguments of its constructor; a plain state dict tells none of them.
+        ours: whether a run wrote the file.
+    """
+
+    state: dict[str, Tensor]
+    arguments: dict[str, Any]
+    ours: bool = False
+
+
+Published = Callable[[Mapping[str, Tensor]], Weights | None]
+"""Read a published state dict, under the names here; None if the state dict is of another network."""
 
 
 class Recorded(NamedTuple):
@@ -66,6 +82,43 @@ def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
 
 
+def constructor_arguments(network: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of a network's constructor: those given, and the defaults of the others."""
+    bound = inspect.signature(network).bind(**given)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def read_weights(path: str | Path, name: str | None = None, published: Published | None = None) -> Weights:
+    """Read a network's weights from a file: one of our checkpoints, a published file, or a plain state dict.
+
+    Args:
+        path: a local file.
+        name: what our checkpoints call the network; None: one of any name.
+        published: reader of the authors' released file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, or holds another network.
+    """
+    file = read_checkpoint(path)
+    try:
+        if (about := recorded(file)) is not None:
+            if name is not None and about.network != name:
+                raise CheckpointError(f"{path} is a checkpoint of {about.network}, not of {name}")
+            return Weights(network_state(file), about.arguments, ours=True)
+        released = None if published is None else published(file)
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{path} does not fit {name}: {error}") from error
+    return Weights(file, {}) if released is None else released
+
+
+def no_weights(path: str | Path, name: str, state: Mapping[str, Any]) -> CheckpointError:
+    """Return the error to raise for a file that has no weight of a network."""
+    first = ", ".join([*map(str, state)][:5])
+    return CheckpointError(f"{path} holds no {name} that is known here; its first keys are: {first}")
+
+
 def write_weights(checkpoint: str | Path, path: str | Path) -> None:
     """Write the network of one of our checkpoints alone, in half precision, as `rebuild_network` reads it.
 
@@ -98,30 +151,21 @@ def rebuild_network(
         path: a local file.
         name: what our checkpoints call the network.
         network: its class. A plain state dict is loaded into it with its default arguments.
-        published: builds the network of the authors' released file.
-        **options: arguments of the class that win over those in one of our checkpoints.
+        published: reader of the authors' released file.
+        **options: arguments of the class that win over those that the file tells.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, or holds another network.
     """
-    file = read_checkpoint(path)
+    weights = read_weights(path, name, published)
     try:
-        if (about := recorded(file)) is not None:
-            if about.network != name:
-                raise CheckpointError(f"{path} is a checkpoint of {about.network}, not of {name}")
-            rebuilt = network(**about.arguments | options)
-            rebuilt.load_state_dict(network_state(file))
-            return rebuilt
-        if published is not None and (released := published(file)) is not None:
-            return released
-        plain = network(**options)
-        if not file.keys() & plain.state_dict().keys():
-            first = ", ".join([*map(str, file)][:5])
-            raise CheckpointError(f"{path} holds no {name} that is known here; its first keys are: {first}")
-        plain.load_state_dict(file)
-        return plain
-    except (RuntimeError, TypeError, KeyError) as error:
+        rebuilt = network(**weights.arguments | options)
+        if not weights.state.keys() & rebuilt.state_dict().keys():
+            raise no_weights(path, name, weights.state)
+        rebuilt.load_state_dict(weights.state)
+        return rebuilt
+    except (RuntimeError, TypeError) as error:
         raise CheckpointError(f"{path} does not fit {name}: {error}") from error
 
 

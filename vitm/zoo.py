@@ -8,6 +8,9 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vitm.weights import SHIPPED as SHIPPED
+from vitm.weights import shipped_weights as shipped_weights
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -17,7 +20,7 @@ class Listed(NamedTuple):
 
     Attributes:
         network: import path of its class.
-        published: import path of the function that builds it from the authors' released file, where there is one.
+        published: import path of the function that reads the authors' released file, where there is one.
     """
 
     network: str
@@ -55,15 +58,6 @@ NETWORKS = {
 }
 OPERATORS = ("bt2446a", "bt2446c", "hable", "reinhard", "clip")
 """The analytic operators: `vitm.color.METHODS`, which only torch can import."""
-
-
-SHIPPED = {"default": ("scene_map", "scene_map.ckpt")}
-"""Networks that come with their weights: name -> name in `NETWORKS`, and a file in the folder `vitm/weights`."""
-
-
-def shipped_weights(name: str) -> Path:
-    """Return the file of the weights that come with a name of `SHIPPED`."""
-    return Path(__file__).with_name("weights") / SHIPPED[name][1]
 
 
 def list_networks(pattern: str = "*") -> list[str]:

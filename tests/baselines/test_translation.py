@@ -14,7 +14,7 @@ from vitm.baselines.pixel2pixel import Pixel2Pixel
 from vitm.baselines.translation_task import CycleGANTask, Pixel2PixelTask
 from vitm.data import HDR10Frames
 from vitm.data.fake.frames import write_fake_triplets
-from vitm.training.optimizers import adam
+from vitm.training.optimizers import scheduled
 from vitm.zoo import load_network
 
 
@@ -89,7 +89,7 @@ def test_pixel2pixel_losses(rng: torch.Generator) -> None:
     torch.manual_seed(0)
     task = Pixel2PixelTask(width=4, blocks=1, dropout=False)
     sdr, hdr = torch.rand(2, 3, 40, 40, generator=rng), torch.rand(2, 3, 40, 40, generator=rng)
-    losses = task.losses(sdr, hdr)
+    losses = task.losses({"sdr": sdr, "hdr_pq": hdr})
     fake = task.network(sdr)
     on_fake, on_real = (task.discriminator(torch.cat([sdr, y], 1) * 2 - 1) for y in (fake, hdr))
     l1 = (fake - hdr).abs().mean()
@@ -108,7 +108,7 @@ def test_cyclegan_losses(rng: torch.Generator) -> None:
     torch.manual_seed(0)
     task = CycleGANTask(width=4, blocks=1)
     sdr, hdr = torch.rand(2, 3, 40, 40, generator=rng), torch.rand(2, 3, 40, 40, generator=rng)
-    losses = task.losses(sdr, hdr)
+    losses = task.losses({"sdr": sdr, "hdr_pq": hdr})
     g, f, d = task.network, task.back, task.discriminator
 
     def squares(judge: str, x: Tensor, real: float) -> Tensor:
@@ -120,7 +120,7 @@ def test_cyclegan_losses(rng: torch.Generator) -> None:
     torch.testing.assert_close(losses["loss"], gan + 10 * cycle + 5 * identity)
     judged = [squares("hdr", hdr, 1), squares("hdr", g(sdr), 0), squares("sdr", sdr, 1), squares("sdr", f(hdr), 0)]
     torch.testing.assert_close(losses["discriminator"], sum(judged) / 2)
-    torch.testing.assert_close(task.losses(sdr, hdr[[1, 0]])["loss"], losses["loss"])
+    torch.testing.assert_close(task.losses({"sdr": sdr, "hdr_pq": hdr[[1, 0]]})["loss"], losses["loss"])
     assert {id(p) for p in task.generators().parameters()} == {id(p) for n in (g, f) for p in n.parameters()}
 
 
@@ -190,7 +190,7 @@ def test_a_resumed_run_is_an_undisturbed_one(tmp_path: Path) -> None:
 
 
 def test_the_linear_schedule_falls_after_half_of_the_steps() -> None:
-    made = adam([nn.Parameter(torch.zeros(1))], 1.0, (0.5, 0.999), "linear", 8)
+    made = scheduled(torch.optim.Adam([nn.Parameter(torch.zeros(1))], 1.0), "linear", 8)
     rates = []
     for _ in range(9):
         rates.append(made["optimizer"].param_groups[0]["lr"])
@@ -198,4 +198,4 @@ def test_the_linear_schedule_falls_after_half_of_the_steps() -> None:
         made["lr_scheduler"]["scheduler"].step()
     assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
     with pytest.raises(ValueError, match="schedule=linear needs an end"):
-        adam([nn.Parameter(torch.zeros(1))], 1.0, (0.5, 0.999), "linear", float("inf"))
+        scheduled(torch.optim.Adam([nn.Parameter(torch.zeros(1))], 1.0), "linear")

@@ -21,9 +21,14 @@ import yaml
 
 from tests.runs.conftest import TINY
 from tests.runs.conftest import run as main
+from vitm.baselines.hdrunet import HDRUNet
 from vitm.cli import main as vitm_main
+from vitm.data import HDR10Frames
 from vitm.files import lock
+from vitm.papers.hdcfm import HDCFM
 from vitm.runs.entries import entry_names, find_entry
+from vitm.runs.finished import finished_runs
+from vitm.runs.results import Results
 from vitm.training.callbacks import LastCheckpoint
 
 
@@ -320,6 +325,52 @@ def test_a_checkpoint_brings_its_network_s_arguments(tiny, tmp_path):
     results = json.loads(metrics.read_text())
     assert results["steps"] == 1
     assert results["parameters"] < 1e5
+
+
+@pytest.mark.slow
+def test_weights_of_no_run_are_measured(tiny_of, tmp_path, capsys):
+    """A file of the network's weights alone: what is measured is what they predict, and it stands in no table."""
+    torch.manual_seed(3)
+    network = HDCFM()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    options = tiny_of("hdcfm")
+    assert main(["hdcfm", "test", *options, "--checkpoint", str(tmp_path / "weights.pth")]) == 0
+    results = Results.read(only_run(tmp_path, "hdcfm") / "metrics.json")
+    assert results.steps is None
+    data = HDR10Frames(options[options.index("--data.root") + 1], num_workers=0)
+    data.setup("test")
+    with torch.no_grad():
+        pairs = [
+            (network.eval()(x["sdr"][None]).clamp(0, 1), x["hdr_pq"][None]) for x in data.test_dataloader().dataset
+        ]
+    expected = torch.cat([-10 * ((a - b).double() ** 2).mean().log10()[None] for a, b in pairs]).mean()
+    assert results.values["psnr"] == pytest.approx(float(expected), abs=0.01)  # of codes of 16 bit
+    assert "weights.pth" in capsys.readouterr().out
+    assert not finished_runs(find_entry("hdcfm"), tmp_path / "runs", demo=False)
+
+    torch.save(HDRUNet(width=8, blocks=(1, 1, 1)).state_dict(), tmp_path / "other.pth")
+    assert main(["hdcfm", "test", *options, "--checkpoint", str(tmp_path / "other.pth")]) == 2
+    assert "holds no hdcfm that is known here" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_run_starts_from_weights_and_resumes_without_them(tiny_of, tmp_path, capsys):
+    """The list of what was taken is in the run's folder; the weights that are frozen stay those of the file."""
+    start = tmp_path / "weights.pth"
+    torch.save(HDCFM().state_dict(), start)
+    options = [*tiny_of("hdcfm"), "--name", "tuned", "--model.ema_decay", "0.9"]
+    options += ["--model.init_from", str(start), "--model.freeze", "[stages.*]"]
+    assert main(["hdcfm", "fit", *options, "--trainer.max_steps", "1"]) == 0
+    assert f"tensors of {start}" in capsys.readouterr().out
+    folder = tmp_path / "runs/hdcfm/tuned"
+    assert yaml.safe_load((folder / "start.yaml").read_text())["taken"] == [*torch.load(start, weights_only=True)]
+    assert yaml.safe_load((folder / "overrides.yaml").read_text())["model"]["init_from"] == str(start)
+    start.rename(tmp_path / "gone.pth")
+    assert main(["hdcfm", "fit", *options, "--trainer.max_steps", "2"]) == 0
+    trained, given = weights(folder / "checkpoints/last.ckpt"), torch.load(tmp_path / "gone.pth", weights_only=True)
+    for prefix in ("network", "learner"):
+        same = {key for key, value in given.items() if torch.equal(trained[f"{prefix}.{key}"], value)}
+        assert {key for key in given if key.startswith("stages.")} <= same
+        assert same < {*given}
 
 
 def test_predict_never_touches_its_input(tiny, tmp_path):

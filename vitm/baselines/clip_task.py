@@ -36,7 +36,7 @@ class ClipTask(L1Task):
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """Return L1 of all three frames."""
-        return self.loss(self.network(batch["sdr"]), batch["hdr_pq"])
+        return self.loss(self.learner(batch["sdr"]), batch["hdr_pq"])
 
 
 class HDRUNetTask(ClipTask):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
@@ -13,10 +13,8 @@ from vitm.baselines.cyclegan import CycleGAN
 from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
 from vitm.baselines.pixel2pixel import Pixel2Pixel
-from vitm.checkpoints import KeyMap, rename_key
+from vitm.checkpoints import KeyMap, Weights, constructor_arguments, rename_key
 from vitm.papers.hdcfm.published import STAGES, with_convolutions
-
-Generator = TypeVar("Generator", bound=Pixel2Pixel)
 
 # HDRTVNet++: AGCM counts all layers of its estimator, LE is called HDRUNet3T1.
 AGCM_KEY_MAP: KeyMap = [
@@ -104,8 +102,8 @@ ADAINT_KEY_MAP: KeyMap = [
 ]
 
 
-def adaint(state: Mapping[str, Tensor]) -> AdaInt | None:
-    """Build AdaInt from a file of the authors' code; None if the file is of another network.
+def adaint(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a file of AdaInt from the authors' code; None if the file is of another network.
 
     Their released files retouch photographs, and give no HDR10. Files that their code trained on HDR10 are converters.
     """
@@ -115,13 +113,11 @@ def adaint(state: Mapping[str, Tensor]) -> AdaInt | None:
     renamed = {rename_key(key, ADAINT_KEY_MAP): value for key, value in inner.items() if key != "cnt_iters"}
     tables, size = len(renamed["weigh.bias"]), len(renamed["intervals.bias"]) // 3 + 1
     renamed["values"] = renamed["values"].T.reshape(tables, 3, size**3)
-    network = AdaInt(size, tables)
-    network.load_state_dict(renamed)
-    return network
+    return Weights(renamed, constructor_arguments(AdaInt, {"size": size, "tables": tables}))
 
 
-def hdrtvnet_plus(state: Mapping[str, Tensor]) -> HDRTVNetPlus | None:
-    """Build HDRTVNet++, or the part of it that a released file holds; None if the file is of another network."""
+def hdrtvnet_plus(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read HDRTVNet++, or the part of it that a released file holds; None if the file is of another network."""
     first_keys = {"agcm": "classifier.model.0.weight", "le": "CondNet1.0.weight"}
     prefixes = {
         part: prefix for part, key in first_keys.items() for prefix in ("", f"{part.upper()}.") if prefix + key in state
@@ -135,32 +131,30 @@ def hdrtvnet_plus(state: Mapping[str, Tensor]) -> HDRTVNetPlus | None:
         for key, value in state.items()
         if key.startswith(prefix)
     }
-    network = HDRTVNetPlus(agcm="agcm" in prefixes, le="le" in prefixes)
-    network.load_state_dict(with_convolutions(renamed))
-    return network
+    parts = {"agcm": "agcm" in prefixes, "le": "le" in prefixes}
+    return Weights(with_convolutions(renamed), constructor_arguments(HDRTVNetPlus, parts))
 
 
-def hdrtvdm(state: Mapping[str, Tensor]) -> LSN | None:
-    """Build HDRTVDM's LSN from a released file; None if the file is of another network."""
+def hdrtvdm(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read HDRTVDM's LSN from a released file; None if the file is of another network."""
     if "mid_branch.conv1.weight" not in state:
         return None
-    network = LSN()
-    network.load_state_dict({rename_key(key, LSN_KEY_MAP): value for key, value in state.items()})
-    return network
+    renamed = {rename_key(key, LSN_KEY_MAP): value for key, value in state.items()}
+    return Weights(renamed, constructor_arguments(LSN, {}))
 
 
-def pixel2pixel(state: Mapping[str, Tensor]) -> Pixel2Pixel | None:
-    """Build Pixel2Pixel from a `resnet_9blocks` file of the authors' code; None if the file is of another network."""
+def pixel2pixel(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a `resnet_9blocks` file of Pixel2Pixel's authors' code; None if the file is of another network."""
     return _translation(Pixel2Pixel, state)
 
 
-def cyclegan(state: Mapping[str, Tensor]) -> CycleGAN | None:
-    """Build CycleGAN from a `resnet_9blocks` file of the authors' code; None if the file is of another network."""
+def cyclegan(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a `resnet_9blocks` file of CycleGAN's authors' code; None if the file is of another network."""
     return _translation(CycleGAN, state)
 
 
-def basicvsr_pp(state: Mapping[str, Tensor]) -> BasicVSRPP | None:
-    """Build BasicVSR++ from a released file of its form that keeps the size; None if the file is of another network.
+def basicvsr_pp(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a released file of BasicVSR++ in its form that keeps the size; None if the file is of another network.
 
     Its SPyNet is left out: the flow is that of `vitm.nets.flow`.
     """
@@ -168,16 +162,15 @@ def basicvsr_pp(state: Mapping[str, Tensor]) -> BasicVSRPP | None:
     if "extract.4.2.0.conv1.weight" not in renamed or "align.forward_2.deform.weight" not in renamed:
         return None
     blocks = len({key.split(".")[3] for key in renamed if key.startswith(f"backbone.{BRANCHES[0]}.2.")})
-    network = BasicVSRPP(width=len(renamed["extract.0.weight"]), blocks=blocks)
-    network.load_state_dict({k: v for k, v in renamed.items() if not k.startswith(("spynet.", "step_counter"))})
-    return network
+    arguments = {"width": len(renamed["extract.0.weight"]), "blocks": blocks}
+    weights = {k: v for k, v in renamed.items() if not k.startswith(("spynet.", "step_counter"))}
+    return Weights(weights, constructor_arguments(BasicVSRPP, arguments))
 
 
-def _translation(made: type[Generator], state: Mapping[str, Tensor]) -> Generator | None:
+def _translation(network: type[Pixel2Pixel], state: Mapping[str, Tensor]) -> Weights | None:
     if "model.10.conv_block.1.weight" not in state:
         return None
-    network = made(width=len(state["model.1.weight"]))
     renamed = {rename_key(key, TRANSLATION_KEY_MAP): value for key, value in state.items()}
     statistics = ("running_mean", "running_var", "num_batches_tracked")  # of older files, which nothing reads
-    network.load_state_dict({k: v for k, v in renamed.items() if not k.endswith(statistics)})
-    return network
+    weights = {key: value for key, value in renamed.items() if not key.endswith(statistics)}
+    return Weights(weights, constructor_arguments(network, {"width": len(state["model.1.weight"])}))

@@ -16,6 +16,7 @@ from vitm.baselines.deep_vitm import DeepVITM, luminance_and_color_loss
 from vitm.baselines.diff_hdr import DiffHDR, merge_stack
 from vitm.baselines.fmnet import FMNet
 from vitm.baselines.hdrcnn import HDRCNN, illumination_reflectance_loss
+from vitm.baselines.published import basicvsr_pp
 from vitm.baselines.single_hdr import SingleHDR
 from vitm.color import gamma22_inverse_eotf
 from vitm.data.batch import SequenceBatch
@@ -118,8 +119,8 @@ class HDRCNNTask(LinearFrameTask):
 
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
         """Return the loss of illumination and reflectance."""
-        alpha = over_exposure(ldr, self.network.tau)
-        return illumination_reflectance_loss(self.network.log_light(ldr), linear, alpha, self.illumination_weight)
+        alpha = over_exposure(ldr, self.learner.tau)
+        return illumination_reflectance_loss(self.learner.log_light(ldr), linear, alpha, self.illumination_weight)
 
 
 class FMNetTask(LinearFrameTask):
@@ -151,7 +152,7 @@ class FMNetTask(LinearFrameTask):
 
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
         """Return L1 of HDR10 codes."""
-        return F.l1_loss(self.network(ldr).float(), to_hdr_pq(linear))
+        return F.l1_loss(self.learner(ldr).float(), to_hdr_pq(linear))
 
 
 class SingleHDRTask(LinearFrameTask):
@@ -204,7 +205,7 @@ class SingleHDRTask(LinearFrameTask):
 
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
         """Return the weighted sum of the losses of the stages."""
-        stages = self.network.stages(ldr)
+        stages = self.learner.stages(ldr)
         clipped = linear.clamp(0, 1)
         curve = torch.linspace(0, 1, stages.curve.shape[1], device=ldr.device) ** 2.2
         dequantized = F.mse_loss(stages.dequantized, gamma22_inverse_eotf(clipped))
@@ -247,7 +248,7 @@ class DiffHDRTask(LinearFrameTask):
 
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
         """Return L1 of the exposures' codes, and of the merged light."""
-        stack, stops = self.network.stack(ldr), self.network.stops
+        stack, stops = self.learner.stack(ldr), self.learner.stops
         true = torch.stack([gamma22_inverse_eotf((linear * 2.0**stop).clamp(0, 1)) for stop in stops], 1)
         merged = merge_stack(stack, stops)
         return F.l1_loss(stack, true) + self.light_weight * F.l1_loss(mu_law(merged), mu_law(linear))
@@ -281,7 +282,7 @@ class DeepVITMTask(LinearClipTask):
                 f"radius={self.network.radius} needs windows of {2 * self.network.radius + 1} frames, got "
                 f"{ldr.shape[1]}: set data.schedule.window"
             )
-        return luminance_and_color_loss(self.network(ldr), linear[:, self.network.radius], self.color_weight)
+        return luminance_and_color_loss(self.learner(ldr), linear[:, self.network.radius], self.color_weight)
 
     def macs_per_frame(self) -> None:
         """Return None: the network takes several frames for one."""
@@ -301,6 +302,7 @@ class BasicVSRPPTask(LinearClipTask):
 
     name: ClassVar[str] = "basicvsr_pp"
     network_class = BasicVSRPP
+    published = staticmethod(basicvsr_pp)
     network: BasicVSRPP
 
     def __init__(
@@ -319,7 +321,7 @@ class BasicVSRPPTask(LinearClipTask):
 
     def loss(self, ldr: Tensor, linear: Tensor) -> Tensor:
         """Return the mean of sqrt(difference^2 + 1e-12)."""
-        difference = mu_law(self.network(ldr)) - mu_law(linear)
+        difference = mu_law(self.learner(ldr)) - mu_law(linear)
         return (difference.square() + 1e-12).sqrt().mean()
 
     def macs_per_frame(self) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vitm.baselines.ada_3dlut import Ada3DLUT, falls, roughness
 from vitm.baselines.adaint import AdaInt
+from vitm.baselines.published import adaint
 from vitm.baselines.task import FrameTask
 
 
@@ -24,11 +25,11 @@ class TableTask(FrameTask):
     def configure_optimizers(self) -> Any:
         """Return Adam with the schedule."""
         groups = []
-        parameters = dict(self.network.named_parameters())
+        parameters = dict(self.learner.named_parameters())
         for start, factor in self.rates.items():
             chosen = [name for name in parameters if name.startswith(start)]
             groups.append({"params": [parameters.pop(name) for name in chosen], "lr": factor * self.lr})
-        return self.adam([{"params": list(parameters.values())}, *groups])
+        return self.optimize([{"params": list(parameters.values())}, *groups])
 
 
 class Ada3DLUTTask(TableTask):
@@ -63,8 +64,9 @@ class Ada3DLUTTask(TableTask):
 
     def frame_loss(self, sdr: Tensor, target: Tensor) -> Tensor:
         """Return the squared error of PQ codes and what keeps the tables smooth and monotonic, and log it."""
-        weights, tables = self.network.weights(sdr), self.network.tables
-        error = F.mse_loss(self.network.convert(sdr, weights).float(), target)
+        network: Ada3DLUT = self.learner
+        weights, tables = network.weights(sdr), network.tables
+        error = F.mse_loss(network.convert(sdr, weights).float(), target)
         smooth = roughness(tables) + weights.float().square().mean()
         loss = error + self.smoothness * smooth + self.monotonicity * falls(tables)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
@@ -87,6 +89,7 @@ class AdaIntTask(TableTask):
 
     name: ClassVar[str] = "adaint"
     network_class = AdaInt
+    published = staticmethod(adaint)
     network: AdaInt
 
     def __init__(
@@ -106,10 +109,11 @@ class AdaIntTask(TableTask):
 
     def frame_loss(self, sdr: Tensor, target: Tensor) -> Tensor:
         """Return the squared error of PQ codes and what keeps the tables monotonic, and log it."""
-        weights, vertices = self.network.describe(sdr)
-        error = F.mse_loss(self.network.convert(sdr, weights, vertices).float(), target)
+        network: AdaInt = self.learner
+        weights, vertices = network.describe(sdr)
+        error = F.mse_loss(network.convert(sdr, weights, vertices).float(), target)
         sparse = weights.float().square().mean()
-        loss = error + self.sparsity * sparse + self.monotonicity * falls(self.network.tables)
+        loss = error + self.sparsity * sparse + self.monotonicity * falls(network.tables)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         self.log("train/mse", error, sync_dist=True)
         return loss

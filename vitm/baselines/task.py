@@ -11,6 +11,7 @@ from vitm.baselines.csrnet import CSRNet
 from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.baselines.published import hdrtvnet_plus
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
 from vitm.training.task import L1Task
@@ -41,7 +42,7 @@ class FrameTask(L1Task):
 
     def frame_loss(self, sdr: Tensor, target: Tensor) -> Tensor:
         """Return the loss of frames (B, 3, H, W), and log it; here: L1 of PQ codes."""
-        return self.loss(self.network(sdr), target)
+        return self.loss(self.learner(sdr), target)
 
 
 class ResNetTask(FrameTask):
@@ -130,6 +131,7 @@ class HDRTVNetPlusTask(FrameTask):
 
     name: ClassVar[str] = "hdrtvnet_plus"
     network_class = HDRTVNetPlus
+    published = staticmethod(hdrtvnet_plus)
 
     def __init__(self, agcm: bool = True, le: bool = True, width: int = 32, **recipe: Any) -> None:
         super().__init__(**recipe)

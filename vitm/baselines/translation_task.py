@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from vitm.baselines.cyclegan import CycleGAN, ImagePool
 from vitm.baselines.pixel2pixel import Pixel2Pixel
+from vitm.baselines.published import cyclegan, pixel2pixel
 from vitm.data.batch import FrameBatch
 from vitm.nets.discriminators import PatchDiscriminator, least_squares_loss
 from vitm.training.adversarial import AdversarialTask
@@ -46,25 +46,11 @@ class TranslationTask(AdversarialTask):
 
     def configure_optimizers(self) -> Any:
         """Return Adam for what generates, and one for what judges."""
-        return [self.adam(self.generators().parameters()), self.adam(self.discriminator.parameters())]
+        return [self.optimize(self.generators().parameters()), self.optimize(self.discriminator.parameters())]
 
     def generators(self) -> nn.Module:
-        """Return everything that generates."""
-        return self.network
-
-    def training_step(self, batch: FrameBatch, batch_idx: int) -> None:
-        """Make one step of the generators and one of the discriminators, against each other's weights before it."""
-        with self.step_rng(batch_idx):
-            losses = self.losses(batch["sdr"], batch["hdr_pq"])
-        # They share no parameter that takes a gradient, so one pass back serves both.
-        self.manual_backward(losses["loss"] + losses["discriminator"])
-        self.step_both()
-        for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", sync_dist=True)
-
-    @abstractmethod
-    def losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return the generators' `loss`, its parts, and the `discriminator`'s."""
+        """Return everything that generates and learns."""
+        return self.learner  # type: ignore[no-any-return]
 
 
 class Pixel2PixelTask(TranslationTask):
@@ -80,6 +66,7 @@ class Pixel2PixelTask(TranslationTask):
 
     name: ClassVar[str] = "pixel2pixel"
     network_class = Pixel2Pixel
+    published = staticmethod(pixel2pixel)
 
     def __init__(
         self, width: int = 64, blocks: int = 9, dropout: bool = True, l1_weight: float = 100.0, **recipe: Any
@@ -93,9 +80,10 @@ class Pixel2PixelTask(TranslationTask):
         super().configure_networks(**arguments)
         self.discriminator = PatchDiscriminator(inputs=6)
 
-    def losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: FrameBatch) -> dict[str, Tensor]:
         """Return `loss`, the GAN's and 100 times L1 (equation 4), its parts, and the `discriminator`'s, halved."""
-        generated = self.network(sdr)
+        sdr, target = batch["sdr"], batch["hdr_pq"]
+        generated = self.learner(sdr)
         pairs = {name: 2 * torch.cat([sdr, hdr], 1) - 1 for name, hdr in (("real", target), ("fake", generated))}
         l1 = F.l1_loss(generated, target)
         gan = cross_entropy(self.judge(pairs["fake"]), real=True)
@@ -123,6 +111,7 @@ class CycleGANTask(TranslationTask):
 
     name: ClassVar[str] = "cyclegan"
     network_class = CycleGAN
+    published = staticmethod(cyclegan)
 
     def __init__(
         self,
@@ -146,14 +135,14 @@ class CycleGANTask(TranslationTask):
 
     def generators(self) -> nn.Module:
         """Return both generators."""
-        return nn.ModuleList([self.network, self.back])
+        return nn.ModuleList([self.learner, self.back])
 
-    def losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: FrameBatch) -> dict[str, Tensor]:
         """Return `loss` (equation 3 and the identity of section 5.2), its parts, and the `discriminator`'s, halved."""
-        real = {"sdr": sdr, "hdr": target}
-        to = {"sdr": self.back, "hdr": self.network}
-        fake = {"hdr": self.network(real["sdr"]), "sdr": self.back(real["hdr"])}
-        zero = sdr.new_zeros(())
+        real = {"sdr": batch["sdr"], "hdr": batch["hdr_pq"]}
+        to = {"sdr": self.back, "hdr": self.learner}
+        fake = {kind: to[kind](real[other]) for kind, other in (("hdr", "sdr"), ("sdr", "hdr"))}
+        zero = real["sdr"].new_zeros(())
         losses = {"gan": zero, "cycle": zero, "identity": zero, "discriminator": zero}
         for kind, other in (("sdr", "hdr"), ("hdr", "sdr")):
             judge = self.discriminator[kind]  # type: ignore[index]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from vitm.checkpoints import CheckpointError, read_checkpoint
+from vitm.checkpoints import CheckpointError, no_weights, read_weights
 from vitm.runs.entries import Entry
 from vitm.training.adversarial import AdversarialTask
+from vitm.training.start import different_arguments
 
 WITHOUT_FP32 = {  # precision of the trainer -> the one to take instead
     "bf16-true": "bf16-mixed",
@@ -58,36 +58,27 @@ def check_trainer(task: Any, trainer: Any) -> None:
     if trainer.accumulate_grad_batches != 1:
         raise ValueError(
             "this stage steps two optimisers by itself, so --trainer.accumulate_grad_batches does not go with it; for "
-            "less memory take a smaller --data.batch_size and more devices, or where there is one --model.accumulate, "
-            "which computes a batch in pieces"
+            "less memory take --model.accumulate, which computes a batch in pieces"
         )
     if trainer.gradient_clip_val:
         raise ValueError(
-            "this stage steps two optimisers by itself, so --trainer.gradient_clip_val does not go with it; where "
-            "there is one, --model.clip_value clips gradients"
+            "this stage steps two optimisers by itself, so --trainer.gradient_clip_val does not go with it; "
+            "--model.clip_norm and --model.clip_value clip the gradients of both"
         )
 
 
 def check_network(task: Any, checkpoint: Path | None) -> None:
-    """Check that a checkpoint is of the task's network, with the same arguments.
+    """Check that a checkpoint, or a released file, is of the task's network, with the same arguments.
 
     Raises:
         CheckpointError: It is not, or it is damaged.
     """
     if checkpoint is None:
         return
-    identity = read_checkpoint(checkpoint).get("vitm")
-    if identity is None:
-        raise CheckpointError(f"{checkpoint} was not written by vitm run")
-    if identity["network"] != task.name:
-        raise CheckpointError(f"{checkpoint} is a checkpoint of {identity['network']}, not of {task.name}")
-    saved = identity["arguments"]
-    different = [
-        f"{k}: {saved.get(k)} there, {v} here"
-        for k, v in task.arguments.items()
-        if json.dumps(saved.get(k)) != json.dumps(v)
-    ]
-    if different:
+    weights = read_weights(checkpoint, task.name, task.published)
+    if not weights.ours and not weights.state.keys() & task.network.state_dict().keys():
+        raise no_weights(checkpoint, task.name, weights.state)
+    if weights.arguments and (different := different_arguments(weights.arguments, task.arguments)):
         raise CheckpointError(
             f"{checkpoint} was trained with other network arguments ({'; '.join(different)}); "
             "give the same --model options"

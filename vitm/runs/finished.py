@@ -47,8 +47,8 @@ def finished_runs(entry: Entry, runs: Path, *, demo: bool) -> list[FinishedRun]:
     measured_runs = []
     for file in (file for name in entry.folders for file in (runs / name).glob("*/metrics.json")):
         results = Results.read(file)
-        if results.stage != "test" or on_demo_data(file.parent) != demo:
-            continue
+        if results.stage != "test" or results.steps is None or on_demo_data(file.parent) != demo:
+            continue  # weights without steps are those of a released file
         folder = file.parent
         if results.checkpoint and (Path(results.checkpoint).parents[1] / "config.yaml").is_file():
             folder = Path(results.checkpoint).parents[1]  # a measurement belongs to the run that trained its weights

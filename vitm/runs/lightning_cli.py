@@ -126,8 +126,10 @@ class ExperimentCLI(EntryCLI):
         """Check task, data and options, so that bad input is an error before a run folder exists; build the trainer."""
         setup, command, config = self.setup, self.setup.request.command, self.config_init["trainer"]
         check_network(self.model, setup.last if setup.resumed else setup.checkpoint)
+        if setup.released:
+            self.model.start_from(str(setup.checkpoint))
         if setup.request.trains:
-            self.model.prepare_fit()
+            self.model.prepare_fit(setup.resumed)
         if first_process():
             self.datamodule.prepare_data()
             for stage in (command,) if command else ("fit", "test"):
@@ -208,7 +210,9 @@ def _one_line(message: str, options: Iterable[str] = ()) -> str:
         return f"there is no option {name}{f'; did you mean {near[0]}?' if near else ''}"
     message = re.sub(r'Parser key "([\w.]+)":', r"--\1:", message)
     if union := re.match(r"(--[\w.]+): .*Subtypes: \[(.*)\] Errors: .*Given value: (.*)", message):
-        kinds = re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.\w+|(?:\w+\.)+", r"\1", union[2].replace("NoneType", "null"))
+        callables = r"[\w.]*Callable\[\[.*?\]\]?, [\w.]*\]"  # such as an optimiser's
+        kinds = re.sub(callables, "the path of a class", union[2])
+        kinds = re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.\w+|(?:\w+\.)+", r"\1", kinds.replace("NoneType", "null"))
         names = dict.fromkeys(name.strip(" '") for name in re.split(r"[\[\],]+", kinds))
         return f"{union[1]}: {union[3]} does not fit; expected one of {', '.join(filter(None, names))}"
     message = re.sub(r"<class '([\w.]+)'>", r"\1", message)

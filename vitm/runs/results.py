@@ -26,9 +26,11 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "kornia", "opencv-python", "op
 
 
 def describe(console: Console, entry: Entry, task: Any, data: Any, folder: Path) -> None:
-    """Say in three lines what will run, on what, and where it goes."""
+    """Say in a few lines what will run, from which weights if not its own, on what, and where it goes."""
     console.print(f"[bold]{entry.name}[/]: {entry.title}")
     console.print(f"network: {count_parameters(task.network) / 1e6:.4f} M parameters; data: {data.root}")
+    if task.start:
+        console.print(f"weights: {task.start}", soft_wrap=True, markup=False)
     console.print(f"run folder: {folder}", soft_wrap=True)
 
 
@@ -47,7 +49,7 @@ class Results:
         unlike_paper: name of a value -> how the paper measured it, where that is known to differ.
         parameters: number of parameters.
         macs: multiply-adds a frame at 256 x 256; None: not counted.
-        steps: optimiser steps of the weights that were measured or trained.
+        steps: optimiser steps of the weights that were measured or trained; None: those of a released file.
         checkpoint: the file that was measured; None: the weights as training left them.
         device: what it was measured on.
         fit_seconds: time of the training, before and after interruptions.
@@ -66,7 +68,7 @@ class Results:
     unlike_paper: dict[str, str]
     parameters: int
     macs: int | None
-    steps: int
+    steps: int | None
     checkpoint: str | None
     device: str
     fit_seconds: float = 0.0
@@ -101,7 +103,7 @@ class Results:
             },
             parameters=count_parameters(task.network),
             macs=task.macs_per_frame(),
-            steps=measured["global_step"] if measured else trainer.global_step,
+            steps=measured.get("global_step") if measured else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
             chosen_on_test=bool(checkpoint)
             and Path(checkpoint).stem == "best"
@@ -153,7 +155,8 @@ class Results:
         paper = {name: number for name, number in entry.results.items() if name not in self.unlike_paper}
         table = Table(title=f"{self.entry}, {self.stage}", title_justify="left")
         table.add_column("")
-        table.add_column(f"ours, {self.steps} steps", justify="right", style="bold")
+        heading = Path(str(self.checkpoint)).name if self.steps is None else f"ours, {self.steps} steps"
+        table.add_column(heading, justify="right", style="bold")
         if paper:
             table.add_column(f"paper, Table {entry.table}, {entry.row}", justify="right")
         if paper and not self.demo:

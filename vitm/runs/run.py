@@ -6,9 +6,11 @@ import os
 import signal
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from vitm.console import console
@@ -90,6 +92,9 @@ def _write_configuration(cli: ExperimentCLI, setup: Setup) -> None:
         part.write_text(setup.tag)
     entry = setup.request.entry
     save_overrides(setup.folder / FILE, cli.parser, entry, cli.config, demo=setup.demo, history=cli.history)
+    if cli.model.start and setup.request.trains:
+        with replace_when_whole(setup.folder / "start.yaml") as part:
+            part.write_text(yaml.safe_dump(asdict(cli.model.start), sort_keys=False))
     with replace_when_whole(setup.folder / "config.yaml") as part:  # a slower process may be reading it
         cli.parser.save(cli.config, part, overwrite=True, skip_unset=False)
         if cli.history:
@@ -108,7 +113,7 @@ def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
     if request.command != "fit":
         measured = setup.checkpoint or trainer.checkpoint_callback.best_model_path or None
         measure = trainer.validate if request.command == "validate" else trainer.test
-        measure(cli.model, cli.datamodule, ckpt_path=measured, verbose=False)
+        measure(cli.model, cli.datamodule, ckpt_path=None if setup.released else measured, verbose=False)
     if trainer.is_global_zero:
         results = Results.collect(request.entry, trainer, cli.model, demo=setup.demo, checkpoint=measured)
         wall = time.monotonic() - started

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitm.checkpoints import read_checkpoint
+from vitm.checkpoints import Weights, read_weights
 from vitm.console import console
 from vitm.runs.command import Request
 from vitm.runs.entries import find_entry
@@ -28,6 +28,7 @@ class Setup:
         resumed: Whether it goes on with what an earlier process left in that folder.
         demo: Whether it uses the demo data.
         checkpoint: The weights that it measures; None: those that it trains.
+        released: Those weights, where the file is not of a run.
         arguments: Options for LightningCLI; later ones win, and what the user typed comes last.
     """
 
@@ -36,6 +37,7 @@ class Setup:
     resumed: bool
     demo: bool
     checkpoint: Path | None
+    released: Weights | None
     arguments: tuple[str, ...]
 
     @property
@@ -58,6 +60,7 @@ def set_up(request: Request) -> Setup:
     """
     entry = request.entry
     checkpoint = None if request.trains else _measured_checkpoint(request)
+    weights = read_weights(checkpoint, None, entry.load_task().published) if checkpoint else None
     folder, resumed = run_folder(request)
     if resumed:
         demo = "demo" in run_tags(folder)
@@ -69,9 +72,10 @@ def set_up(request: Request) -> Setup:
             if first_process():
                 console().print(DEMO, soft_wrap=True)
             arguments += ["--data.root", str(entry.load_data_module().demo_root())]
-        arguments += _network(checkpoint) if checkpoint else _earlier_stages(request, demo)
+        arguments += _network(weights) if weights else _earlier_stages(request, demo)
     arguments += protocol_options(entry) if request.protocol else []
-    return Setup(request, folder, resumed, demo, checkpoint, (*arguments, *request.options))
+    released = None if weights is None or weights.ours else weights
+    return Setup(request, folder, resumed, demo, checkpoint, released, (*arguments, *request.options))
 
 
 def _measured_checkpoint(request: Request) -> Path:
@@ -81,17 +85,18 @@ def _measured_checkpoint(request: Request) -> Path:
     return checkpoint
 
 
-def _network(checkpoint: Path) -> list[str]:
+def _network(weights: Weights) -> list[str]:
     """Return the network's arguments as options, from the file to be measured."""
-    arguments = read_checkpoint(checkpoint).get("vitm", {}).get("arguments", {})
-    return [x for k, v in arguments.items() for x in (f"--model.{k}", v if isinstance(v, str) else json.dumps(v))]
+    return [
+        x for k, v in weights.arguments.items() for x in (f"--model.{k}", v if isinstance(v, str) else json.dumps(v))
+    ]
 
 
 def _earlier_stages(request: Request, demo: bool) -> list[str]:
     """Return options that name checkpoints of earlier stages: the best of the newest runs on the same kind of data."""
     options: list[str] = []
     for option, stage in request.entry.after.items():
-        if request.gives(option):
+        if request.gives(option) or request.gives("model.init_from"):
             continue
         try:
             folder = newest_run(find_entry(stage), request.runs, "checkpoints/*.ckpt", "demo" if demo else "data")

@@ -177,7 +177,7 @@ def notes(rows: Sequence[TableRow], *, demo: bool) -> list[str]:
         texts.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
     if not demo and measured:
         texts.append("The difference means something only where data and schedule are the paper's.")
-    if len(steps := sorted({results.steps for results in measured})) > 1:
+    if len(steps := sorted({results.steps or 0 for results in measured})) > 1:
         texts.append(f"The rows were trained for different numbers of steps: {steps}.")
     if any(results.chosen_on_test for results in measured):
         texts.append(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -13,18 +12,15 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torchmetrics import MetricCollection
 
+from vitm.checkpoints import Weights
+from vitm.checkpoints import constructor_arguments as constructor_arguments
 from vitm.metrics import VideoMetric, frame_metrics
 from vitm.nets.complexity import count_macs
-from vitm.training.optimizers import Schedule, adam
-
-
-def constructor_arguments(network: type[nn.Module], given: dict[str, Any]) -> dict[str, Any]:
-    """Return all arguments of a network's constructor: those given, and the defaults of the others."""
-    bound = inspect.signature(network).bind(**given)
-    bound.apply_defaults()
-    return dict(bound.arguments)
+from vitm.training.optimizers import ENDING, OptimizerOf, Schedule, check_rate, scheduled
+from vitm.training.start import Start, freeze, start_from
 
 
 class InverseToneMappingTask(LightningModule):
@@ -35,12 +31,21 @@ class InverseToneMappingTask(LightningModule):
     subclass sets `name`, `metrics` and `network_class` and defines `training_step`.
 
     Args:
-        lr: learning rate of Adam.
+        lr: learning rate.
         betas: betas of Adam.
-        schedule: schedule of the learning rate, see `vitm.training.optimizers.adam`.
+        schedule: schedule of the learning rate, see `vitm.training.optimizers.scheduled`: a name, or the class path of
+            one of PyTorch's, which counts steps.
         milestones: steps after which `schedule=halving` halves the rate.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
     """
 
     name: ClassVar[str]
@@ -63,6 +68,10 @@ class InverseToneMappingTask(LightningModule):
     network: nn.Module
     arguments: dict[str, Any]
     """Arguments of the network's constructor, which rebuild it from a checkpoint."""
+    ema_warmup: ClassVar[int] = 10
+    """Steps after which the moving average counts the newest weights half."""
+    start: Start | None = None
+    """What a fit took from `init_from`."""
 
     def __init__(
         self,
@@ -72,9 +81,19 @@ class InverseToneMappingTask(LightningModule):
         milestones: Sequence[int] = (),
         compile: bool = False,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= ema_decay < 1:
+            raise ValueError(f"expected 0 <= ema_decay < 1, got {ema_decay}")
         self.lr, self.betas, self.schedule, self.milestones = lr, betas, schedule, milestones
+        self.init_from, self.init_strict, self.frozen = init_from, init_strict, freeze
+        self.ema_decay, self.optimizer, self.warmup = ema_decay, optimizer, warmup
         self.compile_network = compile
         self._seed = torch.initial_seed()
         self._ready_to_fit = False
@@ -93,28 +112,91 @@ class InverseToneMappingTask(LightningModule):
         """Make the losses, with all that training needs and a test does not; here: nothing."""
 
     def configure_optimizers(self) -> Any:
-        """Return Adam of the network's parameters, with the schedule."""
-        return self.adam(self.network.parameters())
+        """Return the optimiser of the parameters that learn, with the schedule."""
+        return self.optimize(self.learner.parameters())
 
-    def adam(self, parameters: Any) -> dict[str, Any]:
-        """Return Adam of parameters or parameter groups, with the schedule, as `configure_optimizers` returns it."""
-        ends = self.schedule in ("cosine", "linear")
-        steps = float(self.trainer.estimated_stepping_batches) if ends else math.inf
-        return adam(parameters, self.lr, self.betas, self.schedule, steps, self.milestones)
+    def optimize(self, parameters: Iterable[Any]) -> dict[str, Any]:
+        """Return the optimiser of parameters or parameter groups, with the schedule, as `configure_optimizers` does.
 
-    def prepare_fit(self) -> None:
-        """Call `configure_losses`, once: what is missing for training is an error here, before any work."""
-        if not self._ready_to_fit:
-            self.configure_losses()
-            self._ready_to_fit = True
+        Where some are frozen, it gets the others alone: weight decay would move them.
+        """
+        groups = [*parameters]
+        groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
+        if self.frozen:
+            groups = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+        groups = [{"lr": self.lr} | group for group in groups if group["params"]]
+        optimizer = torch.optim.Adam(groups, betas=self.betas) if self.optimizer is None else self.optimizer(groups)
+        steps = float(self.trainer.estimated_stepping_batches) if self.schedule in ENDING else math.inf
+        return scheduled(optimizer, self.schedule, steps, self.milestones, self.warmup)
+
+    @staticmethod
+    def published(state: Mapping[str, Tensor]) -> Weights | None:
+        """Read the authors' released state dict of the network; None: it is of another one, or nothing is released."""
+        return None
+
+    @property
+    def learner(self) -> Any:
+        """The network whose parameters learn: `network`, or with `ema_decay` the one of which that is the average."""
+        return self._modules.get("learner", self.network)
+
+    @property
+    def average(self) -> nn.Module:
+        """The network that is the moving average of `learner`."""
+        return self.network
+
+    def prepare_fit(self, resumed: bool = False) -> None:
+        """Make the losses and load the weights to start from, once: what is missing is an error here, before any work.
+
+        Args:
+            resumed: whether a checkpoint of the same run brings the weights.
+        """
+        if self._ready_to_fit:
+            return
+        check_rate(self.optimizer, self.lr)
+        self.configure_losses()
+        if self.init_from is not None and not resumed:
+            self.start_from(self.init_from)
+        self.configure_average()
+        if self.frozen:
+            freeze(self.learner, self.frozen)
+        self._ready_to_fit = True
+
+    def start_from(self, source: str) -> None:
+        """Load weights into `network`, see `init_from`."""
+        self.start = start_from(
+            self.network, source, self.name, self.arguments, self.published, strict=self.init_strict
+        )
+
+    def configure_average(self) -> None:
+        """Make what learns beside `network`, of which that becomes the average; here with `ema_decay` alone."""
+        if self.ema_decay:
+            self._modules["learner"] = copy.deepcopy(self.network)
+            self.network.requires_grad_(False)
+
+    @torch.no_grad()
+    def update_average(self, step: int) -> None:
+        """Move the average towards the weights that learn, after so many steps; at first faster."""
+        if self.average is self.learner:
+            return
+        decay = min(self.ema_decay, step / (self.ema_warmup + step))
+        move: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        move([*self.average.parameters()], [*self.learner.parameters()], step)
+        for kept, current in zip(self.average.buffers(), self.learner.buffers(), strict=True):
+            kept.copy_(current)
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Step, and move the average: here, so that whatever is saved after a step holds both."""
+        super().optimizer_step(*arguments, **options)
+        self.update_average(self.global_step + 1)  # the trainer counts the step after this
 
     def setup(self, stage: str) -> None:
         """Prepare a fit; lay the weights out channels-last, and compile the network where asked for."""
         if stage == "fit":
             self.prepare_fit()
-        self.network.to(memory_format=torch.channels_last)
-        if self.compile_network:
-            self.network.compile()
+        for network in {self.network, self.learner}:
+            network.to(memory_format=torch.channels_last)
+            if self.compile_network:
+                network.compile()
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Return the network's prediction in [0, 1]: what is measured, shown and written."""
@@ -156,6 +238,12 @@ class InverseToneMappingTask(LightningModule):
         """Write which network this is, so that `vitm.zoo.load_network` rebuilds it from the file alone."""
         checkpoint["vitm"] = {"network": self.name, "arguments": self.arguments}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what learned beside the average, where nothing learns."""
+        if "learner" not in self._modules:
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("learner.")}
+
     def masked_metrics(self) -> dict[str, VideoMetric]:
         """Return metrics of parts of frames that the task measures beside `test_metrics`, for the printed protocol."""
         return {}
@@ -190,13 +278,14 @@ class InverseToneMappingTask(LightningModule):
         return count_macs(self.network, clip) * 16 // self.clip_frames
 
     @contextmanager
-    def step_rng(self, batch_idx: int) -> Iterator[None]:
+    def step_rng(self, batch_idx: int, piece: int = 0) -> Iterator[None]:
         """Draw random numbers, of dropout say, that depend on the seed, the step and the process alone.
 
-        So a resumed run draws what an undisturbed one draws. The batches of an accumulated step draw different ones.
+        So a resumed run draws what an undisturbed one draws. The batches of an accumulated step, and the pieces of a
+        batch, draw different ones.
         """
         key = [self._seed, self.global_step, self.global_rank]
-        if part := batch_idx % self.trainer.accumulate_grad_batches:
+        if part := piece or batch_idx % self.trainer.accumulate_grad_batches:
             key.append(part)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(hash(tuple(key)))

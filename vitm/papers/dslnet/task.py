@@ -12,7 +12,7 @@ from vitm.data.batch import ClipBatch
 from vitm.nets.complexity import count_macs
 from vitm.nets.interface import WindowNetwork, stream
 from vitm.papers.dslnet.network import DSLNet
-from vitm.training.optimizers import Schedule
+from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import L1Task, constructor_arguments
 
 MILESTONES = (50_000, 100_000, 150_000, 190_000, 230_000, 270_000, 310_000)
@@ -53,7 +53,7 @@ class WindowTask(L1Task):
                 f"the network takes {frames} frames, and the batch has windows of {given}: set data.radius to "
                 f"{frames // 2} or more"
             )
-        return self.loss(self.network(batch["sdr"][:, spare : spare + frames]), batch["hdr_pq"])
+        return self.loss(self.learner(batch["sdr"][:, spare : spare + frames]), batch["hdr_pq"])
 
     def macs_per_frame(self) -> int:
         """Return the multiply-adds a frame at 256 x 256: a window gives one frame."""
@@ -71,6 +71,14 @@ class DSLNetTask(WindowTask):
         milestones: see `WindowTask`.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `DSLNet`.
     """
 
@@ -84,10 +92,27 @@ class DSLNetTask(WindowTask):
         milestones: Sequence[int] = MILESTONES,
         compile: bool = False,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         **network: Any,
     ) -> None:
         super().__init__(
-            lr=lr, betas=betas, schedule=schedule, milestones=milestones, compile=compile, test_metrics=test_metrics
+            lr=lr,
+            betas=betas,
+            schedule=schedule,
+            milestones=milestones,
+            compile=compile,
+            test_metrics=test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
         )
         self.configure_networks(**network)
 

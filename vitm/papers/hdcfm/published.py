@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vitm.checkpoints import KeyMap, rebuild_network, rename_key
+from vitm.checkpoints import KeyMap, Weights, constructor_arguments, rebuild_network, rename_key
 from vitm.papers.hdcfm.network import HDCFM
 
 STAGES = ("first", "HR", "last")
@@ -28,13 +28,12 @@ KEY_MAP: KeyMap = [
 ]
 
 
-def from_published(state: Mapping[str, Tensor]) -> HDCFM | None:
-    """Build the released network from its state dict; None if the state dict is of another network."""
+def from_published(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read the released state dict; None if it is of another network."""
     if "HRconv.0.spatial_branch.0.weight" not in state:
         return None
-    network = HDCFM()
-    network.load_state_dict(with_convolutions({rename_key(key, KEY_MAP): value for key, value in state.items()}))
-    return network
+    renamed = {rename_key(key, KEY_MAP): value for key, value in state.items()}
+    return Weights(with_convolutions(renamed), constructor_arguments(HDCFM, {}))
 
 
 def with_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

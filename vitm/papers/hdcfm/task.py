@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,9 +19,9 @@ from vitm.papers.hdcfm.layers import DDF
 from vitm.papers.hdcfm.losses import GANLoss, patch_loss
 from vitm.papers.hdcfm.network import HDCFM
 from vitm.papers.hdcfm.pdcg import HDCFMPDCG, PDCG
-from vitm.papers.hdcfm.published import load_hdcfm
+from vitm.papers.hdcfm.published import from_published, load_hdcfm
 from vitm.training.adversarial import AdversarialTask
-from vitm.training.optimizers import Schedule
+from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import L1Task, constructor_arguments
 
 METRICS = ("psnr", "ssim", "delta_e_itp")
@@ -56,11 +55,20 @@ class HDCFMTask(L1Task):
             which learns in hundreds of steps what otherwise takes thousands.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `HDCFM`.
     """
 
     name: ClassVar[str] = "hdcfm"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    published = staticmethod(from_published)
 
     def __init__(
         self,
@@ -71,10 +79,27 @@ class HDCFMTask(L1Task):
         init: Literal["default", "identity"] = "default",
         compile: bool = False,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         **network: Any,
     ) -> None:
         super().__init__(
-            schedule, lr=lr, betas=betas, milestones=milestones, compile=compile, test_metrics=test_metrics
+            schedule,
+            lr=lr,
+            betas=betas,
+            milestones=milestones,
+            compile=compile,
+            test_metrics=test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
         )
         self.init = init
         self.configure_networks(**network)
@@ -88,7 +113,7 @@ class HDCFMTask(L1Task):
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return L1 (section 4.1); the estimator's dropout is active."""
         with self.step_rng(batch_idx):
-            hdr_pq = self.network(batch["sdr"])
+            hdr_pq = self.learner(batch["sdr"])
         return self.loss(hdr_pq, batch["hdr_pq"])
 
 
@@ -116,11 +141,19 @@ class PDCGTask(AdversarialTask):
         betas: betas of both Adams (not in the paper; HDRTVNet's).
         schedule: schedule of both learning rates.
         milestones: steps after which `schedule=halving` halves both rates.
-        clip_value: limit that every gradient is clipped to, plus or minus; None for no clipping.
         accumulate: pieces in which a batch is computed, to need less memory; the step is that of the whole batch.
-        ema_decay: decay of the moving average of the generator; 0 for none. The first steps count more.
+        clip_value: limit that every gradient is clipped to, plus or minus; None for no clipping.
+        clip_norm: limit of the norm of all gradients of the generator, and of the discriminator; None for no clipping.
         compile: run the generator through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         base: arguments of `HDCFM` where `hdcfm` does not say them.
         **network: arguments of `PDCG`.
     """
@@ -143,27 +176,42 @@ class PDCGTask(AdversarialTask):
         betas: tuple[float, float] = (0.9, 0.99),
         schedule: Schedule = "constant",
         milestones: Sequence[int] = (),
-        clip_value: float | None = None,
         accumulate: int = 1,
-        ema_decay: float = 0.999,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
         compile: bool = False,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.999,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         base: dict[str, Any] | None = None,
         **network: Any,
     ) -> None:
         super().__init__(
-            lr=lr, betas=betas, schedule=schedule, milestones=milestones, compile=compile, test_metrics=test_metrics
+            accumulate,
+            clip_value,
+            clip_norm,
+            lr=lr,
+            betas=betas,
+            schedule=schedule,
+            milestones=milestones,
+            compile=compile,
+            test_metrics=test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
         )
-        if accumulate < 1 or not 0 <= ema_decay < 1:
-            raise ValueError(
-                f"expected accumulate >= 1 and 0 <= ema_decay < 1, got accumulate={accumulate}, ema_decay={ema_decay}"
-            )
         self.hdcfm, self.base = hdcfm, base
         self.l1_weight, self.perceptual_weight, self.gan_weight = l1_weight, perceptual_weight, gan_weight
         self.gan: GANLoss = gan
         self.patches = patches
         self.vgg_weights, self.vgg_layer = vgg_weights, vgg_layer
-        self.clip_value, self.accumulate, self.ema_decay = clip_value, accumulate, ema_decay
         self.configure_networks(**network)
 
     def configure_networks(self, **network: Any) -> None:
@@ -175,10 +223,24 @@ class PDCGTask(AdversarialTask):
         self.arguments = {"base": constructor_arguments(HDCFM, base), **constructor_arguments(PDCG, network)}
         self.network = HDCFMPDCG(**self.arguments).requires_grad_(False)
         self.generator = PDCG(**network)
-        self.generator.load_state_dict(self.network.pdcg.state_dict())
         self.discriminator = PatchDiscriminator().requires_grad_(self.gan_weight > 0)
         if self.hdcfm is not None:
             self.network.hdcfm.load_state_dict(load_hdcfm(self.hdcfm).state_dict())
+        self.configure_average()
+
+    @property
+    def learner(self) -> PDCG:
+        """The generator in training."""
+        return self.generator
+
+    @property
+    def average(self) -> PDCG:
+        """The generator in `network`."""
+        return self.network.pdcg
+
+    def configure_average(self) -> None:
+        """Let the generator in training start as that in `network`."""
+        self.generator.load_state_dict(self.average.state_dict())
 
     def configure_losses(self) -> None:
         """Make the perceptual loss, unless its weight is 0.
@@ -186,42 +248,23 @@ class PDCGTask(AdversarialTask):
         Raises:
             ValueError: there is no first stage to train behind.
         """
-        if self.hdcfm is None:
+        if self.hdcfm is None and self.init_from is None:
             raise ValueError("PDCG is trained behind an HDCFM: give its checkpoint as `hdcfm` (--model.hdcfm PATH)")
         self.perceptual = PerceptualLoss(self.vgg_weights, self.vgg_layer) if self.perceptual_weight > 0 else None
 
     def configure_optimizers(self) -> Any:
         """Return Adam for the generator, and one for the discriminator."""
         networks = [self.generator, *([self.discriminator] if self.gan_weight > 0 else [])]
-        return [self.adam(network.parameters()) for network in networks]
+        return [self.optimize(network.parameters()) for network in networks]
 
     def setup(self, stage: str) -> None:
-        """Prepare the generator in training and the discriminator like the network."""
+        """Lay out the discriminator's weights like the network's."""
         super().setup(stage)
-        for network in (self.generator, self.discriminator):
-            network.to(memory_format=torch.channels_last)
-        if self.compile_network:
-            self.generator.compile()
+        self.discriminator.to(memory_format=torch.channels_last)
 
-    def training_step(self, batch: FrameBatch, batch_idx: int) -> None:
-        """Make one step of the generator and one of the discriminator, against each other's weights before the step."""
-        pieces = list(zip(batch["sdr"].chunk(self.accumulate), batch["hdr_pq"].chunk(self.accumulate), strict=True))
-        logged: dict[str, Tensor] = {}
-        for i, (sdr, target) in enumerate(pieces):
-            share = len(sdr) / len(batch["sdr"])
-            with nullcontext() if i == len(pieces) - 1 else self.without_sync():
-                losses = self.losses(sdr, target)
-                # They share no parameter that takes a gradient, so one pass back serves both.
-                self.manual_backward(share * (losses["loss"] + losses["discriminator"]))
-            for name, loss in losses.items():
-                logged[name] = logged.get(name, 0) + share * loss.detach()
-        self.step_both()
-        self.update_average()
-        for name, loss in logged.items():
-            self.log(f"train/{name}", loss, prog_bar=name == "loss", sync_dist=True)
-
-    def losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: FrameBatch) -> dict[str, Tensor]:
         """Return the generator's `loss` (equation 4) and its parts, and the `discriminator`'s."""
+        sdr, target = batch["sdr"], batch["hdr_pq"]
         hdr_pq, mask = self.network.first_stage(sdr)
         generated = self.generator(hdr_pq, mask)
         zero = generated.new_zeros(())
@@ -240,19 +283,6 @@ class PDCGTask(AdversarialTask):
             + self.gan_weight * losses["gan"]
         )  # eq. 4
         return losses
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradients, which are unscaled by now."""
-        if self.clip_value is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
-
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Move the average of the generator, which is in `network`, towards the generator."""
-        decay = min(self.ema_decay, self.global_step / (10 + self.global_step))
-        for average, current in zip(self.network.pdcg.parameters(), self.generator.parameters(), strict=True):
-            average.lerp_(current, 1 - decay)
 
     def configure_metrics(self, test_metrics: list[str] | None) -> None:
         """Make the metrics, and those of what is over-exposed, which is all that PDCG changes, of both stages."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -128,6 +128,10 @@ class Decoder(nn.Module):
         return out
 
 
+OFFICIAL: dict[str, Any] = {"trunk": (2, 4, 6, 4, 2), "mfi_variant": "official", "sequential_update": True}
+"""Arguments of the released network."""
+
+
 class KPNMFI(nn.Module):
     """SDR clip in, HDR10 clip out: each pixel and colour channel is filtered by a k x k kernel of its own.
 
@@ -192,7 +196,7 @@ class KPNMFI(nn.Module):
     @classmethod
     def official(cls) -> Self:
         """Return the network of the released code, which is not the one of the paper's Table 1."""
-        return cls(trunk=(2, 4, 6, 4, 2), mfi_variant="official", sequential_update=True)
+        return cls(**OFFICIAL)
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert a clip.

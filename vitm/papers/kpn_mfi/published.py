@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from einops import rearrange
 from torch import Tensor
 
-from vitm.checkpoints import KeyMap, rename_key
-from vitm.papers.kpn_mfi.network import KPNMFI
+from vitm.checkpoints import KeyMap, Weights, constructor_arguments, rename_key
+from vitm.papers.kpn_mfi.network import KPNMFI, OFFICIAL
 
 # The released code counts its modules from 1 and its decoder trunks from 3.
 KEY_MAP: KeyMap = [
@@ -28,8 +28,8 @@ KEY_MAP: KeyMap = [
 ]
 
 
-def from_published(state: Mapping[str, Tensor]) -> KPNMFI | None:
-    """Build the released network from its state dict; None if the state dict is of another network."""
+def from_published(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read the released state dict; None if it is of another network."""
     if "mfi.t_fus.weight" not in state:
         return None
     renamed = {}
@@ -41,6 +41,4 @@ def from_published(state: Mapping[str, Tensor]) -> KPNMFI | None:
         if key.startswith("decoder.kernels."):  # taps are stored column by column there, row by row here
             value = rearrange(value, "(color dx dy) ... -> (color dy dx) ...", dx=5, dy=5)
         renamed[key] = value
-    network = KPNMFI.official()
-    network.load_state_dict(renamed)
-    return network
+    return Weights(renamed, constructor_arguments(KPNMFI, OFFICIAL))

@@ -17,7 +17,8 @@ from vitm.papers.kpn_mfi.losses import (
     content_loss,
 )
 from vitm.papers.kpn_mfi.network import KPNMFI
-from vitm.training.optimizers import Schedule
+from vitm.papers.kpn_mfi.published import from_published
+from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 
@@ -41,12 +42,21 @@ class KPNMFITask(InverseToneMappingTask):
         milestones: steps after which `schedule=halving` halves the rate.
         compile: run the network through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `KPNMFI`.
     """
 
     name: ClassVar[str] = "kpn_mfi"
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim", "ssim_kpn", "delta_e_itp", "mabd")
     clip_frames = 3
+    published = staticmethod(from_published)
 
     def __init__(
         self,
@@ -64,9 +74,28 @@ class KPNMFITask(InverseToneMappingTask):
         milestones: Sequence[int] = (),
         compile: bool = False,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         **network: Any,
     ) -> None:
-        super().__init__(lr, betas, schedule, milestones, compile, test_metrics)
+        super().__init__(
+            lr,
+            betas,
+            schedule,
+            milestones,
+            compile,
+            test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
+        )
         if consistency == "official" and (reduction == "printed" or log_first or luma):
             raise ValueError("reduction='printed', log_first and luma belong to consistency='paper'")
         self.alpha, self.consistency = alpha, consistency
@@ -90,7 +119,7 @@ class KPNMFITask(InverseToneMappingTask):
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """Return L = L_C + alpha L_T (section 3.3)."""
-        hdr_pq = self.network(batch["sdr"])
+        hdr_pq = self.learner(batch["sdr"])
         loss = content = content_loss(hdr_pq, batch["hdr_pq"], self.reduction, self.content)
         if self.consistency_loss is not None:
             consistency = self.consistency_loss(hdr_pq, batch["sdr"])

@@ -11,7 +11,7 @@ from torch import Tensor
 from vitm.color import pq_eotf, pq_inverse_eotf, rgb2020_to_ictcp
 from vitm.data.batch import FrameBatch
 from vitm.papers.scene_map.network import SceneMap
-from vitm.training.optimizers import Schedule
+from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 _MIDTONE_PQ = 0.2  # code above which a pixel counts for the level: 3 cd/m2
@@ -58,43 +58,66 @@ class SceneMapTask(InverseToneMappingTask):
     Args:
         pixels: number of pixels of each picture that a step looks at.
         level_weight: share of the loss that counts the picture as it is; the rest counts it at its best level.
-        ema_decay: decay of the moving average of the weights, which is what is measured and saved; 0 for none.
         lr: learning rate of Adam.
         betas: betas of Adam.
         schedule: schedule of the learning rate.
         milestones: steps after which `schedule=halving` halves the rate.
         compile: whether the network runs through torch.compile.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `SceneMap`.
     """
 
     name: ClassVar[str] = "scene_map"
     metrics: ClassVar[tuple[str, ...]] = ("psnr", "delta_e_itp")
+    ema_warmup: ClassVar[int] = 100
     network: SceneMap
 
     def __init__(
         self,
         pixels: int = 512,
         level_weight: float = 0.4,
-        ema_decay: float = 0.999,
         lr: float = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         schedule: Schedule = "cosine",
         milestones: Sequence[int] = (),
         compile: bool = False,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.999,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         **network: Any,
     ) -> None:
-        super().__init__(lr, betas, schedule, milestones, compile, test_metrics)
-        self.pixels, self.level_weight, self.ema_decay = pixels, level_weight, ema_decay
+        super().__init__(
+            lr,
+            betas,
+            schedule,
+            milestones,
+            compile,
+            test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
+        )
+        self.pixels, self.level_weight = pixels, level_weight
         self.configure_networks(**network)
 
     def configure_networks(self, **network: Any) -> None:
-        """Make the average, which is the network, and the weights that learn."""
-        self.arguments = constructor_arguments(SceneMap, network)
-        self.network = SceneMap(**network).requires_grad_(False)
-        self.learner = SceneMap(**network)
-        self.learner.load_state_dict(self.network.state_dict())
+        """Make the network."""
+        self.network, self.arguments = SceneMap(**network), constructor_arguments(SceneMap, network)
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return the loss of pixels that are drawn from each picture."""
@@ -106,17 +129,6 @@ class SceneMapTask(InverseToneMappingTask):
         outside = (prediction - prediction.clamp(0, 1)).abs().mean()
         as_it_is = picture_loss(prediction, wanted)
         at_best = picture_loss(level_matched(prediction, wanted), wanted)
-        loss = self.level_weight * as_it_is + (1 - self.level_weight) * at_best + outside
+        loss: Tensor = self.level_weight * as_it_is + (1 - self.level_weight) * at_best + outside
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the average towards the weights; at first faster."""
-        decay = min(self.ema_decay, self.global_step / (self.global_step + 100))
-        with torch.no_grad():
-            for average, current in zip(self.network.parameters(), self.learner.parameters(), strict=True):
-                average.lerp_(current, 1 - decay)
-
-    def configure_optimizers(self) -> Any:
-        """Return Adam for the weights that learn."""
-        return self.adam(self.learner.parameters())

@@ -22,7 +22,7 @@ from vitm.papers.vitm_tc.exposure import linearise, over_exposure
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, PixelDomain, flow_loss, mu_law, pixel_loss, tone_mapped_flow
 from vitm.papers.vitm_tc.network import VITMTC
 from vitm.training.adversarial import AdversarialTask
-from vitm.training.optimizers import Schedule
+from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 CHUNK = 8  # frames that are measured at once
@@ -183,6 +183,14 @@ class ICAMTask(ClueTask):
         max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
         every: evaluate every n-th frame only, each as a key frame.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `VITMTC`.
     """
 
@@ -199,10 +207,28 @@ class ICAMTask(ClueTask):
         max_clues: int | None = None,
         every: int = 15,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         **network: Any,
     ) -> None:
         super().__init__(
-            max_clues, every, lr=lr, betas=betas, schedule=schedule, milestones=milestones, test_metrics=test_metrics
+            max_clues,
+            every,
+            lr=lr,
+            betas=betas,
+            schedule=schedule,
+            milestones=milestones,
+            test_metrics=test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
         )
         self.perceptual_weight, self.flow_weight, self.vgg_weights = perceptual_weight, flow_weight, vgg_weights
         self.pixel: PixelDomain = pixel
@@ -222,13 +248,13 @@ class ICAMTask(ClueTask):
 
     def configure_optimizers(self) -> Any:
         """Return Adam; alignment at half the rate (not in the paper)."""
-        icam = self.network.icam
+        icam = self.learner.icam
         alignment = [p for part in (icam.correction, icam.deformation) if part is not None for p in part.parameters()]
         slow = {id(p) for p in alignment}
         groups: list[dict[str, Any]] = [{"params": [p for p in icam.parameters() if id(p) not in slow]}]
         if alignment:
             groups.append({"params": alignment, "lr": self.lr / 2})
-        return self.adam(groups)
+        return self.optimize(groups)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return L_pix + 0.1 L_per + 0.05 L_flow (equation 8), of the composite."""
@@ -236,8 +262,8 @@ class ICAMTask(ClueTask):
         used = self._used_references(batch)
         index, present = batch["references"][:, 0, used], batch["reference_mask"][:, 0, used]
         key, references = batch["ldr"][:, 0], batch["ldr"][rows, index]
-        flows = [self.network.reference_flow(key, frame) for frame in references.unbind(1)]
-        reconstruction = self.network.icam.reconstruct(
+        flows = [self.learner.reference_flow(key, frame) for frame in references.unbind(1)]
+        reconstruction = self.learner.icam.reconstruct(
             key, references, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:]), present
         )
         loss = pixel = pixel_loss(reconstruction.hdr_linear, batch["linear"][:, 0], self.pixel)
@@ -292,8 +318,19 @@ class FCPMTask(AdversarialTask, ClueTask):
         betas: betas of both Adams (not in the paper).
         schedule: schedule of both learning rates (not in the paper).
         milestones: steps after which `schedule=halving` halves both rates.
+        accumulate: pieces in which a batch is computed, to need less memory; the step is that of the whole batch.
+        clip_value: limit that every gradient is clipped to, plus or minus; None for no clipping.
+        clip_norm: limit of the norm of all gradients of the generator, and of the discriminator; None for no clipping.
         max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
         test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, the authors' released file, a plain state
+            dict, or the name of weights that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn, such as `[estimator.*]`.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `VITMTC`; those of ICAM, and the flow, are the first stage's where `icam` is given.
     """
 
@@ -308,8 +345,17 @@ class FCPMTask(AdversarialTask, ClueTask):
         betas: tuple[float, float] = (0.9, 0.999),
         schedule: Schedule = "cosine",
         milestones: Sequence[int] = (),
+        accumulate: int = 1,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
         max_clues: int | None = None,
         test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
         **network: Any,
     ) -> None:
         super().__init__(
@@ -318,7 +364,16 @@ class FCPMTask(AdversarialTask, ClueTask):
             betas=betas,
             schedule=schedule,
             milestones=milestones,
+            accumulate=accumulate,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
             test_metrics=test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
         )
         self.icam = icam
         self.perceptual_weight, self.gan_weight, self.vgg_weights = perceptual_weight, gan_weight, vgg_weights
@@ -351,27 +406,18 @@ class FCPMTask(AdversarialTask, ClueTask):
         Raises:
             ValueError: there is no first stage to train behind.
         """
-        if self.icam is None:
+        if self.icam is None and self.init_from is None:
             raise ValueError("FCPM is trained behind an ICAM: give its checkpoint as `icam` (--model.icam PATH)")
         self.perceptual = hdr_perceptual_loss(self.perceptual_weight, self.vgg_weights)
 
     def configure_optimizers(self) -> Any:
         """Return Adam for FCPM, and one for the discriminator."""
-        assert self.network.fcpm is not None
-        networks = [self.network.fcpm, *([self.discriminator] if self.gan_weight > 0 else [])]
-        return [self.adam(network.parameters()) for network in networks]
+        networks = [self.learner.fcpm, *([self.discriminator] if self.gan_weight > 0 else [])]
+        return [self.optimize(network.parameters()) for network in networks]
 
-    def training_step(self, batch: SequenceBatch, batch_idx: int) -> None:
-        """Make one step of FCPM and one of the discriminator, against each other's weights before the step."""
-        losses = self.losses(*self._windows(batch))
-        # Generator and discriminator share no parameter that takes a gradient, so one pass back serves both.
-        self.manual_backward(losses["loss"] + losses["discriminator"] if self.gan_weight > 0 else losses["loss"])
-        self.step_both()
-        for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", sync_dist=True)
-
-    def losses(self, predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: SequenceBatch) -> dict[str, Tensor]:
         """Return `loss`, L_pix + 0.1 L_per + 0.05 L_GAN (equation 13), its parts, and the `discriminator`'s."""
+        predicted, true = self._windows(batch)
         losses = {"pixel": pixel_loss(predicted, true, self.pixel)}
         loss = losses["pixel"]
         if self.perceptual is not None:
@@ -399,6 +445,6 @@ class FCPMTask(AdversarialTask, ClueTask):
                 )
                 if present
             }
-            predicted.append(self.network.window(ldr, range(times[window[0]], times[window[-1]] + 1), keys))
+            predicted.append(self.learner.window(ldr, range(times[window[0]], times[window[-1]] + 1), keys))
             true.append(batch["linear"][b, window][None])
         return torch.cat(predicted), torch.cat(true)
