@@ -68,8 +68,11 @@ MODEL = {
         *("--model.perceptual_weight", "0", "--model.accumulate", "2", "--model.test_metrics", "null"),
     ],
 }
-DATA = {"vitm.data.open_scenes.OpenScenes": ["--data.val_views", "2", "--data.test_views", "1"]}
-CROPS = ["--data.crop_size", "40"]
+DATA = {
+    "vitm.data.open_scenes.OpenScenes": ["--data.val_views", "2", "--data.test_views", "1"],
+    "vitm.data.LongSequences": ["--data.crop_size", "40"],
+}
+CROPS = ["--data.crop_size", "40", "--data.tile_size", "null"]
 COMMON = [
     *("--data.batch_size", "2"),
     *("--data.num_workers", "0"),

@@ -80,7 +80,7 @@ def test_an_entry_runs_without_any_option(fake_data, tmp_path, monkeypatch):
     content = {
         "entry": {"base": "kpn_mfi"},
         "model": {"width": 8, "trunk": [1, 1, 1, 1, 1], "test_metrics": ["psnr"]},
-        "data": {"root": str(fake_data), "crop_size": 40, "batch_size": 2, "num_workers": 0},
+        "data": {"root": str(fake_data), "crop_size": 40, "tile_size": None, "batch_size": 2, "num_workers": 0},
         "trainer": {"accelerator": "cpu", "max_steps": 1, "max_epochs": 1, "log_every_n_steps": 1},
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))

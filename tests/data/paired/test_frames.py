@@ -229,6 +229,14 @@ def test_tiles_hold_the_frames_pixels(tmp_path: Path) -> None:
     assert sorted(w.name for w in again.find("train")) == sorted(names)
 
 
+def test_frames_of_the_size_of_a_tile_are_not_cut_again(tmp_path: Path) -> None:
+    """The sub-images of HDRTVNet's script, say."""
+    write_marked(tmp_path, n=2, size=(40, 40))
+    data = module(tmp_path, tile_size=40, tile_stride=25)
+    assert not list(tmp_path.glob("tiles_*"))
+    assert len(data.find("train")) == 2
+
+
 def test_tiles_are_cut_once_and_again_for_other_data(tmp_path: Path) -> None:
     write_marked(tmp_path, n=2)
     module(tmp_path, tile_size=32)

@@ -127,8 +127,8 @@ class HDR10Windows(ResumableDataModule):
     Args:
         root: Data folder with `train`, `val` and `test`, in any layout of `vitm.data.paired.layouts`.
         crop_size: Side of the square training crops, in pixels.
-        tile_size: Side of the square tiles that training frames are cut into, once, on disk; null reads whole
-            frames. See `vitm.data.paired.tiles`.
+        tile_size: Side of the square tiles that training frames are cut into, once, on disk; frames of that size stay
+            as they are, and null reads whole frames. See `vitm.data.paired.tiles`.
         tile_stride: Pixels from one tile to the next (null: half of `tile_size`).
         flips: Mirror crops left to right and top to bottom, each with probability 1/2.
         rotations: Turn crops by a random multiple of 90 degrees.
@@ -260,7 +260,7 @@ class HDR10Windows(ResumableDataModule):
         if self.cache:
             tiles = tiles_of(windows, size, stride) if size else windows  # errors before any work
             return tiles, pack_frames(windows, self.root, self.cache_dir, write=write)
-        if size:
+        if size and any((window.height, window.width) != (size, size) for window in windows):
             windows = cut_tiles(windows, self.root, size, stride, cache_dir=self.cache_dir, write=write)
         return windows, read_image
 
