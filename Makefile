@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-fast lint type docs bench
+.PHONY: help setup demo test test-fast test-lowest lint type docs bench
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,15 @@ test: setup  ## Run all tests (about 20 minutes on 2 cores)
 
 test-fast: setup  ## Run the tests that are not marked slow (about 3 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-lowest: .venv-lowest/done  ## Run the fast tests with the oldest PyTorch that is supported (7 GB more)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+.venv-lowest/done: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip
+	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
+	touch $@
 
 lint: setup type  ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -139,7 +139,7 @@ class ExperimentCLI(EntryCLI):
             return super().instantiate_trainer(
                 callbacks=self._callbacks(config),
                 plugins=[*(config.plugins or []), WholeCheckpointIO()],
-                logger=self._loggers() if config.logger in (None, True) else config.logger,
+                logger=self._loggers(config.logger),
                 default_root_dir=str(setup.folder),
                 enable_model_summary=config.enable_model_summary or False,  # its FLOPs are 0; metrics.json has them
                 use_distributed_sampler=False,  # the data modules shard by themselves, without duplicates
@@ -168,7 +168,12 @@ class ExperimentCLI(EntryCLI):
             Previews(folder / "previews", self.setup.request.preview_side),
         ]
 
-    def _loggers(self) -> list[Logger]:
+    def _loggers(self, given: Any) -> list[Logger]:
+        """Return the CSV log, and W&B's or those that the user gives; nothing where `--trainer.logger` is false."""
+        if given is False:
+            return []
+        if given not in (None, True):
+            return [csv_logger(self.setup.folder, self.setup.resumed), *(given if isinstance(given, list) else [given])]
         setup, job_type = self.setup, self.setup.request.command or "fit"
         config = self.config.as_dict() | ({"changes": in_words(self.history)} if self.history else {})
         return [

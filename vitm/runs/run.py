@@ -25,7 +25,7 @@ from vitm.runs.published import check_published, report_published
 from vitm.runs.requeue import go_on_later
 from vitm.runs.results import Results, describe
 from vitm.runs.setup import Setup, set_up
-from vitm.runs.tracking import end_tracking
+from vitm.runs.tracking import SteadyWandbLogger, end_tracking
 from vitm.training.callbacks import LastCheckpoint, StopWhenTold
 
 NO_SHARED_MEMORY = (
@@ -118,6 +118,9 @@ def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
         results = Results.collect(request.entry, trainer, cli.model, demo=setup.demo, checkpoint=measured)
         wall = time.monotonic() - started
         results.save(setup.folder / "metrics.json", fit_seconds=earlier + fitted, wall_seconds=earlier + wall)
+        for logger in trainer.loggers:
+            if isinstance(logger, SteadyWandbLogger):
+                logger.log_results(results)
         out = console()
         results.print(out, request.entry)
         if request.protocol and measured:

@@ -73,6 +73,7 @@ class Previews(Callback):
 
     def __init__(self, folder: Path, side: int | None = None, samples: int = 4) -> None:
         self.folder, self.samples, self.side = folder, samples, side
+        self._tested: dict[str, NDArray[np.uint8]] = {}
 
     def on_validation_batch_end(
         self,
@@ -112,3 +113,14 @@ class Previews(Callback):
             if isinstance(logger, WandbLogger):
                 key = f"{stage}/preview_{batch_idx}"
                 logger.log_image(key, [picture], step=logged_step(trainer), caption=[name])
+        if stage == "test":
+            self._tested[name] = picture
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the previews of the test as one table, whose rows have the samples' names: so runs can be compared."""
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and self._tested:
+                from wandb import Image
+
+                rows = [[name, Image(picture)] for name, picture in self._tested.items()]
+                logger.log_table("test/previews", columns=["name", "preview"], data=rows, step=logged_step(trainer))
