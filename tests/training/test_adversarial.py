@@ -111,6 +111,13 @@ def test_a_resumed_fit_in_fp16_has_the_loss_scale_and_the_average(tmp_path):
     assert not torch.equal(whole.network.weight, whole.learner.weight)
 
 
+def test_the_generator_alone_has_a_moving_average():
+    """After the first step, with a decay of 1/11, by hand."""
+    before, task = Task().network.weight, Task(ema_decay=0.9)
+    fit(task, 1)
+    torch.testing.assert_close(task.network.weight, (before + 10 * task.learner.weight) / 11)
+
+
 def test_no_pieces_are_refused():
     with pytest.raises(ValueError, match="accumulate=0"):
         Task(accumulate=0)

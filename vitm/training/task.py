@@ -116,15 +116,10 @@ class InverseToneMappingTask(LightningModule):
         return self.optimize(self.learner.parameters())
 
     def optimize(self, parameters: Iterable[Any]) -> dict[str, Any]:
-        """Return the optimiser of parameters or parameter groups, with the schedule, as `configure_optimizers` does.
-
-        Where some are frozen, it gets the others alone: weight decay would move them.
-        """
+        """Return the optimiser of parameters or parameter groups, with the schedule, as `configure_optimizers` does."""
         groups = [*parameters]
         groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
-        if self.frozen:
-            groups = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
-        groups = [{"lr": self.lr} | group for group in groups if group["params"]]
+        groups = [{"lr": self.lr} | group for group in groups]
         optimizer = torch.optim.Adam(groups, betas=self.betas) if self.optimizer is None else self.optimizer(groups)
         steps = float(self.trainer.estimated_stepping_batches) if self.schedule in ENDING else math.inf
         return scheduled(optimizer, self.schedule, steps, self.milestones, self.warmup)
