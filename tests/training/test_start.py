@@ -221,9 +221,14 @@ def test_a_network_without_average_is_the_one_that_learns():
     assert not [key for key in task.state_dict() if key.startswith("learner.")]
 
 
-def test_a_resumed_fit_has_the_same_average(tmp_path):
-    """Bit for bit, from a checkpoint that a callback saves right after a step."""
-    whole = task_of(0, ema_decay=0.9)
+STEPS = partial(torch.optim.lr_scheduler.StepLR, step_size=2)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", STEPS], ids=["constant", "cosine", "by its class"])
+def test_a_resumed_fit_has_the_same_average(schedule, tmp_path):
+    """Bit for bit, from a checkpoint that a callback saves right after a step; a schedule goes on in its rise."""
+    options = {"ema_decay": 0.9, "schedule": schedule, "warmup": 4, "optimizer": torch.optim.AdamW}
+    whole = task_of(0, **options)
     fit(whole, 6)
 
     class Save(pl.Callback):
@@ -231,8 +236,8 @@ def test_a_resumed_fit_has_the_same_average(tmp_path):
             if trainer.global_step == 3:
                 trainer.save_checkpoint(tmp_path / "last.ckpt")
 
-    fit(task_of(0, ema_decay=0.9), 4, Save())
-    resumed = task_of(5, ema_decay=0.9)
+    fit(task_of(0, **options), 6, Save())
+    resumed = task_of(5, **options)
     fit(resumed, 6, resume=tmp_path / "last.ckpt")
     for key, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
