@@ -16,7 +16,7 @@ import torch
 
 from vitm.evaluation import ClipSummary, MismatchError, Summary, evaluate
 from vitm.metrics import TABLES, frame_metrics
-from vitm.video import read_image, write_png16
+from vitm.video import open_writer, read_image, write_png16
 
 MakeClip = Callable[..., Path]
 
@@ -88,6 +88,19 @@ def test_all_forms_of_pairs(clip: MakeClip, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             evaluate(form, ["psnr"], progress=False)  # type: ignore[arg-type]
+
+
+def test_single_pictures(clip: MakeClip, tmp_path: Path) -> None:
+    """PNG against PNG by arithmetic; against AVIF of the same codes, ten bits and its losses."""
+    noisy, clean = clip("pred", 0.02, 1) / "0.png", clip("target", count=1) / "0.png"
+    (error,) = evaluate((noisy, clean), ["psnr"], progress=False).overall.values()
+    squares = (read_image(noisy) / 65535 - read_image(clean) / 65535) ** 2
+    assert error == pytest.approx(-10 * math.log10(squares.mean()), abs=1e-3)
+    pytest.importorskip("imagecodecs")
+    with open_writer(tmp_path / "a.avif", 40, 24, 24, "avif") as writer:
+        writer.write(read_image(clean) / np.float32(65535))
+    (near,) = evaluate((tmp_path / "a.avif", clean), ["psnr"], mixed_depths=True, progress=False).overall.values()
+    assert near > 40  # of noise
 
 
 def test_a_papers_metrics(clip: MakeClip) -> None:

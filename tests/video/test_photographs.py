@@ -273,3 +273,36 @@ def test_damage_and_strange_kinds_are_refused(tmp_path: Path, rgb: np.ndarray) -
     for name in ("b.jpg", "c.jpg", "d.webp"):
         with pytest.raises(VideoDecodeError, match=name):
             list(FrameReader(tmp_path / name, expect="sdr"))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.gif", "a.webp", "a.png", "a.bmp", "a.avif", "a.heic", "a.dpx", "a.tif"])
+def test_damage_anywhere_is_one_kind_of_error(
+    name: str, rgb: np.ndarray, tmp_path: Path, ffmpeg: Callable[..., bytes]
+) -> None:
+    """Files that are cut or altered at random places are read, or refused by `VideoDecodeError` or `VideoTagError`."""
+    whole = tmp_path / name
+    if name == "a.avif":
+        whole.write_bytes(pytest.importorskip("imagecodecs").avif_encode(rgb, 80, speed=9))
+    elif name == "a.heic":
+        pytest.importorskip("pillow_heif").from_bytes("RGB", (48, 32), rgb.tobytes()).save(whole)
+    elif name == "a.dpx":
+        ffmpeg("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "48x32", "-i", "-", str(whole), data=rgb.tobytes())
+    elif name in ("a.gif", "a.webp"):
+        iio.imwrite(whole, [rgb, rgb[::-1]], duration=100)
+    else:
+        iio.imwrite(whole, rgb)
+    data, rng, outcomes = whole.read_bytes(), np.random.default_rng(6), []
+    for i in range(24):
+        damaged = bytearray(data)
+        if i % 3 == 0:
+            damaged = damaged[: rng.integers(len(data))]
+        for _ in range(1 + i % 4):
+            if damaged:
+                damaged[rng.integers(min(len(damaged), 400))] = rng.integers(256)
+        whole.write_bytes(damaged)
+        try:
+            outcomes.append(len(list(FrameReader(whole, expect="sdr"))))
+        except (VideoDecodeError, VideoTagError) as error:
+            outcomes.append(name in str(error) and "refused")
+    assert "refused" in outcomes
+    assert False not in outcomes

@@ -27,8 +27,9 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser; imports nothing heavy."""
     parser = argparse.ArgumentParser(
         "vitm evaluate",
-        description="Measure predicted HDR against the truth: HDR10 videos, folders of 16-bit PNG or TIFF frames with "
-        "PQ BT.2020 codes, or of linear EXR frames. Interrupted, the same command goes on where it stopped.",
+        description="Measure predicted HDR against the truth: HDR10 videos; 16-bit PNG or TIFF frames with PQ BT.2020 "
+        "codes, or linear EXR frames, in folders or one by one; AVIF and Ultra HDR pictures. Interrupted, the same "
+        "command goes on where it stopped.",
         epilog=f"metrics: {', '.join(METRICS)}; or the import path of a metric of your own (package.module.Class). "
         "HDR-VDP-3 and ColorVideoVDP do not see a wrong overall level, and HDR-VDP-3 sees no colour: never report them "
         "alone.",

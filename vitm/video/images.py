@@ -20,8 +20,15 @@ import numpy.typing as npt
 import OpenEXR
 
 from vitm.files import WriteError, replace_when_whole
-from vitm.video.errors import VideoDecodeError, VideoTagError
-from vitm.video.photographs import ALPHA_IS_LEFT_OUT, PHOTOGRAPHS, Header, photograph_header, read_photograph
+from vitm.video.errors import VideoDecodeError
+from vitm.video.photographs import (
+    ALPHA_IS_LEFT_OUT,
+    PHOTOGRAPHS,
+    Header,
+    damage_named,
+    photograph_header,
+    read_photograph,
+)
 from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.read.container import open_video
 from vitm.video.tags import PRIMARIES, TRANSFERS, check_choice, tag_name
@@ -58,12 +65,8 @@ def read_image(path: str | PathLike[str]) -> Image:
     """
     path = Path(path)
     suffix = _suffix_of(path)
-    try:
+    with damage_named(path):
         image = _pixels(path, suffix)
-    except (VideoDecodeError, VideoTagError):
-        raise
-    except (OSError, RuntimeError, ValueError, IndexError, struct.error, zlib.error, cv2.error) as error:
-        raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged ({error})") from error
     return checked_rgb(image, path)
 
 
@@ -78,7 +81,7 @@ def _pixels(path: Path, suffix: str) -> Image:
         return np.asarray(iio.imread(path, plugin=_TIFF))
     if suffix == ".dpx":
         with open_video(path) as (container, stream):
-            frame = next(container.decode(stream))
+            frame = _first_frame(container, stream, path)
             return planes_to_rgb(frame_planes(frame), pixel_layout(frame.format.name), "rgb", True, None)
     if suffix == ".png":
         _check_png(path)
@@ -86,6 +89,13 @@ def _pixels(path: Path, suffix: str) -> Image:
     if decoded is None:
         raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged")
     return np.asarray(decoded if decoded.ndim == 2 else decoded[..., 2::-1])  # OpenCV's order is B, G, R, A
+
+
+def _first_frame(container: Any, stream: Any, path: Path) -> Any:
+    frame = next(container.decode(stream), None)
+    if frame is None:
+        raise VideoDecodeError(f"{path}: holds no picture that can be decoded")
+    return frame
 
 
 def checked_rgb(image: Image, path: Path) -> Image:
@@ -234,7 +244,7 @@ def image_header(path: Path) -> Header:
         ImportError: HEIC needs the extra "pictures".
     """
     suffix = _suffix_of(path)
-    try:
+    with damage_named(path):
         if suffix in PHOTOGRAPHS:
             return photograph_header(path)
         if suffix == ".png":
@@ -250,18 +260,16 @@ def image_header(path: Path) -> Header:
             return Header(width, height, "float32", "bt709")
         if suffix == ".dpx":
             with open_video(path) as (container, stream):
-                frame = next(container.decode(stream))
+                frame = _first_frame(container, stream, path)
                 return Header(frame.width, frame.height, f"uint{pixel_layout(frame.format.name).bits}")
         page = iio.improps(path, plugin=_TIFF)
         photometric = iio.immeta(path, plugin=_TIFF, page=0).get("PhotometricInterpretation")
         if photometric not in _TIFF_KINDS or page.shape[2:] not in ((), (3,), (4,)):
             raise VideoDecodeError(f"{path}: not an RGB or grey TIFF")
+        if str(page.dtype) not in ("bool", "uint8", "uint16", "float16", "float32", "float64"):
+            raise VideoDecodeError(f"{path}: samples of type {page.dtype}; expected uint8, uint16 or floating point")
         notes = (ALPHA_IS_LEFT_OUT,) if page.shape[2:] == (4,) else ()
-        return Header(page.shape[1], page.shape[0], str(page.dtype), notes=notes)
-    except (VideoDecodeError, VideoTagError):
-        raise
-    except (OSError, RuntimeError, ValueError, IndexError, KeyError, struct.error, zlib.error) as error:
-        raise VideoDecodeError(f"{path}: not a readable {suffix[1:]} file, or damaged ({error})") from error
+        return Header(page.shape[1], page.shape[0], str(page.dtype).replace("bool", "uint8"), notes=notes)
 
 
 def _png_header(path: Path) -> Header:

@@ -6,7 +6,8 @@ their own, their codes are sRGB.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -75,12 +76,13 @@ def read_photograph(path: Path) -> Pixels:
         ImportError: HEIC needs the extra "pictures".
     """
     suffix = path.suffix.lower()
-    if suffix == ".avif":
-        return _read_avif(path)[0]
-    if suffix in (".heic", ".heif"):
-        return np.asarray(_open_heif(path))
-    with iio.imopen(path, "r", plugin=_PILLOW) as file:
-        return _decode(file, 0)
+    with damage_named(path):
+        if suffix == ".avif":
+            return _read_avif(path)[0]
+        if suffix in (".heic", ".heif"):
+            return np.asarray(_open_heif(path))
+        with iio.imopen(path, "r", plugin=_PILLOW) as file:
+            return _decode(file, 0)
 
 
 def photograph_header(path: Path) -> Header:
@@ -91,13 +93,14 @@ def photograph_header(path: Path) -> Header:
         ImportError: HEIC needs the extra "pictures".
     """
     suffix = path.suffix.lower()
-    if suffix == ".avif":
-        return _read_avif(path)[1]
-    if suffix in (".heic", ".heif"):
-        return _heif_header(_open_heif(path))
-    with iio.imopen(path, "r", plugin=_PILLOW) as file:
-        facts = file.metadata(index=0, exclude_applied=False)
-        channels = file.properties(index=0).shape[2:]
+    with damage_named(path):
+        if suffix == ".avif":
+            return _read_avif(path)[1]
+        if suffix in (".heic", ".heif"):
+            return _heif_header(_open_heif(path))
+        with iio.imopen(path, "r", plugin=_PILLOW) as file:
+            facts = file.metadata(index=0, exclude_applied=False)
+            channels = file.properties(index=0).shape[2:]
     if facts["mode"] not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         raise VideoDecodeError(f"{path}: a picture of {facts['mode']}; expected RGB or grey")
     width, height = facts["shape"]
@@ -115,6 +118,18 @@ def photograph_header(path: Path) -> Header:
     return Header(width, height, "uint8", known or "bt709", "srgb", tuple(notes))
 
 
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Raise what the libraries raise for damaged files as `VideoDecodeError`."""
+    try:
+        yield
+    except (VideoDecodeError, VideoTagError, ImportError, FileNotFoundError):
+        raise
+    except Exception as error:  # Pillow raises SyntaxError, struct.error, EOFError and others for damaged files
+        kind = path.suffix[1:].lower()
+        raise VideoDecodeError(f"{path}: not a readable {kind} file, or damaged ({error})") from error
+
+
 def _decode(file: Any, index: int) -> Pixels:
     """Decode one picture of a file that imageio has opened."""
     pixels = np.asarray(file.read(index=index, rotate=True))
@@ -129,7 +144,9 @@ def _read_avif(path: Path) -> tuple[Pixels, Header]:
     with open_video(path) as (container, stream):
         if stream.disposition & stream.disposition.dependent:
             raise VideoDecodeError(f"{path}: a picture made of tiles, which is not read: convert it to PNG first")
-        frame = next(container.decode(stream))
+        frame = next(container.decode(stream), None)
+        if frame is None:
+            raise VideoDecodeError(f"{path}: holds no picture that can be decoded")
         layout = pixel_layout(frame.format.name)
         matrix = tag_name(MATRICES, int(frame.colorspace)) or "bt601"
         try:
@@ -207,7 +224,9 @@ class Animation:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: Any = iio.imopen(path, "r", plugin=_PILLOW)
+        self._path = path
+        with damage_named(path):
+            self._file: Any = iio.imopen(path, "r", plugin=_PILLOW)
 
     def __enter__(self) -> Animation:
         return self
@@ -216,17 +235,19 @@ class Animation:
         self._file.close()
 
     def __len__(self) -> int:
-        return int(self._file.properties(index=...).n_images)
+        with damage_named(self._path):
+            return int(self._file.properties(index=...).n_images)
 
     def picture(self, index: int) -> Pixels:
         """Decode one picture: (H, W), or (H, W, 2, 3 or 4), uint8."""
-        return _decode(self._file, index)
+        with damage_named(self._path):
+            return _decode(self._file, index)
 
     def times(self) -> list[Fraction]:
         """Return when each picture appears, and when the last one disappears, in seconds; all of them are decoded."""
         times = [Fraction(0)]
         for index in range(len(self)):
-            self._file.read(index=index)  # WebP tells durations with the pictures
+            self.picture(index)  # WebP tells durations with the pictures
             shown = self._file.metadata(index=index).get("duration") or 0
             times.append(times[-1] + Fraction(round(shown if shown >= _SHORTEST_MS else _USUAL_MS), 1000))
         return times
