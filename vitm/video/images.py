@@ -41,6 +41,7 @@ SEQUENCES = (*WRITTEN, ".dpx")  # what films are kept in, frame by frame
 SUFFIXES = (*SEQUENCES, *PHOTOGRAPHS)
 _TIFF = "tifffile"  # the plugin of imageio that keeps 16-bit and floating-point RGB as they are
 _TIFF_KINDS = (1, 2)  # PhotometricInterpretation: grey from black to white, RGB; TIFF 6.0, section 6
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type; PNG, 11.2.1
 _PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 _BT2020_XY = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
 _BT709_XY = (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, 0.3127, 0.3290)
@@ -269,7 +270,13 @@ def image_header(path: Path) -> Header:
         if str(page.dtype) not in ("bool", "uint8", "uint16", "float16", "float32", "float64"):
             raise VideoDecodeError(f"{path}: samples of type {page.dtype}; expected uint8, uint16 or floating point")
         notes = (ALPHA_IS_LEFT_OUT,) if page.shape[2:] == (4,) else ()
-        return Header(page.shape[1], page.shape[0], str(page.dtype).replace("bool", "uint8"), notes=notes)
+        return Header(
+            page.shape[1],
+            page.shape[0],
+            str(page.dtype).replace("bool", "uint8"),
+            notes=notes,
+            channels=(*page.shape[2:], 1)[0],
+        )
 
 
 def _png_header(path: Path) -> Header:
@@ -287,7 +294,8 @@ def _png_header(path: Path) -> Header:
             transparent |= start[4:] == b"tRNS"
     colours = () if codes is None else (tag_name(PRIMARIES, codes[0]), tag_name(TRANSFERS, codes[1]))
     notes = (ALPHA_IS_LEFT_OUT,) if transparent else ()
-    return replace(Header(width, height, "uint16" if bits == 16 else "uint8", *colours), notes=notes)
+    header = Header(width, height, "uint16" if bits == 16 else "uint8", *colours)
+    return replace(header, notes=notes, channels=_PNG_CHANNELS.get(colour, 0))
 
 
 def _primaries_of(chromaticities: Sequence[float] | None) -> str:

@@ -48,6 +48,8 @@ class Header:
         primaries: name of its primaries in `vitm.video.tags`; None where the file does not say.
         transfer: name of its transfer function there; None where the file does not say what its codes mean.
         notes: what of the file is not in its pixels, in words.
+        channels: number of channels as stored: 3 for RGB, 4 with alpha, 1 for grey and for a palette, 2 for grey with
+            alpha.
     """
 
     width: int
@@ -56,6 +58,7 @@ class Header:
     primaries: str | None = None
     transfer: str | None = None
     notes: tuple[str, ...] = ()
+    channels: int = 3
 
 
 def read_photograph(path: Path) -> Pixels:

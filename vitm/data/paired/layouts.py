@@ -89,6 +89,9 @@ def _size(path: Path, kind: str) -> tuple[int, int]:
         header = image_header(path)
     except ValueError as error:
         raise ValueError(f"{kind} file {error}; expected {expected}") from error
+    if header.channels != 3:
+        problem = f"not an 8- or 16-bit RGB {path.suffix[1:].upper()} (it has {header.channels} channels)"
+        raise ValueError(f"{kind} file {path}: {problem}; expected {expected}")
     if header.sample != sample:
         raise ValueError(f"{kind} file {path} has {header.sample} samples; expected {expected}")
     return header.height, header.width
