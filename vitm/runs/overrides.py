@@ -23,7 +23,6 @@ NO_EFFECT = {  # options that do not affect results, only where and how fast a r
     "data.verify",
     "model.compile",
     "model.test_metrics",
-    "previews",
     "trainer.accelerator",
     "trainer.default_root_dir",
     "trainer.devices",
