@@ -20,6 +20,7 @@ from vitm.files import replace_when_whole
 from vitm.metrics import value_info, value_order
 from vitm.runs.entries import Entry, PaperTable, find_table
 from vitm.runs.finished import FinishedRun, one_of_each_seed
+from vitm.runs.radar import write_radar
 from vitm.runs.results import Results, in_digits, printed_digits
 
 console = new_console()
@@ -68,7 +69,14 @@ class TableRow:
         return f"{counts[0] / unit:.4f}" if counts else ""
 
 
-def table(name: str, runs: Path = Path("runs"), *, demo: bool = False, output: Path | None = None) -> bool:
+def table(
+    name: str,
+    runs: Path = Path("runs"),
+    *,
+    demo: bool = False,
+    output: Path | None = None,
+    radar: bool = False,
+) -> bool:
     """Print a table and write it as Markdown, CSV and LaTeX; return whether a row has a finished run.
 
     Args:
@@ -76,15 +84,35 @@ def table(name: str, runs: Path = Path("runs"), *, demo: bool = False, output: P
         runs: folder of all runs.
         demo: whether runs on the demo data are meant.
         output: folder to write to; default: the table's own among the runs.
+        radar: whether to draw the paper's numbers and ours as radar charts too, `radar.svg`.
 
     Raises:
-        ValueError: there is no such table, or a run cannot be read.
+        ValueError: there is no such table, a run cannot be read, or there is nothing to draw.
     """
     if output is not None and output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; give a folder")
     paper_table = find_table(name)
     rows = collect(paper_table, runs, demo=demo)
-    return show(paper_table, rows, output or runs / paper_table.name, demo=demo)
+    folder = output or runs / paper_table.name
+    if radar:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(rows, folder / "radar.svg")
+    return show(paper_table, rows, folder, demo=demo)
+
+
+def draw(rows: Sequence[TableRow], path: Path) -> None:
+    """Draw the paper's numbers and ours as radar charts.
+
+    Raises:
+        ValueError: neither has two rows with three values that have a better side.
+    """
+    charts = {
+        "paper": {row.name: {name: float(n) for name, n in row.entry.results.items()} for row in rows},
+        "ours": {row.name: {name: statistics.mean(row.ours(name)) for name in row.measured} for row in rows},
+    }
+    if not write_radar(charts, path):
+        raise ValueError("a radar chart needs two rows with the same three values or more")
+    console.print(f"Drawn: {path}", soft_wrap=True, markup=False)
 
 
 def collect(
