@@ -26,8 +26,8 @@ Sections = dict[str, Any]  # of a configuration: model, data, trainer, seed_ever
 TABLES = ("table*.yaml", "readings.yaml")  # of the paper, and of what it leaves open
 SECTIONS = ("model", "data", "trainer", "seed_everything")
 PRINTED = ("results", "parameters_m", "gmacs")  # numbers of a paper, whose digits are kept
-ABOUT = ("title", "task", "data_module", "base", "after", "missing", "paper", "table", "row", "protocols", "published")
-ABOUT = (*ABOUT, *PRINTED)
+TEXTS = ("title", "task", "data_module", "base", "after", "missing", "paper", "table", "row", "protocols", "published")
+ABOUT = (*TEXTS, *PRINTED)
 
 
 @dataclass(frozen=True, eq=False)
