@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -61,10 +59,10 @@ class ImagePool(nn.Module):
             chosen.append(picture)
         return torch.stack(chosen)
 
-    def get_extra_state(self) -> list[Tensor]:
-        """Return the pictures, for a checkpoint."""
-        return [picture.cpu() for picture in self._pictures]
+    def get_extra_state(self) -> Tensor:
+        """Return the pictures (N, C, H, W), for a checkpoint, which holds tensors alone."""
+        return torch.stack([p.cpu() for p in self._pictures]) if self._pictures else torch.empty(0)
 
-    def set_extra_state(self, state: Any) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         """Take the pictures of a checkpoint."""
-        self._pictures = list(state)
+        self._pictures = [*state.unbind()]
