@@ -55,7 +55,7 @@ SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
             "init": "default",
             **AS_HDCFM,
         },
-        "data": {"crop_size": 480, "batch_size": 4, "tile_size": 480, "tile_stride": 240},  # section 4.1; HDRTVNet
+        "data": {"crop_size": 480, "batch_size": 4, "tile_size": 480},  # section 4.1; HDRTVNet
         "trainer": {"max_steps": 1_000_000},  # section 4.1
     },
     "hdcfm/pdcg": {
@@ -70,7 +70,6 @@ SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
             "crop_size": 160,
             "batch_size": 16,
             "tile_size": 480,
-            "tile_stride": 240,
         },  # HDRTVNet
         "trainer": {"max_steps": 400_000},
     },
@@ -107,7 +106,7 @@ SPECIFIED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "hdrtvnet_plus": {
         "model": {"agcm": True, "le": True, "width": 32, **AS_HDCFM},
-        "data": {"crop_size": 480, "batch_size": 4, "tile_size": 480, "tile_stride": 240},
+        "data": {"crop_size": 480, "batch_size": 4, "tile_size": 480},
         "trainer": {"max_steps": 1_000_000},
     },
     # Networks that the papers compare with.

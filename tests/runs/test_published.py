@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from tests.runs.conftest import COMMON
+from tests.runs.conftest import COMMON, CROPS
 from tests.runs.conftest import run as main
 from vitm import cli
 from vitm.data import HDR10Frames
@@ -125,7 +125,7 @@ def test_what_cannot_be_checked_is_refused(tmp_path, capsys):
 def test_a_checkpoint_chosen_on_the_measured_frames_is_marked(stand_in, tmp_path, capsys):
     """HDRTV1K has no validation split: by default its test frames choose the best checkpoint, as HDRTVNet does."""
     root, *_ = stand_in
-    tiny = ["--data.root", str(root), "--data.crop_size", "40", "--trainer.max_steps", "1", *COMMON]
+    tiny = ["--data.root", str(root), *CROPS, "--trainer.max_steps", "1", *COMMON]
     tiny += ["--trainer.val_check_interval", "1", "--model.test_metrics", "[psnr]", "--runs", str(tmp_path)]
     table = ["table", "hdcfm/table2", "--runs", str(tmp_path)]
     for options, marked in (([], True), (["--data.val_split", "null"], False)):

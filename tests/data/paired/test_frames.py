@@ -237,6 +237,11 @@ def test_frames_of_the_size_of_a_tile_are_not_cut_again(tmp_path: Path) -> None:
     assert len(data.find("train")) == 2
 
 
+def test_a_stride_that_leaves_pixels_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tile_stride is 704, tile_size 512; expected a stride of at most a tile"):
+        HDR10Frames(str(tmp_path), crop_size=16, tile_size=512, tile_stride=704)
+
+
 def test_tiles_are_cut_once_and_again_for_other_data(tmp_path: Path) -> None:
     write_marked(tmp_path, n=2)
     module(tmp_path, tile_size=32)

@@ -164,6 +164,11 @@ class HDR10Windows(ResumableDataModule):
         check_least(crop_size=(crop_size, 1), tile_stride=(tile_stride, 1))
         if tile_size is not None and tile_size < crop_size:
             raise ValueError(f"tile_size is {tile_size}, crop_size {crop_size}; expected tiles that hold a crop")
+        if tile_size is not None and tile_stride is not None and tile_stride > tile_size:
+            raise ValueError(
+                f"tile_stride is {tile_stride}, tile_size {tile_size}; expected a stride of at most a tile, or pixels "
+                "are left out (null: half of a tile)"
+            )
         if not 0 <= highlights <= 1:
             raise ValueError(f"highlights is {highlights}; expected a share from 0 to 1")
         self.root, self.highlights = Path(root), highlights
