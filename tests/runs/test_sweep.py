@@ -25,6 +25,7 @@ from vitm.cli import main
 from vitm.runs import slurm, sweep
 from vitm.runs.entries import experiments_folder, find_entry
 from vitm.runs.plans import plan
+from vitm.runs.tracking import best_values
 
 ROOT = experiments_folder()
 PLAYED = """
@@ -488,9 +489,10 @@ def test_the_metric_of_a_range_is_logged(file):
     entry = find_entry(config["command"][5])
     task = entry.load_task()
     stage, _, metric = config["metric"]["name"].partition("/")
-    if stage == "val":
-        assert config["metric"]["name"] == task.monitor[0]
+    if stage in ("val", "best"):
+        assert f"val/{metric}" == task.monitor[0]
         assert config["metric"]["goal"] == f"{task.monitor[1]}imize"
+        assert stage == "val" or best_values({task.monitor[0]: 1.0}) == {metric: 1.0}
     else:
         assert "test" in config["command"]
         for recipe in (entry.recipe, entry.demo_recipe):
