@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from vitm.baselines.ada_3dlut import Ada3DLUT
 from vitm.baselines.adaint import AdaInt
 from vitm.baselines.csrnet import CSRNet, GlobalMapping
+from vitm.baselines.deep_sr_itm import DeepSRITM
 from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvdm import LSN, ChannelAttention
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import AGCM, HDRTVNetPlus, LocalEnhancement
+from vitm.baselines.jsi_net import JSInet
 from vitm.papers.hdcfm import HDCFM
 from vitm.zoo import load_network
 
@@ -23,9 +25,11 @@ SMALL = {
     "ada_3dlut": (Ada3DLUT, {"size": 5}, (1, 1)),
     "adaint": (AdaInt, {"size": 5}, (1, 1)),
     "csrnet": (CSRNet, {"width": 8, "conditions": 8}, (5, 7)),
+    "deep_sr_itm": (DeepSRITM, {"width": 4, "merge": 3, "shared": True}, (3, 5)),
     "hdrnet": (HDRNet, {"places": 64, "brightnesses": 2}, (1, 1)),
     "hdrtvdm": (LSN, {"width": 8}, (8, 9)),
     "hdrtvnet": (HDRTVNet, {"width": 8, "blocks": 1}, (33, 37)),
+    "jsi_net": (JSInet, {"width": 4}, (3, 5)),
     "hdrtvnet_plus": (HDRTVNetPlus, {"width": 8}, (33, 67)),
 }
 

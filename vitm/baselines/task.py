@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from vitm.baselines.csrnet import CSRNet
+from vitm.baselines.deep_sr_itm import DeepSRITM
 from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.baselines.jsi_net import JSInet
 from vitm.baselines.published import hdrtvnet_plus
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
@@ -103,20 +105,66 @@ class HDRNetTask(FrameTask):
 
 
 class HDRTVNetTask(FrameTask):
-    """HDRTVNet's AGCM and LE, trained together.
+    """HDRTVNet's AGCM and LE, or all three stages, trained together.
 
     Args:
         width: see `HDRTVNet`.
         blocks: see `HDRTVNet`.
+        highlights: see `HDRTVNet`.
         **recipe: see `vitm.training.task.L1Task`.
     """
 
     name: ClassVar[str] = "hdrtvnet"
     network_class = HDRTVNet
 
-    def __init__(self, width: int = 64, blocks: int = 16, **recipe: Any) -> None:
+    def __init__(self, width: int = 64, blocks: int = 16, highlights: int = 0, **recipe: Any) -> None:
         super().__init__(**recipe)
-        self.configure_networks(width=width, blocks=blocks)
+        self.configure_networks(width=width, blocks=blocks, highlights=highlights)
+
+
+class DeepSRITMTask(FrameTask):
+    """Deep SR-ITM.
+
+    Args:
+        width: see `DeepSRITM`.
+        modulated: see `DeepSRITM`.
+        merge: see `DeepSRITM`.
+        shared: see `DeepSRITM`.
+        halved: see `DeepSRITM`.
+        **recipe: see `vitm.training.task.L1Task`.
+    """
+
+    name: ClassVar[str] = "deep_sr_itm"
+    network_class = DeepSRITM
+
+    def __init__(
+        self,
+        width: int = 64,
+        modulated: Literal["every second", "all"] = "every second",
+        merge: int = 1,
+        shared: bool = False,
+        halved: bool = False,
+        **recipe: Any,
+    ) -> None:
+        super().__init__(**recipe)
+        self.configure_networks(width=width, modulated=modulated, merge=merge, shared=shared, halved=halved)
+
+
+class JSInetTask(FrameTask):
+    """JSInet.
+
+    Args:
+        width: see `JSInet`.
+        kernel_for_each_color: see `JSInet`.
+        **recipe: see `vitm.training.task.L1Task`.
+    """
+
+    name: ClassVar[str] = "jsi_net"
+    network_class = JSInet
+
+    def __init__(self, width: int = 64, kernel_for_each_color: bool = False, **recipe: Any) -> None:
+        super().__init__(**recipe)
+        self.configure_networks(width=width, kernel_for_each_color=kernel_for_each_color)
 
 
 class HDRTVNetPlusTask(FrameTask):
