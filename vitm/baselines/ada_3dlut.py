@@ -75,7 +75,7 @@ class Ada3DLUT(nn.Module):
     @property
     def tables(self) -> Tensor:
         """The tables (N, 3, size, size, size), with values at [:, :, b, g, r]."""
-        return self.values.unflatten(2, (self.size,) * 3)
+        return self.values.view(-1, 3, self.size, self.size, self.size)
 
     def weights(self, sdr: Tensor) -> Tensor:
         """Return the weights (B, tables) of the tables for frames (B, 3, H, W)."""

@@ -50,7 +50,7 @@ class AdaInt(nn.Module):
     @property
     def tables(self) -> Tensor:
         """The tables (N, 3, size, size, size), with values at [:, :, b, g, r]."""
-        return self.values.unflatten(2, (self.size,) * 3)
+        return self.values.view(-1, 3, self.size, self.size, self.size)
 
     def describe(self, sdr: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights (B, tables) and the vertices (B, 3, size), from 0 to 1, for frames (B, 3, H, W)."""

@@ -50,7 +50,8 @@ class Block(nn.Module):
             assert other is not None
             inner = self.merge(torch.cat((inner, torch.relu(other)), 1))
         inner = self.conv2(torch.relu(self.conv1(inner)))
-        return x + (inner if self.factor is None else inner * self.factor(modulation))
+        out: Tensor = x + (inner if self.factor is None else inner * self.factor(modulation))
+        return out
 
 
 class Stream(nn.Module):
@@ -58,7 +59,7 @@ class Stream(nn.Module):
 
     Args:
         width: number of channels.
-        stride: of the first convolutions.
+        stride: stride of the first convolutions.
     """
 
     def __init__(self, width: int, stride: int) -> None:
@@ -151,7 +152,7 @@ class DeepSRITM(nn.Module):
 
     def _converted(self, x: Tensor) -> Tensor:
         """Convert (B, 9, H, W): frames, their base and their detail."""
-        sdr, base, detail = x.split(3, dim=1)
+        sdr, base, detail = torch.split(x, 3, dim=1)
         inputs = torch.cat((sdr, base), 1), torch.cat((sdr, detail), 1)
         b, d = self.base.first(inputs[0]), self.detail.first(inputs[1])
         by_base, by_detail = self.base.modulation(inputs[0]), self.detail.modulation(inputs[1])

@@ -43,7 +43,7 @@ class Guide(nn.Module):
         addend = self.mix.bias - factors @ self.thresholds.flatten()
         hinges = torch.maximum(self.colors(sdr).unsqueeze(2), self.thresholds[..., None, None])
         guide = torch.matmul(factors, hinges.flatten(3).flatten(1, 2)) + addend
-        return guide.clamp(0, 1).unflatten(1, sdr.shape[2:]).unsqueeze(1)
+        return guide.clamp(0, 1).view(len(sdr), 1, *sdr.shape[2:])
 
 
 class HDRNet(nn.Module):
@@ -107,7 +107,7 @@ class HDRNet(nn.Module):
         splat = self.splat(F.interpolate(sdr, size=(LOOK, LOOK), mode="bilinear", align_corners=False))
         fused = F.relu(self.local(splat) + self.whole(splat)[..., None, None])
         coefficients: Tensor = self.coefficients(fused)
-        return coefficients.unflatten(1, (12, self.brightnesses)).contiguous()
+        return coefficients.reshape(len(sdr), 12, self.brightnesses, *coefficients.shape[2:]).contiguous()
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert frames.

@@ -46,7 +46,7 @@ def separable_pixel_conv(x: Tensor, vertical: Tensor, horizontal: Tensor) -> Ten
 
 
 class JSInet(nn.Module):
-    """(reconstruction + details) times contrast, of which the last two are filters that are predicted for each pixel.
+    """Three subnets, whose results are a coarse picture, details to be added, and contrast that multiplies both.
 
     Kim et al., "JSI-GAN: GAN-Based Joint Super-Resolution and Inverse Tone-Mapping with Pixel-Wise Task-Specific
     Filters for UHD HDR Video", AAAI 2020, without super-resolution, as the papers' tables use it. The guided filter
@@ -102,7 +102,7 @@ class JSInet(nn.Module):
 
     def _converted(self, x: Tensor) -> Tensor:
         """Convert (B, 9, H, W): frames, their base and their detail."""
-        sdr, base, detail = x.split(3, dim=1)
+        sdr, base, detail = torch.split(x, 3, dim=1)
         squares = self.contrast(base).unflatten(1, (self.kernels, -1)).softmax(2)
         contrast = 2 * pixel_conv(base, squares.expand(-1, 3, -1, -1, -1).flatten(1, 2)).sigmoid()
 

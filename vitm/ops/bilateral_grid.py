@@ -140,7 +140,7 @@ def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges
 
 def _affine(transforms: Tensor, rgb: Tensor) -> Tensor:
     """Apply (B, N (C + 1), H, W) to (B, C, H, W)."""
-    factors = transforms.unflatten(1, (-1, rgb.shape[1] + 1))
+    factors = transforms.reshape(len(transforms), -1, rgb.shape[1] + 1, *transforms.shape[2:])
     out = factors[:, :, -1]
     for c in range(rgb.shape[1]):
         out = torch.addcmul(out, factors[:, :, c], rgb[:, None, c])

@@ -96,7 +96,7 @@ def _by_slices(rgb: Tensor, table: Tensor) -> Tensor:
     rows = size + 2  # of a slice
     scale = 2 / (pairs.shape[2] - 1)
     out = table.new_empty(len(rgb), channels, *rgb.shape[2:])
-    for band, part in zip(rgb.split(_ROWS, dim=2), out.split(_ROWS, dim=2), strict=True):
+    for band, part in zip(torch.split(rgb, _ROWS, dim=2), torch.split(out, _ROWS, dim=2), strict=True):
         red, green, blue = band.clamp(0, 1).unbind(1)
         blue = blue * (size - 1)
         below = blue.floor().clamp_(max=size - 2)
