@@ -284,6 +284,13 @@ def test_frames_of_a_whole_scene_are_read_again_instead_of_kept(tmp_path: Path) 
         assert np.array_equal(light(tmp_path / "now", i), light(tmp_path / "late", i))
 
 
+def test_operators_of_the_tables_need_no_weights(clip: Path) -> None:
+    convert(clip, clip.parent / "out", "huo", progress=False)
+    assert len(list((clip.parent / "out").glob("*.png"))) == 6
+    with pytest.raises(ValueError, match="csrnet needs weights"):
+        convert(clip, clip.parent / "other", "csrnet", progress=False)
+
+
 @pytest.mark.parametrize("model", METHODS)
 def test_the_operators_default_level(model: str, clip: Path) -> None:
     """The table of docs/guide/converting.md."""
