@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -54,7 +55,7 @@ class GatedUnit(nn.Module):
         memory = torch.zeros_like(x) if memory is None else memory
         update, reset = self.gates(torch.cat([x, memory], 1)).sigmoid().chunk(2, 1)
         candidate = self.candidate(torch.cat([x, reset * memory], 1)).tanh()
-        return torch.lerp(memory, candidate, update)
+        return torch.lerp(memory.to(candidate.dtype), candidate, update)
 
 
 class ExposureChange(nn.Module):
@@ -173,6 +174,6 @@ def merge_stack(stack: Tensor, stops: list[int], least: float = 1e-4) -> Tensor:
     weights[0] = torch.where(code[:, 0] > 0.5, full, weights[0])
     weights[-1] = torch.where(code[:, -1] < 0.5, full, weights[-1])
     weight = torch.stack(weights, 1)
-    times = torch.tensor(stops, dtype=torch.float32, device=stack.device)[:, None, None, None] * torch.tensor(2.0).log()
-    log_light = linearise(code).clamp_min(least).log() - times
+    exposures = linearise(code).clamp_min(least).log().unbind(1)
+    log_light = torch.stack([x - stop * math.log(2) for x, stop in zip(exposures, stops, strict=True)], 1)
     return ((weight * log_light).sum(1) / weight.sum(1)).exp()

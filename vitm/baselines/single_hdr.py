@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import spatial_gradient
+from kornia.filters import get_spatial_gradient_kernel2d
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
@@ -91,6 +91,7 @@ class Linearization(nn.Module):
 
     mean: Tensor
     basis: Tensor
+    sobel: Tensor
 
     def __init__(self, emor: str | Path | None = None) -> None:
         super().__init__()
@@ -102,6 +103,7 @@ class Linearization(nn.Module):
         x = torch.linspace(0, 1, SAMPLES)
         order = torch.arange(1, COMPONENTS + 1)[:, None]
         mean, basis = (x**2.2, (torch.pi * order * x).sin() / order) if emor is None else read_emor(emor)
+        self.register_buffer("sobel", get_spatial_gradient_kernel2d("sobel", 1)[:, None], persistent=False)
         self.register_buffer("mean", mean)  # checkpoints hold the model
         self.register_buffer("basis", basis)
 
@@ -109,7 +111,8 @@ class Linearization(nn.Module):
         """Return the curves (B, 1024) of frames (B, 3, H, W), camera code in [0, 1]."""
         if max(code.shape[2:]) > LOOK:
             code = F.adaptive_avg_pool2d(code, (min(code.shape[2], LOOK), min(code.shape[3], LOOK)))
-        edges = spatial_gradient(code, normalized=False).flatten(1, 2)
+        planes = F.pad(code, [1] * 4, mode="replicate").flatten(0, 1)[:, None]
+        edges = F.conv2d(planes, self.sobel).reshape(len(code), -1, *code.shape[2:])
         weights = self.backbone(torch.cat([code, edges, *(histogram_maps(code, n) for n in BINS)], 1))
         return rising(self.mean + weights.float() @ self.basis)
 

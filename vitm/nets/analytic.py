@@ -17,6 +17,7 @@ from vitm.ops.bilateral_grid import bilateral_grid_filter
 from vitm.ops.tiling import map_rows
 
 _BAND = 2**18  # pixels that are converted at once on the CPU: steps of the operator then meet in its cache
+_EXPOSED, _EDGE = bt1886_eotf(torch.tensor([230 / 255, 25 / 255])).tolist()  # of Kovaleski and Oliveira, in light
 _DARK = 1e-6  # what the HDR Toolbox adds to luminance before logarithms, and where it divides by it
 
 
@@ -115,8 +116,7 @@ class KovaleskiOliveira(nn.Module):
         """Convert sdr (..., 3, H, W), BT.709 gamma code in [0, 1], to hdr_pq of the same shape, BT.2020 PQ code."""
         rgb = bt1886_eotf(sdr.reshape(-1, *sdr.shape[-3:])).clamp(0, 1)
         y = luminance(rgb, "bt709")
-        threshold, deviation = bt1886_eotf(torch.tensor([230 / 255, 25 / 255])).tolist()
-        exposed = (rgb.amax(1, keepdim=True) > threshold).float()
-        enhancement = 1 + 3 * bilateral_grid_filter(exposed, y, self.sigma_px, deviation)
+        exposed = (rgb.amax(1, keepdim=True) > _EXPOSED).float()
+        enhancement = 1 + 3 * bilateral_grid_filter(exposed, y, self.sigma_px, _EDGE)
         nits = (y * (self.white_nits - self.black_nits) + self.black_nits) * enhancement
         return pq_inverse_eotf(bt709_to_bt2020(nits / y.clamp(min=_DARK) * rgb)).view_as(sdr)

@@ -121,7 +121,10 @@ def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges
     x = x.float()
     columns = (torch.arange(x.shape[3], device=x.device) / sigma_px).expand(x.shape[2:])
     rows = (torch.arange(x.shape[2], device=x.device) / sigma_px)[:, None].expand(x.shape[2:])
-    depth, height, width = (int(last) + 2 for last in (1 / sigma_edges, rows[-1, 0], columns[0, -1]))
+    lasts = (1 / sigma_edges, (x.shape[2] - 1) / sigma_px, (x.shape[3] - 1) / sigma_px)
+    depth, height, width = (int(last) + 2 for last in lasts)
+    bell = torch.arange(-1, 2, device=x.device).square().mul(-0.5).exp()
+    kernel = bell[:, None, None] * bell[:, None] * bell
     out = []
     for data, edge in zip(x[:, 0], edges[:, 0].float().clamp(0, 1), strict=True):
         at = torch.stack((columns, rows, edge / sigma_edges), -1)
@@ -129,12 +132,10 @@ def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges
         cells = ((nearest[..., 2] * height + nearest[..., 1]) * width + nearest[..., 0]).flatten()
         grid = torch.stack((data, torch.ones_like(data))).flatten(1)
         grid = x.new_zeros(2, depth * height * width).index_add_(1, cells, grid).view(2, 1, depth, height, width)
-        bell = torch.tensor([1.0, 0.0, 1.0], device=x.device).mul(-0.5).exp()
-        kernel = bell[:, None, None] * bell[:, None] * bell
         total, weight = F.conv3d(grid, kernel[None, None], padding=1)
         smooth = total / torch.where(weight > 0, weight, 1)
-        scale = 2 / (torch.tensor([width, height, depth], device=x.device) - 1)
-        out.append(F.grid_sample(smooth[None], (at * scale - 1)[None, None], align_corners=True)[0, :, 0])
+        places = [a * (2 / (n - 1)) - 1 for a, n in zip(at.unbind(-1), (width, height, depth), strict=True)]
+        out.append(F.grid_sample(smooth[None], torch.stack(places, -1)[None, None], align_corners=True)[0, :, 0])
     return torch.stack(out)
 
 

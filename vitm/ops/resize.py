@@ -23,8 +23,8 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
 
 
-def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield for every `_ROWS` output samples the input samples that they need, and the weights (output, input)."""
+def _blocks(size_in: int, size_out: int, scale: float, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield for every `rows` output samples the input samples that they need, and the weights (output, input)."""
     stretch = min(scale, 1.0)  # antialiasing: the kernel widens where samples become fewer
     centre = (np.arange(size_out) + 0.5) / scale - 0.5
     taps = math.ceil(4 / stretch) + 2
@@ -33,8 +33,8 @@ def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, 
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = positions % (2 * size_in)  # symmetric borders: the edge sample is repeated
     mirrored = np.where(mirrored < size_in, mirrored, 2 * size_in - 1 - mirrored)
-    for start in range(0, size_out, _ROWS):
-        needed, factors = mirrored[start : start + _ROWS], weights[start : start + _ROWS]
+    for start in range(0, size_out, rows):
+        needed, factors = mirrored[start : start + rows], weights[start : start + rows]
         low, high = int(needed.min()), int(needed.max()) + 1
         matrix = np.zeros((len(needed), high - low))
         np.add.at(matrix, (np.arange(len(needed))[:, None], needed - low), factors)
@@ -42,10 +42,12 @@ def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, 
 
 
 @lru_cache(maxsize=16)
-def _matrices(size_in: int, size_out: int, scale: float, device: torch.device) -> tuple[tuple[slice, Tensor], ...]:
+def _matrices(
+    size_in: int, size_out: int, scale: float, rows: int, device: torch.device
+) -> tuple[tuple[slice, Tensor], ...]:
     """Return the blocks on a device, copied there once: each copy would wait for all work of the device."""
     with torch.inference_mode(False):  # what is cached must serve graphs later
-        return tuple((rows, torch.from_numpy(m).to(device)) for rows, m in _blocks(size_in, size_out, scale))
+        return tuple((needed, torch.from_numpy(m).to(device)) for needed, m in _blocks(size_in, size_out, scale, rows))
 
 
 def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float | None = None) -> Tensor:
@@ -86,9 +88,10 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
             size_out, ratio = math.ceil(scale * size_in), scale
         if ratio == 1:
             continue
+        rows = size_out if torch.compiler.is_compiling() else _ROWS  # a compiler would unroll the blocks
         parts = [
             matrix @ y[..., needed, :] if axis == -2 else y[..., needed] @ matrix.T
-            for needed, matrix in _matrices(size_in, size_out, ratio, y.device)
+            for needed, matrix in _matrices(size_in, size_out, ratio, rows, y.device)
         ]
         y = torch.cat(parts, dim=axis)
     return y.to(x.dtype)
