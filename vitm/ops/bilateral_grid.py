@@ -70,7 +70,7 @@ def apply_grid(grid: Tensor, guide: Tensor, rgb: Tensor) -> Tensor:
             f"{tuple(rgb.shape)}: expected N (C + 1) coefficients and one size"
         )
     needs_gradients = torch.is_grad_enabled() and any(t.requires_grad for t in (grid, guide, rgb))
-    if rgb.device.type != "cpu" or needs_gradients:
+    if rgb.device.type != "cpu" or needs_gradients or torch.compiler.is_compiling():  # which would unroll the rows
         return _affine(slice_grid(grid, guide), rgb)
     height, width = guide.shape[1:]
     out = rgb.new_empty(len(rgb), grid.shape[1] // (rgb.shape[1] + 1), height, width)

@@ -49,7 +49,8 @@ def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
     if table.shape[0] not in (1, rgb.shape[0]):
         raise ValueError(f"expected one table, or one for each of {rgb.shape[0]} pictures; got {table.shape[0]}")
     table = table.expand(rgb.shape[0], -1, -1, -1, -1)
-    if rgb.device.type == "cpu" and not (torch.is_grad_enabled() and (rgb.requires_grad or table.requires_grad)):
+    needs_gradients = torch.is_grad_enabled() and (rgb.requires_grad or table.requires_grad)
+    if rgb.device.type == "cpu" and not (needs_gradients or torch.compiler.is_compiling()):  # it would unroll the rows
         return _by_slices(rgb.to(table.dtype), table)
     where = (rgb.to(table.dtype) * 2 - 1).permute(0, 2, 3, 1).unsqueeze(1)  # x, y and z of `grid_sample` are r, g and b
     return F.grid_sample(table, where, mode="bilinear", padding_mode="border", align_corners=True).squeeze(2)
