@@ -88,15 +88,25 @@ def test_repeating_keeps_count_times_and_whatever_is_good(number: int, intact: P
     assert again.damaged == reader.damaged
 
 
-@pytest.mark.parametrize("number", [5, 27, 40])
 @pytest.mark.parametrize("intact", ["h264-mp4", "h264-mkv"], indirect=True)
-def test_frames_that_the_decoder_mends_are_repeated(number: int, intact: Path) -> None:
-    """H.264's decoder fills damaged blocks and marks the frame. (H.265's does not notice.)"""
-    bad, hit = damage(intact, number, "data")
-    reader = FrameReader(bad, on_error="repeat")
-    got = list(reader)
-    assert hit in [index for index, _ in reader.damaged]
-    np.testing.assert_array_equal(got[hit].rgb, got[hit - 1].rgb)
+def test_frames_that_the_decoder_mends_are_repeated(intact: Path, ffmpeg_log: Callable[..., str]) -> None:
+    """H.264's decoder fills damaged blocks and marks the frame. (H.265's does not notice.)
+
+    Whether it notices depends on the bits, and with several threads some marks are lost, also in FFmpeg itself: the
+    frames that FFmpeg marks in one thread must be repeated, and no others.
+    """
+    noticed = []
+    for number in (5, 13, 27, 28, 40, 46, 55):
+        bad, hit = damage(intact, number, "data")
+        marks = ffmpeg_log("-threads", "1", "-i", str(bad), "-f", "null", "-").count("corrupt decoded frame")
+        reader = FrameReader(bad, on_error="repeat")
+        got = list(reader)
+        assert len(reader.damaged) == marks
+        if marks:
+            noticed.append(number)
+            assert hit in [index for index, _ in reader.damaged]
+            np.testing.assert_array_equal(got[hit].rgb, got[hit - 1].rgb)
+    assert len(noticed) >= 3
 
 
 @pytest.mark.parametrize("number", [5, 40])
