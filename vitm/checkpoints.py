@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,7 +62,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler meets damage in any of its steps
         raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from error
     if not isinstance(file, dict):
         raise CheckpointError(f"{path} is no checkpoint: it holds a {type(file).__name__}")
@@ -71,9 +70,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def recorded(checkpoint: Mapping[str, Any]) -> Recorded | None:
-    """Return what one of our checkpoints says about its network; None for somebody else's file."""
+    """Return what one of our checkpoints says about its network; None for somebody else's file.
+
+    Raises:
+        CheckpointError: it is one of ours, and damaged.
+    """
     about = checkpoint.get("vitm")
-    return None if about is None else Recorded(about["network"], about["arguments"])
+    if about is None:
+        return None
+    if not (isinstance(about, Mapping) and {"network", "arguments"} <= set(about)):
+        raise CheckpointError("a damaged checkpoint: its entry 'vitm' does not name a network and its arguments")
+    return Recorded(about["network"], about["arguments"])
 
 
 def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -110,9 +110,12 @@ def read_pair_list(path: Path) -> list[tuple[str, Path, Path]]:
         FileNotFoundError: there is no such list.
         ValueError: a column is missing, or the list is empty.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file ({error}); expected the columns pred,target") from error
     if not {"pred", "target"} <= set(reader.fieldnames or ()):
         raise ValueError(f"{path}: a list of pairs needs the columns pred,target; found {reader.fieldnames}")
     if not rows:

@@ -381,10 +381,10 @@ def _read(file: Path) -> Sections:
 
 @cache
 def _parsed(file: Path, changed: int) -> Sections:
-    text = file.read_text(encoding="utf-8")
     try:
+        text = file.read_text(encoding="utf-8")
         content: Sections = _with_decimals(yaml.safe_load(text), yaml.load(text, yaml.BaseLoader))
-    except (yaml.YAMLError, InvalidOperation) as error:
+    except (yaml.YAMLError, InvalidOperation, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} is neither an entry nor a table: expected sections such as entry and model, or rows")

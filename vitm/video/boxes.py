@@ -13,6 +13,7 @@ from typing import Any
 import av
 
 from vitm.video.codecs.base import Codec, Levels
+from vitm.video.errors import VideoDecodeError
 from vitm.video.tags import MasteringDisplay
 
 _PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
@@ -45,10 +46,16 @@ def hdr_boxes(display: MasteringDisplay, levels: Levels) -> bytes:
 
 
 def insert_in_sample_entry(data: bytes, boxes: bytes, path: tuple[bytes, ...] = _PATH) -> bytes:
-    """The boxes of a header without frames, with others added at the end of each sample entry."""
+    """Return the boxes of a header without frames, with others added at the end of each sample entry.
+
+    Raises:
+        VideoDecodeError: a box ends before its beginning, or behind the data.
+    """
     out, position = bytearray(), 0
     while position < len(data):
-        size, kind = struct.unpack_from(">I4s", data, position)
+        size, kind = struct.unpack(">I4s", data[position : position + 8].ljust(8, b"\0"))
+        if not 8 <= size <= len(data) - position:
+            raise VideoDecodeError(f"a damaged header: its box {kind!r} at byte {position} is {size} bytes long")
         body = data[position + 8 : position + size]
         if not path:
             body += boxes

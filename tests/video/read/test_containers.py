@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vitm.video import FrameReader, VideoDecodeError
+from vitm.video.read.decoder import Decoder
 
 NOISE = "noise=alls=60:allf=t:all_seed=1"
 BT709 = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
@@ -290,3 +291,17 @@ def test_times_that_go_back_begin_at_the_first(film: Film, tmp_path: Path) -> No
     times = [frame.pts_seconds for frame in reader]
     assert times == [Fraction(i, 25) for i in range(len(reader))]
     assert len(times) >= 2 * N - 2
+
+
+def test_decoders_side_by_side_do_not_take_each_others_marks(film: Film) -> None:
+    """PyAV keeps the marks of all decoders in one place."""
+    path = film("b.avi", "-c:v", "mpeg4", "-bf", "2")
+    with Decoder(path, threads=False) as alone:
+        expected = [frame.opaque for frame in alone.frames()]
+    with Decoder(path, threads=False) as decoder:
+        frames = decoder.frames()
+        marks = [next(frames).opaque]
+        with Decoder(path, threads=False) as other:
+            assert [frame.opaque for frame in other.frames()] == expected
+        marks += [frame.opaque for frame in frames]
+    assert marks == expected

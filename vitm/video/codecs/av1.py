@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vitm.video.codecs.base import HDR10Codec, Levels
+from vitm.video.errors import VideoDecodeError
 
 _METADATA = 5  # obu_type, AV1 specification, 6.2.2
 _CONTENT_LIGHT, _MASTERING = 1, 2  # metadata_type METADATA_TYPE_HDR_CLL and METADATA_TYPE_HDR_MDCV, 6.7.1
@@ -69,7 +70,16 @@ class AV1(HDR10Codec):
         """Return a temporal unit with these light levels and the mastering peak in its metadata OBUs.
 
         AV1 specification, 5.3, 5.8.3 and 5.8.4; luminance_max counts 1 / 256 cd/m2 (6.7.4).
+
+        Raises:
+            VideoDecodeError: it is damaged.
         """
+        try:
+            return self._patched(packet, levels)
+        except (IndexError, struct.error) as error:
+            raise VideoDecodeError(f"a damaged AV1 packet of {len(packet)} bytes") from error
+
+    def _patched(self, packet: bytes, levels: Levels) -> bytes:
         out, position = bytearray(packet), 0
         while position < len(packet):
             header = packet[position]

@@ -10,6 +10,8 @@ import re
 import struct
 from collections.abc import Callable
 
+from vitm.video.errors import VideoDecodeError
+
 _PREFIX_SEI = 39  # nal_unit_type, table 7-1
 _MASTERING, _CONTENT_LIGHT = 137, 144  # payloadType
 _RECORD_HEADER = 22  # bytes of hvcC before the number of its arrays
@@ -18,12 +20,23 @@ _RECORD_HEADER = 22  # bytes of hvcC before the number of its arrays
 def nal_length_size(record: bytes) -> int:
     """Bytes of the length before each NAL unit of a packet, from hvcC."""
     if len(record) <= _RECORD_HEADER or record[0] != 1:
-        raise ValueError("not an H.265 decoder configuration record (hvcC)")
+        raise VideoDecodeError("not an H.265 decoder configuration record (hvcC)")
     return (record[21] & 3) + 1
 
 
 def patch_record(record: bytes, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:
-    """The decoder configuration record with these values in its SEI messages, if it has any."""
+    """Return the decoder configuration record with these values in its SEI messages.
+
+    Raises:
+        VideoDecodeError: it is damaged.
+    """
+    try:
+        return _patched_record(record, max_cll, max_fall, mastering)
+    except (IndexError, struct.error) as error:
+        raise VideoDecodeError(f"a damaged H.265 decoder configuration record of {len(record)} bytes") from error
+
+
+def _patched_record(record: bytes, max_cll: int, max_fall: int, mastering: bytes | None) -> bytes:
     out = bytearray(record[: _RECORD_HEADER + 1])
     position = _RECORD_HEADER + 1
     for _ in range(record[_RECORD_HEADER]):
@@ -39,13 +52,20 @@ def patch_record(record: bytes, max_cll: int, max_fall: int, mastering: bytes | 
 
 
 def patch_packet(packet: bytes, length_size: int, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:
-    """A packet of length-prefixed NAL units (MP4, Matroska) with these values in its SEI messages, if it has any."""
+    """Return a packet of length-prefixed NAL units (MP4, Matroska) with these values in its SEI messages.
+
+    Raises:
+        VideoDecodeError: it is damaged.
+    """
     out = bytearray()
     position = 0
     while position < len(packet):
         start = position + length_size
         length = int.from_bytes(packet[position:start], "big")
-        unit = patch_unit(packet[start : start + length], max_cll, max_fall, mastering)
+        try:
+            unit = patch_unit(packet[start : start + length], max_cll, max_fall, mastering)
+        except IndexError as error:
+            raise VideoDecodeError(f"a damaged H.265 packet: the NAL unit at byte {start} of {len(packet)}") from error
         out += len(unit).to_bytes(length_size, "big") + unit
         position = start + length
     return bytes(out)

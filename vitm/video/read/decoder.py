@@ -32,6 +32,14 @@ class _UnsettledError(Exception):
     """
 
 
+class PacketNumber(int):
+    """The number of a packet as the mark of the frames that come of it, `opaque`.
+
+    PyAV keeps marks by the address of the object, and Python has one object for each small number: two decoders at once
+    would take each other's marks away. Each of these is an object by itself.
+    """
+
+
 @dataclass(frozen=True)
 class Start:
     """A key frame, where decoding can begin.
@@ -145,7 +153,7 @@ class Decoder:
         for number, packet in itertools.chain((first,), packets):
             on_packet(number, packet)
             if packet.size and not self._threads:
-                packet.opaque = number
+                packet.opaque = PacketNumber(number)
             settled = settled or number - first_number > _LEADING
             try:
                 if packet.is_corrupt and not self._past_damage:

@@ -14,7 +14,7 @@ import numpy as np
 from vitm.video.errors import VideoDecodeError, VideoTagError
 from vitm.video.gain_map import has_gain_map, hdr10_of, read_gain_map
 from vitm.video.images import SEQUENCES, SUFFIXES, Float, Image, checked_rgb, image_header, read_image
-from vitm.video.photographs import ANIMATIONS, Animation, Header
+from vitm.video.photographs import ANIMATIONS, Animation, Header, damage_named
 from vitm.video.tags import Role, StreamInfo, check_choice, check_role
 
 _LINEAR = (".exr", ".hdr")
@@ -152,7 +152,7 @@ def _number(path: Path) -> str | None:
 
 def _times(path: Path) -> tuple[Fraction, ...]:
     """Return the times of an animation and its end; nothing for a still."""
-    with Animation(path) as animation:
+    with damage_named(path), Animation(path) as animation:
         return tuple(animation.times()) if len(animation) > 1 else ()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import av
 
 from vitm.video.errors import VideoDecodeError
+from vitm.video.read.decoder import PacketNumber
 
 Deinterlace = Literal["auto", "off", "bwdif"]
 
@@ -82,5 +83,7 @@ def _pulled(graph: Any, waiting: deque[Any], path: Path) -> Iterator[Any]:
         original = waiting.popleft()
         if frame.format.name != original.format.name:
             raise VideoDecodeError(f"{path}: {original.format.name} cannot be deinterlaced: deinterlace it first")
-        frame.pts, frame.time_base, frame.opaque = original.pts, original.time_base, original.opaque
+        frame.pts, frame.time_base = original.pts, original.time_base
+        if original.opaque is not None:
+            frame.opaque = PacketNumber(original.opaque)
         yield frame
