@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitm.conversion.level import Level, LevelControl
-from vitm.files import replace_when_whole
+from vitm.files import WriteError, is_locked, replace_when_whole
 
 
 class UnfinishedConversion:
@@ -28,6 +28,7 @@ class UnfinishedConversion:
 
     Raises:
         ValueError: the folder holds the work of another conversion.
+        WriteError: another conversion is at work in the folder.
     """
 
     def __init__(self, work: Path, identity: dict[str, Any], anew: bool) -> None:
@@ -35,6 +36,8 @@ class UnfinishedConversion:
         self.level: Level | None = None
         self.damaged: list[tuple[int, float]] = []
         self.graphics: list[list[int]] = []
+        if is_locked(work / "settings.json"):
+            raise WriteError(f"{work}: another run is using this folder")
         if not ((work / "settings.json").is_file() and self._path.is_file()):  # no frame was finished
             shutil.rmtree(work, ignore_errors=True)
             return
