@@ -20,11 +20,11 @@ _PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 
 
 def stream_header(stream: Any, codec: Codec, record: bytes, levels: Levels) -> bytes:
-    """The header of an MP4 or MOV of this stream, to be opened and used as a template.
+    """Return the header of an MP4 or MOV of this stream, to be opened and used as a template.
 
     Args:
         stream: stream of an intermediate file.
-        codec: that it was written with; its display and the levels become boxes.
+        codec: codec of the stream; its display and the levels become boxes.
         record: the decoder configuration record to write; empty for codecs without one.
         levels: MaxCLL and MaxFALL.
     """
@@ -41,7 +41,7 @@ def stream_header(stream: Any, codec: Codec, record: bytes, levels: Levels) -> b
 
 
 def hdr_boxes(display: MasteringDisplay, levels: Levels) -> bytes:
-    """MasteringDisplayColourVolumeBox and ContentLightLevelBox (ISO/IEC 14496-12, 12.1.6 and 12.1.7)."""
+    """Return MasteringDisplayColourVolumeBox and ContentLightLevelBox (ISO/IEC 14496-12, 12.1.6 and 12.1.7)."""
     return _box(b"mdcv", display.record) + _box(b"clli", struct.pack(">2H", *levels))
 
 

@@ -45,7 +45,7 @@ class AV1(HDR10Codec):
             raise ValueError(f"preset={self.preset}: expected 0 (slow) to 13")
 
     def options(self) -> dict[str, str]:
-        """The encoder's options."""
+        """Return the encoder's options."""
         m = self.display
         points = zip(("G", "B", "R", "WP"), (m.green, m.blue, m.red, m.white), strict=True)
         display = "".join(f"{name}({x},{y})" for name, (x, y) in points) + f"L({m.max_nits},{m.min_nits:f})"
@@ -63,7 +63,7 @@ class AV1(HDR10Codec):
         return {"preset": str(self.preset), "crf": str(self.crf), "svtav1-params": text}
 
     def quiet(self) -> None:
-        """SVT-AV1 prints its settings, and a complaint when it is aborted, unless its log level is "fatal"."""
+        """Set SVT-AV1's log level to "fatal": it would print its settings, and a complaint when it is aborted."""
         os.environ.setdefault("SVT_LOG", "0")
 
     def patch_packet(self, packet: bytes, record: bytes, levels: Levels) -> bytes:
@@ -96,7 +96,7 @@ class AV1(HDR10Codec):
 
 
 def _leb128(data: bytes, position: int) -> tuple[int, int]:
-    """A little-endian number in groups of seven bits, and the position after it (4.10.5)."""
+    """Return a little-endian number in groups of seven bits, and the position after it (4.10.5)."""
     value, shift = 0, 0
     while True:
         value |= (data[position] & 0x7F) << shift

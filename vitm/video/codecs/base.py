@@ -38,12 +38,12 @@ class Codec(ABC):
 
     @property
     def tags(self) -> Mapping[str, int]:
-        """PyAV's names with H.273 codes: BT.2020, PQ or HLG, BT.2020 non-constant luminance; narrow range."""
+        """Return PyAV's names with H.273 codes: BT.2020, PQ or HLG, BT.2020 non-constant luminance; narrow range."""
         return {"color_primaries": 9, "color_trc": _TRANSFERS[self.role], "colorspace": 9, "color_range": 1}
 
     @property
     def display(self) -> MasteringDisplay | None:
-        """The ST 2086 metadata; None where the signal has none (HLG), and then no light levels either."""
+        """Return the ST 2086 metadata; None where the signal has none (HLG), and then no light levels either."""
         return None
 
     def settled(self, levels: Levels) -> Self:
@@ -52,7 +52,7 @@ class Codec(ABC):
 
     @abstractmethod
     def options(self) -> dict[str, str]:
-        """The encoder's options."""
+        """Return the encoder's options."""
 
     def check_size(self, width: int, height: int) -> None:
         """Raise ValueError for a size that cannot be encoded."""
@@ -64,15 +64,15 @@ class Codec(ABC):
             raise ValueError(f"{width}x{height}: {chroma} needs {even} of at least {least[0]}x{least[1]}: crop or pad")
 
     def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
-        """The planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
+        """Return the planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
         return rgb_to_planes(hdr_pq, "4:2:2" if self.pixel_format == "yuv422p10le" else "4:2:0")
 
     def patch_record(self, record: bytes, levels: Levels) -> bytes:
-        """The decoder configuration record with the light levels of the whole video."""
+        """Return the decoder configuration record with the light levels of the whole video."""
         return record
 
     def patch_packet(self, packet: bytes, record: bytes, levels: Levels) -> bytes:
-        """A packet with the light levels of the whole video; `record` is the decoder configuration record."""
+        """Return a packet with the light levels of the whole video; `record` is the configuration record."""
         return packet
 
     def quiet(self) -> None:
@@ -93,7 +93,7 @@ class HDR10Codec(Codec):
 
     @property
     def display(self) -> MasteringDisplay:
-        """The ST 2086 metadata."""
+        """Return the ST 2086 metadata."""
         return self.mastering or BT2020_1000_NITS
 
     def settled(self, levels: Levels) -> Self:

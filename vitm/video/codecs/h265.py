@@ -51,7 +51,7 @@ class H265(Codec):
             raise ValueError(f"x265_params: {', '.join(reserved)} are set by the writer itself")
 
     def options(self) -> dict[str, str]:
-        """The encoder's options."""
+        """Return the encoder's options."""
         params = {
             "log-level": "error",
             "repeat-headers": "1",
@@ -78,7 +78,7 @@ class HEVC(HDR10Codec, H265):
     """
 
     def metadata_params(self) -> dict[str, str]:
-        """ST 2086 metadata in x265's notation, chromaticities in 0.00002, light in 0.0001 cd/m2 (H.265, D.3.28)."""
+        """Return ST 2086 metadata for x265: chromaticities in 0.00002, light in 0.0001 cd/m2 (H.265, D.3.28)."""
         green, blue, red, white, light = (f"({a},{b})" for a, b in self.display.integers)
         return {
             "hdr10": "1",
@@ -88,11 +88,11 @@ class HEVC(HDR10Codec, H265):
         }
 
     def patch_record(self, record: bytes, levels: Levels) -> bytes:
-        """The configuration record (hvcC) with these light levels and the mastering display."""
+        """Return the configuration record (hvcC) with these light levels and the mastering display."""
         return patch_record(record, *levels, self.display.record)
 
     def patch_packet(self, packet: bytes, record: bytes, levels: Levels) -> bytes:
-        """A packet with these light levels and the mastering display."""
+        """Return a packet with these light levels and the mastering display."""
         return patch_packet(packet, nal_length_size(record), *levels, self.display.record)
 
 
@@ -103,6 +103,6 @@ class HLG(H265):
     role: ClassVar[Literal["hdr10", "hlg"]] = "hlg"
 
     def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
-        """The planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
+        """Return the planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
         hlg = pq_to_hlg(torch.from_numpy(hdr_pq).permute(2, 0, 1)).permute(1, 2, 0)
         return rgb_to_planes(np.ascontiguousarray(hlg.numpy()))

@@ -25,5 +25,5 @@ class ProRes(HDR10Codec):
     part_suffix: ClassVar[str] = ".mov"
 
     def options(self) -> dict[str, str]:
-        """The encoder's options; some editors accept only Apple's vendor mark."""
+        """Return the encoder's options; some editors accept only Apple's vendor mark."""
         return {"profile": "hq", "vendor": "apl0"}

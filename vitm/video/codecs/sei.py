@@ -18,7 +18,7 @@ _RECORD_HEADER = 22  # bytes of hvcC before the number of its arrays
 
 
 def nal_length_size(record: bytes) -> int:
-    """Bytes of the length before each NAL unit of a packet, from hvcC."""
+    """Return the bytes of the length before each NAL unit of a packet, from hvcC."""
     if len(record) <= _RECORD_HEADER or record[0] != 1:
         raise VideoDecodeError("not an H.265 decoder configuration record (hvcC)")
     return (record[21] & 3) + 1
@@ -72,7 +72,7 @@ def patch_packet(packet: bytes, length_size: int, max_cll: int, max_fall: int, m
 
 
 def patch_unit(unit: bytes, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:
-    """One NAL unit; all but prefix SEI units come back as they are.
+    """Return a NAL unit with these values; all but prefix SEI units come back as they are.
 
     Without `mastering`, 24 bytes, the mastering display stays.
     """
@@ -98,7 +98,7 @@ def _map_messages(body: bytes, replacement: Callable[[int], bytes | None]) -> by
 
 
 def _number(body: bytes, position: int) -> tuple[int, int]:
-    """A payload type or size: bytes of 255, then the rest."""
+    """Return a payload type or size and the position after it: bytes of 255, then the rest."""
     value = 0
     while body[position] == 0xFF:
         value, position = value + 255, position + 1
@@ -110,10 +110,10 @@ def _coded(value: int) -> bytes:
 
 
 def _unescape(data: bytes) -> bytes:
-    """Without emulation prevention bytes (7.4.2)."""
+    """Return the data without emulation prevention bytes (7.4.2)."""
     return data.replace(b"\x00\x00\x03", b"\x00\x00")
 
 
 def _escape(body: bytes) -> bytes:
-    """With emulation prevention bytes: no 00 00 0x, x <= 3, may remain."""
+    """Return the data with emulation prevention bytes: no 00 00 0x, x <= 3, may remain."""
     return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", body)

@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """The same items, of which up to `depth` are made ahead by a thread. Its errors are raised here, in order.
+    """Yield the same items, of which up to `depth` are made ahead by a thread. Its errors are raised here, in order.
 
     The thread ends when the items do, or when this iterator is closed or collected.
 
     Args:
-        items: consumed by the thread alone.
-        depth: how many items may wait, so that memory stays bounded.
+        items: items, consumed by the thread alone.
+        depth: largest number of items that wait, so that memory stays bounded.
     """
     waiting: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
     closed = threading.Event()

@@ -53,7 +53,7 @@ def readable_texts(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether a video stream is the cover picture of a song or film."""
+    """Return whether a video stream is the cover picture of a song or film."""
     return bool(stream.disposition & stream.disposition.attached_pic)
 
 

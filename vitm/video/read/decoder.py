@@ -199,7 +199,7 @@ class Decoder:
         return decodable(packets, start)
 
     def _seek(self, start: Start) -> Iterator[Any] | None:
-        """The packets from a key frame on; None if no seek comes down at it or before it."""
+        """Return the packets from a key frame on; None if no seek comes down at it or before it."""
         times = [time for time in (start.pts, start.dts) if time is not None]
         if not times:
             return None

@@ -46,7 +46,7 @@ def _refuse(frames: Iterator[Any], path: Path) -> Iterator[Any]:
 
 
 def _deinterlace(frames: Iterator[Any], which: str, path: Path) -> Iterator[Any]:
-    """One frame for each frame, by its fields and the frames around it; the filter runs one frame behind."""
+    """Yield one frame for each frame, by its fields and those around it; the filter runs one frame behind."""
     graph: Any = None
     shape: tuple[Any, ...] = ()
     waiting: deque[Any] = deque()

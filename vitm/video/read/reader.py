@@ -59,7 +59,7 @@ class Frame:
 
 
 def probe(path: str | PathLike[str]) -> StreamInfo:
-    """What a video file says of itself: cheap, and without any guess: missing tags are None.
+    """Return what a video file says of itself, cheaply and without any guess: missing tags are None.
 
     Args:
         path: a video file. (A folder of frames says too little of itself: use `FrameReader` with `expect`.)
@@ -196,16 +196,16 @@ class FrameReader:
 
     @property
     def damaged(self) -> list[tuple[int, Fraction | None]]:
-        """Number and time in seconds of the damaged frames met so far, in place of which others were repeated."""
+        """Return number and time in seconds of the damaged frames so far, in place of which others were repeated."""
         return sorted(self._damaged.items())
 
     @property
     def notes(self) -> list[str]:
-        """What is unusual about the file and was settled, in words; complete after an iteration."""
+        """Return what is unusual about the file and was settled, in words; complete after an iteration."""
         return [*self.info.notes, *self._notes]
 
     def __iter__(self) -> Iterator[Frame]:
-        """All frames in order.
+        """Yield all frames in order.
 
         Raises:
             VideoDecodeError: at a damaged frame, naming its time, or if there are fewer frames than declared.
@@ -215,7 +215,7 @@ class FrameReader:
         return self._track(self._repaired(range(len(self))) if self._repeats else self._whole())
 
     def read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        """Some frames: seeks to key frames, and decodes only from there.
+        """Yield some frames, decoded from the key frames before them.
 
         Args:
             indices: frame numbers, ascending.
@@ -343,7 +343,7 @@ class FrameReader:
         return rgb if convert is None else convert(rgb, info)
 
     def _decoded(self) -> Generator[Any, None, None]:
-        """All frames as decoded, which must be as many as declared and all alike."""
+        """Yield all frames as decoded, which must be as many as declared and all alike."""
         count = 0
         times: set[int | None] = set()
         with self._decoder() as decoder:
@@ -369,7 +369,7 @@ class FrameReader:
             yield Frame(self._rgb(frame), self._seconds(index, frame), index)
 
     def _end_early(self, count: int, anywhere: bool = False) -> None:
-        """Some containers declare a frame or two more than they hold, which is no damage.
+        """Note that a container declares a frame or two more than it holds, or raise where more is missing.
 
         Args:
             count: the number of frames that were decoded.
@@ -395,7 +395,7 @@ class FrameReader:
         return bool(lost)
 
     def _frames(self) -> FrameTable:
-        """All frames, listed when they are first needed."""
+        """Return the table of all frames, made when it is first needed."""
         if self._table is None:
             self._table = frame_table(self.info.path, self._repeats)
             surplus = len(self) - len(self._table)
@@ -408,12 +408,12 @@ class FrameReader:
         return self._table
 
     def _seconds(self, index: int, frame: Any) -> Fraction:
-        """The time of a frame; `frame` is any one of the stream."""
+        """Return the time of a frame in seconds; `frame` is any one of the stream."""
         pts = frame.pts if self._table is None or index >= len(self._table) else int(self._table.pts[index])
         return pts * Fraction(frame.time_base) - self._video.start
 
     def _repaired(self, wanted: Sequence[int]) -> Generator[Frame, None, None]:
-        """Frames by number, the last good one in place of each damaged one."""
+        """Yield frames by number, the last good one in place of each damaged one."""
         number, rgb = -1, np.empty(0, np.float32)
         for index, seconds, good, decoded in self._survivors(wanted):
             if good != number:
@@ -421,7 +421,7 @@ class FrameReader:
             yield Frame(rgb if good == index else rgb.copy(), seconds, index)
 
     def _survivors(self, wanted: Sequence[int]) -> Iterator[tuple[int, Fraction, int, Any]]:
-        """Number and time of each wanted frame, and number and decoded frame of the last good one up to it."""
+        """Yield number and time of each wanted frame, and number and decoded frame of the last good one up to it."""
         if not wanted:
             return
         path = self.info.path
@@ -503,7 +503,7 @@ def _last_good(read: Callable[[int], Float], index: int) -> Float:
 
 
 def _reach(frames: Iterator[Any], index: int, find: Callable[[Any], int]) -> Any:
-    """The frame of this number, if these lead to it; earlier ones are passed over."""
+    """Return the frame of this number, if these lead to it; earlier ones are passed over."""
     for frame in frames:
         number = find(frame)
         if number >= index:

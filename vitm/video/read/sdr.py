@@ -14,7 +14,7 @@ _POWERS = {**dict.fromkeys(BT1886_TRANSFERS, _BT1886), "gamma22": 2.2, "gamma28"
 
 
 def is_bt709(info: StreamInfo) -> bool:
-    """Whether R'G'B' of a stream are codes of BT.709 already."""
+    """Return whether R'G'B' of a stream are codes of BT.709 already."""
     return info.transfer in BT1886_TRANSFERS and info.primaries == "bt709"
 
 
@@ -41,7 +41,7 @@ def to_bt709(rgb: Float, info: StreamInfo) -> Float:
 
 
 def _light(rgb: Float, transfer: str) -> Float:
-    """The light of codes, both 1 at white; negative codes are mirrored."""
+    """Return the light of codes, both 1 at white; negative codes are mirrored."""
     size = np.abs(rgb)
     if transfer == "srgb":
         light = np.where(size <= 0.04045, size / np.float32(12.92), cv2.pow((size + 0.055) / 1.055, 2.4))

@@ -138,7 +138,7 @@ def facts_of(look: Look, path: Path) -> dict[str, Any]:
 
 
 def _orientation(frame: Any, path: Path) -> tuple[int, bool]:
-    """Degrees clockwise by which the stored picture is turned to be upright, and whether it is mirrored before that."""
+    """Return by how many degrees clockwise the stored picture is turned, and whether it is mirrored before that."""
     a, b, c, d = display_matrix(frame)
     along, across = max(abs(a), abs(d)), max(abs(b), abs(c))
     if min(along, across) > 0.01 * max(along, across):
@@ -157,13 +157,13 @@ def _views(stream: Any, frame: Any) -> tuple[str, ...]:
 
 
 def _begins_within_a_group(packets: list[tuple[int, Any]], first: Any) -> bool:
-    """Whether frames at the beginning refer to what is not in the file, as the first packets show."""
+    """Return whether frames at the beginning refer to what is not in the file, as the first packets show."""
     shown = [p.pts for _, p in packets if p.size and not p.is_discard and p.pts is not None]
     return packets[0][0] > 0 or (first.pts is not None and min(shown, default=first.pts) < first.pts)
 
 
 def _count_by_index(container: Any, stream: Any, path: Path) -> int | None:
-    """The number of shown frames of an MP4 or MOV with a complete index; None if there is none."""
+    """Return the number of shown frames of an MP4 or MOV with a complete index; None if there is none."""
     entries = stream.index_entries
     if "mov" not in container.format.name or not stream.frames or len(entries) < stream.frames:
         return None
@@ -179,7 +179,7 @@ def _count_by_index(container: Any, stream: Any, path: Path) -> int | None:
 
 
 def _chroma_location(stream: Any) -> str:
-    """Where the chroma samples sit; "left" where nothing is signalled (in H.264 and H.265, the inferred value).
+    """Return where the chroma samples sit; "left" where nothing is signalled (H.264 and H.265 infer that).
 
     PyAV has no attribute for it, but FFmpeg writes it into the header of a Matroska file: write one to memory, and read
     ChromaSitingHorz and ChromaSitingVert (RFC 9559, 5.1.4.1.28.23 and .24; 1: on the luma sample, 2: half way).
@@ -196,7 +196,7 @@ def _chroma_location(stream: Any) -> str:
 
 
 def _content_light(frame: Any) -> tuple[int | None, int | None]:
-    """MaxCLL and MaxFALL."""
+    """Return MaxCLL and MaxFALL in cd/m2; None where they are not told."""
     data = side_data(frame, "CONTENT_LIGHT_LEVEL")
     return struct.unpack("<2I", data[:8]) if data else (None, None)
 

@@ -32,13 +32,13 @@ class StretchReader:
 
     @property
     def damaged(self) -> list[tuple[int, Fraction | None]]:
-        """Number and time in seconds of the damaged frames of this stretch met so far."""
+        """Return number and time in seconds of the damaged frames of this stretch met so far."""
         first, start = self._stretch.first, self._stretch.start
         return [(i - first, None if t is None else t - start) for i, t in self._whole.damaged]
 
     @property
     def notes(self) -> list[str]:
-        """What is unusual about the file and was settled, in words."""
+        """Return what is unusual about the file and was settled, in words."""
         return self._whole.notes
 
     def __iter__(self) -> Iterator[Frame]:

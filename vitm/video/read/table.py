@@ -89,7 +89,7 @@ def _table(path: Path, past_damage: bool, decode: bool, *_: int) -> FrameTable:
 
 
 def is_countable(container: Any, stream: Any) -> bool:
-    """Whether each packet is one shown frame: not where frames may be hidden (VP8, VP9), packed, or split in fields."""
+    """Return whether each packet is one shown frame: not where frames may be hidden, packed, or split in fields."""
     codec = stream.codec_context.codec
     formats = set(container.format.name.split(","))
     return bool(formats & _COUNTABLE_FORMATS) and (codec.intra_only or codec.canonical_name in _COUNTABLE_CODECS)

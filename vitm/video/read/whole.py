@@ -39,7 +39,7 @@ def _beyond(name: str, end: int, size: int) -> str | None:
 
 
 def _boxes(file: BinaryIO, size: int) -> str | None:
-    """ISO/IEC 14496-12, 4.2: boxes; 8.16.3: the sizes of the fragments that a segment index announces."""
+    """Check boxes (ISO/IEC 14496-12, 4.2), and the fragments that a segment index announces (8.16.3)."""
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -69,7 +69,7 @@ def _segments(body: bytes, end: int, size: int) -> str | None:
 
 
 def _elements(file: BinaryIO, size: int) -> str | None:
-    """RFC 8794, 4 and 5: an identifier and a size, each of variable length; a size of all ones is unknown.
+    """Check elements (RFC 8794, 4 and 5): identifier and size of variable length; a size of all ones is unknown.
 
     An element of unknown size was written while it was recorded: the elements in it follow, and tell by themselves.
     """
@@ -95,7 +95,7 @@ def _elements(file: BinaryIO, size: int) -> str | None:
 
 
 def _chunks(file: BinaryIO, size: int) -> str | None:
-    """AVI: RIFF chunks of up to 2 GB one after another; an odd one has a byte of padding, which may be missing."""
+    """Check RIFF chunks of up to 2 GB one after another; an odd one has a byte of padding, which may be missing."""
     position = 0
     while position + 12 <= size:
         file.seek(position)
@@ -109,7 +109,7 @@ def _chunks(file: BinaryIO, size: int) -> str | None:
 
 
 def _pages(file: BinaryIO, size: int) -> str | None:
-    """RFC 3533, 6: pages, of which the last one of a stream says so."""
+    """Check pages (RFC 3533, 6), of which the last one of a stream says so."""
     position, ended = 0, False
     while position + 27 <= size:
         file.seek(position)
@@ -126,7 +126,7 @@ def _pages(file: BinaryIO, size: int) -> str | None:
 
 
 def _tags(file: BinaryIO, size: int) -> str | None:
-    """FLV (Adobe, version 10.1), E.2 to E.4: tags, each followed by its size; and the size of the file, if told."""
+    """Check tags, each followed by its size, and the size of the file, if told (FLV 10.1, E.2 to E.4)."""
     file.seek(0)
     head = file.read(4096)
     at = head.find(b"\x00\x08filesize\x00")
@@ -147,7 +147,7 @@ def _tags(file: BinaryIO, size: int) -> str | None:
 
 
 def _objects(file: BinaryIO, size: int) -> str | None:
-    """ASF (Microsoft, 2004), 2.1, 3.2 and 5.1: objects; a broadcast does not know the size of its data."""
+    """Check objects (ASF, 2.1, 3.2 and 5.1); a broadcast does not know the size of its data."""
     position, broadcast = 0, False
     while position + 24 <= size:
         file.seek(position)

@@ -40,7 +40,7 @@ class Span:
     from_beginning: bool
 
     def holds(self, packet: Any) -> bool:
-        """Whether a packet goes along: sound that begins in the span, and subtitles that are shown in it."""
+        """Return whether a packet goes along: sound that begins in the span, and subtitles that are shown in it."""
         begin = (packet.dts if packet.pts is None else packet.pts) * packet.time_base
         end = begin + (packet.duration or 0) * packet.time_base if packet.stream.type == "subtitle" else begin
         after_start = self.from_beginning or begin >= self.start or end > self.start
@@ -51,7 +51,7 @@ class Span:
         return Fraction(time * stream.time_base - self.start)
 
     def shows(self, chapter: Any) -> bool:
-        """Whether some of a chapter is in the span."""
+        """Return whether some of a chapter is in the span."""
         begin, end = (chapter[key] * chapter["time_base"] for key in ("start", "end"))
         return end > self.start and (self.end is None or begin < self.end)
 
@@ -95,7 +95,7 @@ class Companions:
 
     @property
     def described(self) -> list[int]:
-        """The numbers of the streams whose titles, languages and dispositions go along, in the output's order."""
+        """Return the numbers of the streams whose titles and languages go along, in the output's order."""
         return sorted((*self.copied, *self.converted, *self.transcoded))
 
 
@@ -271,7 +271,7 @@ def _can_hold(suffix: str, source: Path, stream: Any) -> bool:
 
 
 def _is_chapter_track(container: Any, stream: Any) -> bool:
-    """In MP4 and MOV, chapter titles are a text track, which FFmpeg shows as chapters and as a data stream."""
+    """Return whether a stream holds chapter titles: in MP4 and MOV FFmpeg shows them as chapters and as data."""
     return stream.type == "data" and stream.name == "bin_data" and bool(container.chapters())
 
 

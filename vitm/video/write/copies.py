@@ -106,7 +106,7 @@ def _packets(plan: Companions, source: Any, streams: list[Any], copies: dict[int
 
 
 def _like(packet: Any, data: bytes) -> Any:
-    """A packet with other data at the same time."""
+    """Return a packet with other data at the same time."""
     new: Any = av.Packet(data)
     for name in ("pts", "dts", "duration", "time_base", "is_keyframe"):
         setattr(new, name, getattr(packet, name))

@@ -16,7 +16,7 @@ _LEVELS = 65535  # steps of the histogram from which averages of light are compu
 
 
 def light_levels(hdr_pq: Float) -> tuple[float, float]:
-    """The largest max(R, G, B) of all pixels, and the mean of it over the frame (CTA-861.3, annex P).
+    """Return the largest max(R, G, B) of all pixels, and its mean over the frame (CTA-861.3, annex P).
 
     Args:
         hdr_pq: (H, W, 3), PQ codes in [0, 1].

@@ -26,10 +26,10 @@ def finish(
     """Join encoded parts into the final container; nothing is encoded again.
 
     Args:
-        parts: in order.
+        parts: finished parts, in order.
         output: the final file; its suffix chooses the container.
-        codec: that the parts were encoded with.
-        picture: that they were encoded for.
+        codec: codec of the parts.
+        picture: picture of the parts.
         levels: MaxCLL and MaxFALL in cd/m2, which replace those in the stream.
         companions: what to copy of another file, with its times relative to that file's start.
 

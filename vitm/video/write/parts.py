@@ -21,7 +21,7 @@ class Part:
 
     Attributes:
         path: the file.
-        frames: how many it holds.
+        frames: number of its frames.
         start: the time of its first frame, in ticks of the writer's clock.
         last: the time of its last frame.
     """
@@ -37,8 +37,8 @@ class Picture:
     """What is the same for all frames of a video.
 
     Attributes:
-        width: in pixels.
-        height: in pixels.
+        width: width in pixels.
+        height: height in pixels.
         fps: nominal frame rate.
         clock: seconds of one tick of the time stamps.
         aspect: aspect ratio of the pixels; None for square ones.
@@ -134,18 +134,18 @@ class Timeline:
         return Timeline(np.array(pts, np.int64), delay, round(1 / picture.fps / picture.clock))
 
     def dts(self, index: int) -> int:
-        """The decoding time of the packet of this number: the time of the frame that is shown `delay` places before."""
+        """Return the decoding time of a packet by number: the time of the frame that is shown `delay` places before."""
         if index >= self.delay:
             return int(self.pts[index - self.delay])
         return int(self.pts[0]) - (self.delay - index) * self.frame
 
     def duration(self, pts: int) -> int:
-        """How long a frame is shown: until the next one."""
+        """Return how long a frame is shown: until the next one."""
         index = int(np.searchsorted(self.pts, pts))
         return int(self.pts[index + 1]) - pts if index + 1 < len(self.pts) else self.frame
 
     @property
     def last_step(self) -> int:
-        """The step after the last decoding time with which all steps are as long as all frames are shown."""
+        """Return the step after the last decoding time with which all steps are as long as all frames are shown."""
         shown = int(self.pts[-1]) + self.frame - int(self.pts[0])
         return max(1, shown - (self.dts(len(self.pts) - 1) - self.dts(0)))
