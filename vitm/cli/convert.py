@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _MODELS = f"""\
 models: {", ".join(SHIPPED)} (a network with its weights);
 {", ".join(OPERATORS)} (analytic operators);
-{", ".join(NETWORKS)} (networks, need --checkpoint, but huo and kovaleski, which have no weights);
+{", ".join(name for name, listed in NETWORKS.items() if not listed.learned)} (no weights either);
+{", ".join(name for name, listed in NETWORKS.items() if listed.learned)} (networks, need --checkpoint);
 or the import path of a network of your own (package.module.Class)."""
 
 

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from vitm.checkpoints import CheckpointError, read_checkpoint
-from vitm.color import METHODS
 from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
@@ -51,7 +50,7 @@ from vitm.video.tags import Assume
 from vitm.video.write.companions import audio_choices
 from vitm.video.write.outputs import has_mastering, is_picture, output_grid, output_role, usual_codec
 from vitm.video.write.picture import PICTURES
-from vitm.zoo import SHIPPED, load_network, shipped_weights
+from vitm.zoo import SHIPPED, load_network, needs_no_weights, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
 
@@ -430,9 +429,9 @@ def _network(
             raise CheckpointError(f"{checkpoint} is no checkpoint of a run and names no network: give model=NAME too")
         model = str(facts["network"])
     network = load_network(model, checkpoint, None if flow_weights is None else Path(flow_weights))
-    if model not in (*METHODS, *SHIPPED) and checkpoint is None and network.state_dict():
+    if model not in SHIPPED and checkpoint is None and network.state_dict():
         raise ValueError(
-            f"{model} needs weights: give checkpoint=FILE (models that need none: {', '.join((*SHIPPED, *METHODS))})"
+            f"{model} needs weights: give checkpoint=FILE (models that need none: {', '.join(needs_no_weights())})"
         )
     return model, network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 

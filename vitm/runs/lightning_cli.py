@@ -122,17 +122,22 @@ class ExperimentCLI(EntryCLI):
         """Build task, data module and trainer, as Lightning does."""
         LightningCLI.instantiate_classes(self)
 
+    @property
+    def trains(self) -> bool:
+        """Whether the run begins with a fit."""
+        return self.setup.request.trains and bool(self.model.trains)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Check task, data and options, so that bad input is an error before a run folder exists; build the trainer."""
         setup, command, config = self.setup, self.setup.request.command, self.config_init["trainer"]
         check_network(self.model, setup.last if setup.resumed else setup.checkpoint)
         if setup.released:
             self.model.start_from(str(setup.checkpoint))
-        if setup.request.trains:
+        if self.trains:
             self.model.prepare_fit(setup.resumed)
         if first_process():
             self.datamodule.prepare_data()
-            for stage in (command,) if command else ("fit", "test"):
+            for stage in (command,) if command else ("fit", "test") if self.trains else ("test",):
                 self.datamodule.setup(stage)
         check_trainer(self.model, config)
         try:

@@ -105,7 +105,7 @@ def _fit_and_measure(cli: ExperimentCLI, setup: Setup) -> None:
     """Fit, measure, write `metrics.json` and print the table."""
     request, started, earlier = setup.request, time.monotonic(), 0.0
     trainer: Any = cli.trainer
-    if request.trains and cli.model.trains:
+    if cli.trains:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=setup.last if setup.resumed else None)
         earlier = sum(c.earlier for c in trainer.callbacks if isinstance(c, LastCheckpoint))
     fitted = time.monotonic() - started

@@ -55,11 +55,14 @@ def set_up(request: Request) -> Setup:
     """Choose the folder, the configuration files and the checkpoint; make the demo data if they are used.
 
     Raises:
-        ValueError: An earlier stage was not trained.
+        ValueError: An earlier stage was not trained, or there is nothing to train.
         FileNotFoundError: There is no such run or checkpoint.
     """
     entry = request.entry
-    checkpoint = None if request.trains else _measured_checkpoint(request)
+    trains = entry.load_task().trains
+    if request.command == "fit" and not trains:
+        raise ValueError(f"{entry.name} has nothing to train: leave `fit` out, and the run is a test")
+    checkpoint = None if request.trains or not trains else _measured_checkpoint(request)
     weights = read_weights(checkpoint, None, entry.load_task().published) if checkpoint else None
     folder, resumed = run_folder(request)
     if resumed:

@@ -2,19 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vitm.papers.vitm_tc.clues import Clues
 from vitm.papers.vitm_tc.fcpm import FCPM
 from vitm.papers.vitm_tc.icam import ICAM
 from vitm.papers.vitm_tc.network import VITMTC
 
 if TYPE_CHECKING:
-    from vitm.papers.vitm_tc.task import FCPMTask, ICAMTask
+    from vitm.papers.vitm_tc.task import CluesTask, FCPMTask, ICAMTask
 
-__all__ = ["FCPM", "ICAM", "VITMTC", "FCPMTask", "ICAMTask"]
+__all__ = ["FCPM", "ICAM", "VITMTC", "Clues", "CluesTask", "FCPMTask", "ICAMTask"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the tasks when they are asked for: they need Lightning, the networks need torch alone."""
-    if name in ("ICAMTask", "FCPMTask"):
+    if name in ("CluesTask", "ICAMTask", "FCPMTask"):
         from vitm.papers.vitm_tc import task
 
         return getattr(task, name)

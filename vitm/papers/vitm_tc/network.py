@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vitm.nets.flow import FlowEstimator, FlowName, flow_estimator
-from vitm.ops.key_frames import clues, key_frames, nearest_keys
+from vitm.nets.flow import FlowName
+from vitm.ops.key_frames import key_frames, nearest_keys
 from vitm.ops.padding import pad_to_multiple
 from vitm.papers.vitm_tc import fcpm
-from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
 from vitm.papers.vitm_tc.icam import ICAM, STRIDE, Alignment, Reference
-from vitm.papers.vitm_tc.spill import Spill, Stored
+from vitm.papers.vitm_tc.whole_clip import ClipStore, Flow, WholeClip, check_least
 
-Flow = FlowEstimator | Callable[[Tensor, Tensor], Tensor]
-ClipStore = MutableMapping[
-    Stored, Tensor
-]  # what is known of a clip's frames: "ldr", "key", "merged", "backward", "flow"
 CACHE_BYTES = 2**31  # of features that wait to be used again
 
 
-class VITMTC(nn.Module):
+class VITMTC(WholeClip):
     """LDR clip in, linear HDR clip out, each frame in its own exposure.
 
     Convention: any number of frames, any height and width (see `ICAM`). Needs the whole clip, since clues may be 90
@@ -55,7 +49,7 @@ class VITMTC(nn.Module):
         checkpointing: see `ICAM`.
     """
 
-    context = sys.maxsize  # frames before a frame that its result depends on: all
+    half = ("backward",)
 
     def __init__(
         self,
@@ -73,50 +67,11 @@ class VITMTC(nn.Module):
         tau: float = 0.95,
         checkpointing: bool = False,
     ) -> None:
-        super().__init__()
-        for name, number, least in (
-            ("clues_per_direction", clues_per_direction, 0),
-            ("clue_stride", clue_stride, 1),
-            ("key_stride", key_stride, 1),
-            ("neighbours", neighbours, 1),
-        ):
-            if number < least:
-                raise ValueError(f"{name} must be at least {least}, got {number}")
-        self.folder: Path | str | None = None
-        self.clues_per_direction = clues_per_direction
-        self.clue_stride = clue_stride
+        super().__init__(clues_per_direction, clue_stride, flow, flow_weights)
+        check_least(key_stride=(key_stride, 1), neighbours=(neighbours, 1))
         self.key_stride = 1 if propagation == "none" else key_stride
-        self.flow: Flow = flow_estimator(flow, flow_weights) if isinstance(flow, str) else flow
         self.icam = ICAM(widths, align, use_global, exposure_match=exposure_match, tau=tau, checkpointing=checkpointing)
         self.fcpm = None if propagation == "none" else FCPM(propagation, neighbours, exposure_match, tau)
-
-    def forward(self, ldr: Tensor, window: tuple[int, int] | None = None, max_clues: int | None = None) -> Tensor:
-        """Convert a clip.
-
-        Args:
-            ldr: (B, T, 3, H, W), camera code in [0, 1], T >= 1.
-            window: first time and the time after the last of the frames to convert; the others are still keys and
-                references. Features are propagated within the window. For training.
-            max_clues: largest number of a key's references, the nearest ones (Figure 7); None: all.
-
-        Returns:
-            Linear light (B, T, 3, H, W), or that of the window, fp32.
-
-        Raises:
-            ValueError: if the shape is another, the window is not inside the clip, or `max_clues` is negative.
-        """
-        _check_clues(max_clues)
-        if ldr.ndim != 5 or ldr.shape[1] < 1 or ldr.shape[2] != 3:
-            raise ValueError(f"expected ldr of shape (B, T, 3, H, W), T >= 1, got {tuple(ldr.shape)}")
-        n = ldr.shape[1]
-        start, stop = window or (0, n)
-        if not 0 <= start < stop <= n:
-            raise ValueError(f"the window {start}, {stop} is not inside a clip of {n} frames")
-        clip: ClipStore = {("ldr", t): pad_to_multiple(frame, STRIDE) for t, frame in enumerate(ldr.unbind(1))}
-        out = torch.stack(
-            [*self._convert(clip, range(start, stop), self._schedule(range(start, stop), n, max_clues))], 1
-        )
-        return out[..., : ldr.shape[3], : ldr.shape[4]]
 
     def window(self, ldr: Mapping[int, Tensor], times: range, keys: Mapping[int, Sequence[int]]) -> Tensor:
         """Convert consecutive frames of a clip of which only some frames are given. For training.
@@ -133,7 +88,6 @@ class VITMTC(nn.Module):
         height, width = ldr[times[0]].shape[2:]
         return torch.stack([*self._convert(clip, times, keys)], 1)[..., :height, :width]
 
-    @torch.no_grad()
     def stream(
         self,
         frames: Iterable[Tensor],
@@ -142,51 +96,23 @@ class VITMTC(nn.Module):
         folder: Path | str | None = None,
         every: int = 1,
     ) -> Iterator[Tensor]:
-        """Convert a clip of any length in bounded memory; what waits for its turn lies on disk.
+        """Convert a clip of any length in bounded memory; see `WholeClip.stream`.
 
-        Equal to `forward` but for the features of the backward propagation, which lie on disk in half precision: 128
-        bytes a pixel and frame. Nothing comes out before all frames are in.
-
-        Args:
-            frames: ldr (B, 3, H, W), camera code in [0, 1], all of one size.
-            max_clues: see `forward`.
-            exact: whether those features are kept in single precision, which takes twice the space.
-            folder: parent of the temporary folder (default: the attribute `folder`, or else the system's place); the
-                temporary folder is removed at the end, also after an error.
-            every: distance of the frames that are converted, from frame 0 on; more than 1 with `propagation="none"`.
-
-        Yields:
-            Linear light (B, 3, H, W), fp32, one for each frame and in the same order.
+        The features of the backward propagation take 128 bytes a pixel and frame on disk, or twice that if `exact`.
 
         Raises:
-            ValueError: if a frame has another size than the first one, `max_clues` is negative, or frames are to be
-                left out where features are propagated through them.
+            ValueError: also if frames are to be left out where features are propagated through them.
         """
-        _check_clues(max_clues)
         if every != 1 and self.fcpm is not None:
             raise ValueError(f"every={every} leaves out frames that FCPM needs: it is for propagation='none'")
-        with Spill(half=() if exact else ("backward",), folder=folder or self.folder) as clip:
-            n, shape = 0, torch.Size()
-            for n, frame in enumerate(frames, 1):
-                shape = frame.shape if n == 1 else shape
-                if frame.ndim != 4 or frame.shape[1] != 3 or frame.shape != shape:
-                    raise ValueError(
-                        f"expected frames (B, 3, H, W) of one size, got {tuple(frame.shape)} as frame {n} after "
-                        f"{tuple(shape)}"
-                    )
-                clip["ldr", n - 1] = pad_to_multiple(frame, STRIDE)
-            times = range(0, n, every)
-            for hdr_linear in self._convert(clip, times, self._schedule(times, n, max_clues)):
-                yield hdr_linear[..., : shape[2], : shape[3]]
+        return super().stream(frames, max_clues, exact, folder, every)
 
     def _schedule(self, times: range, n: int, max_clues: int | None) -> dict[int, list[int]]:
-        """Return the keys that the frames at some times need, and the clues of each."""
         if self.fcpm is None:
-            keys = set(times)
-        else:
-            known = key_frames(n, self.key_stride) if n else []
-            keys = {key for t in times for key in nearest_keys(t, known, self.fcpm.neighbours)}
-        return {t: clues(t, n, self.clues_per_direction, self.clue_stride)[:max_clues] for t in sorted(keys)}
+            return super()._schedule(times, n, max_clues)
+        known = key_frames(n, self.key_stride) if n else []
+        keys = {key for t in times for key in nearest_keys(t, known, self.fcpm.neighbours)}
+        return self._with_clues(keys, n, max_clues)
 
     def _convert(self, clip: ClipStore, times: range, keys: Mapping[int, Sequence[int]]) -> Iterator[Tensor]:
         """Yield frames one after another; take "ldr" of them, of the keys and of their clues from the clip."""
@@ -278,23 +204,8 @@ class VITMTC(nn.Module):
             merged_before = merged
             yield composite(ldr, fcpm.finish(merged, states), over_exposure(ldr, self.icam.tau))
 
-    @staticmethod
-    def to_hdr_pq(x_linear: Tensor) -> Tensor:
-        """Convert the result to HDR10 code, as conversions show it: see `vitm.papers.vitm_tc.display`."""
-        return to_hdr_pq(x_linear)
-
     def reference_flow(self, key: Tensor, reference: Tensor) -> Tensor:
         """Estimate the flow that ICAM begins with; zero where it needs none."""
         if self.icam.align_by == "none":
             return key.new_zeros(len(key), 2, *key.shape[2:])
         return self.estimate(key, reference)
-
-    def estimate(self, source: Tensor, target: Tensor) -> Tensor:
-        """Estimate the flow from frames to others of their size, (B, 2, H, W), without gradients (equation 2)."""
-        with torch.no_grad():
-            return self.flow(source, target)
-
-
-def _check_clues(max_clues: int | None) -> None:
-    if max_clues is not None and max_clues < 0:
-        raise ValueError(f"max_clues must be at least 0, or None for all, got {max_clues}")

@@ -17,10 +17,12 @@ from vitm.metrics import VideoMetric, build_metric
 from vitm.metrics.base import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
 from vitm.nets.interface import stream
+from vitm.papers.vitm_tc.clues import Clues
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, PixelDomain, flow_loss, mu_law, pixel_loss, tone_mapped_flow
 from vitm.papers.vitm_tc.network import VITMTC
+from vitm.papers.vitm_tc.whole_clip import WholeClip
 from vitm.training.adversarial import AdversarialTask
 from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
@@ -138,8 +140,8 @@ def hdr_perceptual_loss(weight: float, vgg_weights: str | None) -> HDRPerceptual
     return HDRPerceptualLoss(vgg_weights) if weight > 0 else None
 
 
-class ClueTask(SequenceTask):
-    """A `VITMTC` that is measured on whole clips.
+class WholeClipTask(SequenceTask):
+    """A network with clues that is measured on whole clips.
 
     Args:
         max_clues: references of a key that is measured, the nearest ones (Figure 7); null: all that the network has.
@@ -148,7 +150,7 @@ class ClueTask(SequenceTask):
     """
 
     name: ClassVar[str] = "vitm_tc"
-    network: VITMTC
+    network: WholeClip
 
     def __init__(self, max_clues: int | None = None, every: int = 1, **recipe: Any) -> None:
         super().__init__(**recipe)
@@ -167,7 +169,32 @@ class ClueTask(SequenceTask):
         """Return None: the operations depend on the number of clues that a clip has."""
 
 
-class ICAMTask(ClueTask):
+class CluesTask(WholeClipTask):
+    """`Clues`, which has nothing to learn: it is measured as the networks are.
+
+    Args:
+        max_clues: references of a frame that is measured, the nearest ones (Figure 7); null: all that there are.
+        every: distance of the frames that are measured.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        **network: arguments of `Clues`.
+    """
+
+    name = "clues"
+    trains = False
+
+    def __init__(
+        self, max_clues: int | None = None, every: int = 1, test_metrics: list[str] | None = None, **network: Any
+    ) -> None:
+        super().__init__(max_clues, every, test_metrics=test_metrics)
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the converter."""
+        self.network = Clues(**network)
+        self.arguments = constructor_arguments(Clues, network) | {"flow_weights": None}  # a place of this machine
+
+
+class ICAMTask(WholeClipTask):
     """ICAM on single key frames with a few references (equation 8).
 
     Args:
@@ -305,7 +332,7 @@ class ICAMTask(ClueTask):
         return torch.stack(flows, 1), torch.stack(valid, 1)
 
 
-class FCPMTask(AdversarialTask, ClueTask):
+class FCPMTask(AdversarialTask, WholeClipTask):
     """FCPM on windows of consecutive frames, behind a frozen ICAM (equation 13).
 
     Args:

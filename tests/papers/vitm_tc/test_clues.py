@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vitm.data.filming.motion import homography_flow
+from vitm.nets.flow import ZeroFlow, flow_estimator
+from vitm.papers.vitm_tc import Clues
+from vitm.papers.vitm_tc.clues import fill_from_clues
+from vitm.papers.vitm_tc.exposure import linearise
+from vitm.papers.vitm_tc.motion import (
+    Motion,
+    at_common_exposure,
+    brightness,
+    estimate_motion,
+    exposure_ratio,
+    inside,
+    smooth_continuation,
+)
+
+SIDE = 96
+
+
+def camera(light, ev=0.0):
+    """What a camera records of linear light: 8-bit codes of gamma 2.2, clipped at 1."""
+    return ((light * 2.0**ev).clamp(0, 1) ** (1 / 2.2) * 255).round() / 255
+
+
+def still(gain=1.0):
+    """The motion of a camera that stands still before a reference exposed `gain` times shorter."""
+    return Motion(torch.zeros(1, 2, SIDE, SIDE), torch.full((1, 1, 1, 1), gain))
+
+
+@pytest.fixture
+def light(rng):
+    """Linear light (1, 3, 96, 96): texture of 0.02 to 0.4, and a window of 1 to 5 in its middle."""
+    noise = torch.rand(1, 3, 24, 24, generator=rng)
+    texture = torch.nn.functional.interpolate(noise, (SIDE, SIDE), mode="bicubic").clamp(0, 1)
+    scene = 0.02 + 0.38 * texture
+    scene[..., 36:60, 36:60] = 1 + 4 * texture[..., 36:60, 36:60]
+    return scene
+
+
+@pytest.fixture
+def turned(light):
+    """The same scene, seen after the camera has turned, and the homography from the first view to it."""
+    matrix = np.array([[1.01, 0.03, 4.0], [-0.02, 0.99, -2.5], [1e-4, -5e-5, 1.0]])
+    view = cv2.warpPerspective(light[0].permute(1, 2, 0).numpy(), matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+    return torch.from_numpy(view).permute(2, 0, 1)[None], torch.from_numpy(matrix).float()
+
+
+@pytest.mark.parametrize("ev", [-3.0, -0.5, 0.0, 2.0])
+def test_exposure_ratio_of_two_exposures(light, turned, ev):
+    one, other = (brightness(x) for x in (camera(light), camera(turned[0], ev)))
+    assert np.log2(exposure_ratio(one, other).item()) == pytest.approx(-ev, abs=0.1)
+
+
+def test_exposure_ratio_of_frames_with_nothing_to_compare():
+    white, black = torch.ones(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
+    assert exposure_ratio(brightness(white), brightness(black)) == 1
+
+
+def test_frames_at_a_common_exposure_are_alike(light):
+    """Two exposures of one view become the longer one, whichever comes first; only codes are rounded."""
+    long, short = camera(light, 1), camera(light, -1)
+    for pair, gain in (((long, short), 4.0), ((short, long), 0.25)):
+        one, other = at_common_exposure(*pair, torch.full((1, 1, 1, 1), gain))
+        assert (one - other).abs().max() < 4 ** (1 / 2.2) / 255
+        assert torch.equal(one if gain > 1 else other, long)
+
+
+def test_motion_between_exposures_is_the_cameras_also_where_it_clips(light, turned):
+    view, matrix = turned
+    flow, gain = estimate_motion(flow_estimator("dis"), camera(light, 1), camera(view, -2))
+    true, seen = homography_flow(torch.eye(3)[None], matrix[None], (SIDE, SIDE))
+    clipped = (light * 2 >= 1).any(1, keepdim=True) & seen
+    error = (flow - true).square().sum(1, keepdim=True).sqrt()
+    assert error[clipped].mean() < 0.5
+    assert np.log2(gain.item()) == pytest.approx(3, abs=0.1)
+
+
+def test_smooth_continuation_keeps_what_is_known_and_fills_a_hole_with_what_is_around(rng):
+    values = torch.rand(1, 2, 32, 32, generator=rng)
+    whole = torch.ones(1, 1, 32, 32)
+    assert (smooth_continuation(values, whole) - values).abs().max() < 2e-3
+    hole = whole.clone()
+    hole[..., 8:24, 8:24] = 0
+    assert (smooth_continuation(torch.full_like(values, 3.0), hole) - 3).abs().max() < 0.05
+    assert smooth_continuation(values, torch.zeros_like(whole)).abs().max() == 0
+
+
+def test_a_shorter_exposure_shows_what_the_key_has_clipped(light):
+    key, reference = camera(light), camera(light, -3)
+    filled = fill_from_clues(key, [(reference, still(8.0))])
+    exposed = key < 0.95
+    assert torch.equal(
+        filled.hdr_linear[exposed.all(1, keepdim=True).expand_as(key)],
+        linearise(key)[exposed.all(1)[:, None].expand_as(key)],
+    )
+    assert (filled.confidence == 1).all()
+    full = key == 1
+    assert full.sum() > 1000
+    step = 8 * (2.2 * 0.5 / 255 + 1e-3)  # half a code of the reference, in the key's light
+    assert (filled.hdr_linear - light)[full].abs().max() < step
+
+
+def test_where_the_reference_clips_too_its_limit_is_a_lower_bound(light):
+    key, reference = camera(light), camera(light, -1)  # clips at 2 in the key's light
+    filled = fill_from_clues(key, [(reference, still(2.0))])
+    beyond = light > 2.1
+    torch.testing.assert_close(filled.hdr_linear[beyond], torch.full_like(light[beyond], 2.0), rtol=1e-4, atol=0)
+    assert not filled.confidence[beyond].any()
+    shown = (light > 1.1) & (light < 1.9)
+    assert filled.confidence[shown].all()
+    assert (filled.hdr_linear - light)[shown].abs().max() < 0.02
+
+
+def test_references_that_contradict_the_key_or_are_exposed_longer_do_not_count(light):
+    key = camera(light)
+    dark = camera(light.flip(3).roll(40, 3), -3)  # another place, dark where the key is clipped
+    longer = camera(light, 1)
+    for reference, gain in ((dark, 8.0), (longer, 0.5)):
+        filled = fill_from_clues(key, [(reference, still(gain))])
+        untouched = filled.confidence == 0
+        assert untouched.sum() > 500
+        assert torch.equal(filled.hdr_linear[untouched], linearise(key)[untouched])
+
+
+def test_the_nearer_reference_decides(light):
+    """A farther one, wrong by a third, moves the fill by a sixteenth of that at most, but for the seam."""
+    key = camera(light)
+    near, far = (camera(light, -3), still(8.0)), (camera(light, -3), still(8.0 * 4 / 3))
+    alone, both = (fill_from_clues(key, clues).hdr_linear for clues in ([near], [near, far]))
+    assert ((both / alone - 1).abs() < 1 / 16 / 3 * 1.05).all()
+    assert not torch.equal(both, alone)
+
+
+def test_inside():
+    flow = torch.zeros(1, 2, 4, 5)
+    flow[0, 0, :, 3:] = 1.5
+    expected = torch.ones(1, 1, 4, 5, dtype=torch.bool)
+    expected[..., 3:] = False
+    assert torch.equal(inside(flow), expected)
+
+
+@pytest.fixture
+def clip(light):
+    """Seven exposures (1, 7, 3, 96, 96) of one view: only the last but one shows the window."""
+    return torch.stack([camera(light, ev) for ev in (0, 0, -0.2, 0, 0.1, -3, 0)], 1)
+
+
+def test_a_search_finds_the_frame_that_shows_it(clip, light):
+    """Strides of two never meet frame 5 from frame 0; the search between the first and the last reference does."""
+    full = clip[:, 0] == 1
+    arguments = {"clues_per_direction": 3, "clue_stride": 2, "flow": ZeroFlow()}
+    fixed, searched = (Clues(search=search, **arguments)(clip)[:, 0] for search in (0, 2))
+    assert (fixed - light)[full].abs().mean() > 1
+    assert (searched - light)[full].abs().mean() < 0.02
+
+
+def test_stream_is_forward_and_clues_can_be_few(clip, tmp_path):
+    network = Clues(clues_per_direction=3, clue_stride=2, flow=ZeroFlow())
+    stream = torch.stack([*network.stream(clip.unbind(1), folder=tmp_path)], 1)
+    torch.testing.assert_close(stream, network(clip), rtol=0, atol=0)
+    assert not any(tmp_path.iterdir())
+    assert torch.equal(network(clip, max_clues=0), linearise(clip))
+    with pytest.raises(ValueError, match="search must be at least 0"):
+        Clues(search=-1)
