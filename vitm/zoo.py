@@ -20,12 +20,8 @@ class Listed(NamedTuple):
 
     Attributes:
         network: import path of its class.
-<<<<<<< HEAD
         published: import path of the function that reads the authors' released file, where there is one.
-=======
-        published: import path of the function that builds it from the authors' released file, where there is one.
         learned: whether it has parameters, which come from a checkpoint.
->>>>>>> 7927f20 (Clues without a network: light that a key has clipped is copied from shorter exposures, aligned at a common exposure; what has nothing to train is only measured)
     """
 
     network: str
@@ -53,14 +49,9 @@ NETWORKS = {
     "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet"),
     "hdrtvnet_plus": Listed("vitm.baselines.hdrtvnet_plus.HDRTVNetPlus", "vitm.baselines.published.hdrtvnet_plus"),
     "hdrunet": Listed("vitm.baselines.hdrunet.HDRUNet"),
-<<<<<<< HEAD
-    "huo": Listed("vitm.nets.analytic.HuoPhysEO"),
-    "jsi_net": Listed("vitm.baselines.jsi_net.JSInet"),
-    "kovaleski": Listed("vitm.nets.analytic.KovaleskiOliveira"),
-=======
     "huo": Listed("vitm.nets.analytic.HuoPhysEO", learned=False),
+    "jsi_net": Listed("vitm.baselines.jsi_net.JSInet"),
     "kovaleski": Listed("vitm.nets.analytic.KovaleskiOliveira", learned=False),
->>>>>>> 7927f20 (Clues without a network: light that a key has clipped is copied from shorter exposures, aligned at a common exposure; what has nothing to train is only measured)
     "kpn_itm": Listed("vitm.baselines.kpn_itm.KPNiTM"),
     "kpn_mfi": Listed("vitm.papers.kpn_mfi.network.KPNMFI", "vitm.papers.kpn_mfi.published.from_published"),
     "pdcg": Listed("vitm.papers.hdcfm.pdcg.HDCFMPDCG"),
@@ -74,12 +65,6 @@ OPERATORS = ("bt2446a", "bt2446c", "hable", "reinhard", "clip")
 """The analytic operators: `vitm.color.METHODS`, which only torch can import."""
 
 
-<<<<<<< HEAD
-=======
-SHIPPED = {"default": ("scene_map", "scene_map.ckpt")}
-"""Networks that come with their weights: name -> name in `NETWORKS`, and a file in the folder `vitm/weights`."""
-
-
 def needs_no_weights() -> list[str]:
     """Return the names that convert without a checkpoint.
 
@@ -90,12 +75,6 @@ def needs_no_weights() -> list[str]:
     return [*SHIPPED, *(name for name, listed in NETWORKS.items() if not listed.learned), *OPERATORS]
 
 
-def shipped_weights(name: str) -> Path:
-    """Return the file of the weights that come with a name of `SHIPPED`."""
-    return Path(__file__).with_name("weights") / SHIPPED[name][1]
-
-
->>>>>>> 7927f20 (Clues without a network: light that a key has clipped is copied from shorter exposures, aligned at a common exposure; what has nothing to train is only measured)
 def list_networks(pattern: str = "*") -> list[str]:
     """Return the names that `load_network` knows: what comes with its weights, the networks, the analytic operators.
 

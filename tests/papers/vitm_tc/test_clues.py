@@ -14,6 +14,7 @@ from vitm.papers.vitm_tc.motion import (
     Motion,
     at_common_exposure,
     brightness,
+    continued_flow,
     estimate_motion,
     exposure_ratio,
     inside,
@@ -79,6 +80,20 @@ def test_motion_between_exposures_is_the_cameras_also_where_it_clips(light, turn
     error = (flow - true).square().sum(1, keepdim=True).sqrt()
     assert error[clipped].mean() < 0.5
     assert np.log2(gain.item()) == pytest.approx(3, abs=0.1)
+
+
+def test_flow_is_continued_by_the_cameras_motion_and_what_differs_from_it_nearby(turned, rng):
+    """Garbage inside a clipped window is replaced; an object beside it that moves two pixels more keeps its motion."""
+    true, _ = homography_flow(torch.eye(3)[None], turned[1][None], (SIDE, SIDE))
+    true = true[0].clone()
+    true[0, :, :20] += 2
+    trusted = torch.ones(1, SIDE, SIDE, dtype=torch.bool)
+    trusted[:, 36:60, 36:60] = False
+    garbage = torch.where(trusted, true, 20 * torch.rand(2, SIDE, SIDE, generator=rng))
+    error = (continued_flow(garbage, trusted) - true).abs()
+    assert error[:, 36:60, 36:60].max() < 0.3
+    assert error.max() < 0.3
+    assert torch.equal(continued_flow(garbage, torch.zeros_like(trusted)), garbage)  # nothing is known
 
 
 def test_smooth_continuation_keeps_what_is_known_and_fills_a_hole_with_what_is_around(rng):

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from vitm.nets.flow import FlowName
 from vitm.ops.warp import warp
-from vitm.papers.vitm_tc.exposure import composite, linearise, over_exposure
+from vitm.papers.vitm_tc.exposure import BLACK, composite, linearise, over_exposure
 from vitm.papers.vitm_tc.motion import Motion, brightness, estimate_motion, exposure_ratio, inside
 from vitm.papers.vitm_tc.whole_clip import ClipStore, Flow, WholeClip
 
 FULL = 0.98  # code from which a channel counts as clipped: its light is at least this
 LONGER = 1.02  # exposure of a key over that of a reference below which the reference clips whatever the key does
+TOUCHED = 0.01  # share of clipped samples in an interpolated one from which it counts as clipped
 DARKER = 0.85  # a clipped channel may come out darker than 1 by this: flow errs by parts of a pixel
 AGREEMENT = 0.35  # natural logarithm: difference to the key's light of a channel that is not clipped
 NEAREST = 1 / 16  # weight of a clue beside that of the one before it
@@ -37,7 +38,7 @@ class Fill(NamedTuple):
     Attributes:
         hdr_linear: composite of equation 1, with the fill for Y (B, 3, H, W), linear, in the key's exposure, fp32.
         confidence: (B, 3, H, W) in [0, 1]: 1 where a channel is not clipped, or a reference shows it; 0 where it is
-            clipped in all references: the light is then at least what stands there.
+            clipped in all references: the light is then at least what stands there; between them at seams.
     """
 
     hdr_linear: Tensor
@@ -59,21 +60,21 @@ def fill_from_clues(key: Tensor, references: Iterable[tuple[Tensor, Motion]], ta
         tau: see `over_exposure`.
     """
     light, clipped = linearise(key), key >= FULL
-    bound, total, summed = light.clone(), torch.zeros_like(light), torch.zeros_like(light)
+    bound, total, summed, shown = light.clone(), *(torch.zeros_like(light) for _ in range(3))
     order = 1.0
     for frame, (flow, gain) in references:
         warped = warp(torch.cat([linearise(frame), (frame >= FULL).float()], 1), flow)
-        clue, full = warped[:, :3] * gain, warped[:, 3:] > 0
+        clue, full = warped[:, :3] * gain, warped[:, 3:] > TOUCHED
         wrong = torch.where(clipped, clue < DARKER, ((clue + DARK) / (light + DARK)).log().abs() > AGREEMENT)
-        usable = inside(flow) & ~wrong.any(1, keepdim=True) & (gain > LONGER)
-        bound = torch.where(usable & clipped, bound.maximum(clue), bound)
-        weight = order * _feathered(usable & ~full)
-        total, summed = total + weight, summed + weight * clue.clamp_min(1e-6).log()
-        order *= NEAREST
-    known = total > 0
-    filled = torch.where(known, (summed / total.clamp_min(1e-12)).exp(), bound)
-    hdr_linear = composite(key, torch.where(clipped, filled, light), over_exposure(key, tau))
-    return Fill(hdr_linear, (known | ~clipped).float())
+        within = inside(flow)
+        usable = within & ~wrong.any(1, keepdim=True) & (gain > LONGER)
+        bound = torch.where(usable & clipped, bound.maximum(light.lerp(clue, _feathered(within))), bound)
+        share = _feathered(usable & ~full)
+        total, summed = total + order * share, summed + order * share * clue.clamp_min(BLACK).log()
+        shown, order = shown.maximum(share), order * NEAREST
+    filled = shown * summed / total.clamp_min(1e-12) + (1 - shown) * bound.clamp_min(BLACK).log()
+    hdr_linear = composite(key, torch.where(clipped, filled.exp(), light), over_exposure(key, tau))
+    return Fill(hdr_linear, torch.where(clipped, shown, 1.0))
 
 
 def _feathered(mask: Tensor) -> Tensor:
