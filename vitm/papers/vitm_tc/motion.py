@@ -159,7 +159,8 @@ def camera_flow(flow: Tensor, trusted: Tensor) -> Tensor | None:
     u, v, w = torch.einsum(
         "ij,jhw->ihw", torch.from_numpy(matrix).to(flow), F.pad(start, (0, 0, 0, 0, 0, 1), value=1.0)
     )
-    return torch.stack([u, v]) / w.clamp_min(1e-6) - start
+    flow_of_camera: Tensor = torch.stack([u, v]) / w.clamp_min(1e-6) - start
+    return flow_of_camera
 
 
 def smooth_continuation(values: Tensor, weight: Tensor, prior: float = 1e-3) -> Tensor:

@@ -49,7 +49,7 @@ class VITMTC(WholeClip):
         checkpointing: see `ICAM`.
     """
 
-    half = ("backward",)
+    kept_in_half = ("backward",)
 
     def __init__(
         self,

@@ -221,6 +221,8 @@ class ICAMTask(WholeClipTask):
         **network: arguments of `VITMTC`.
     """
 
+    network: VITMTC
+
     def __init__(
         self,
         perceptual_weight: float = 0.1,
@@ -360,6 +362,8 @@ class FCPMTask(AdversarialTask, WholeClipTask):
         warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
         **network: arguments of `VITMTC`; those of ICAM, and the flow, are the first stage's where `icam` is given.
     """
+
+    network: VITMTC
 
     def __init__(
         self,

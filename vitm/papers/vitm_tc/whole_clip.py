@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class WholeClip(nn.Module, ABC):
     """
 
     context = sys.maxsize  # frames before a frame that its result depends on: all
-    half: tuple[str, ...] = ()  # names of what `stream` keeps on disk in half precision
+    kept_in_half: ClassVar[tuple[str, ...]] = ()  # names of what `stream` keeps on disk in half precision
 
     def __init__(
         self, clues_per_direction: int, clue_stride: int, flow: FlowName | Flow, flow_weights: str | Path | None
@@ -88,8 +89,8 @@ class WholeClip(nn.Module, ABC):
     ) -> Iterator[Tensor]:
         """Convert a clip of any length in bounded memory; what waits for its turn lies on disk.
 
-        Equal to `forward` but for what lies on disk in half precision (`half`). Nothing comes out before all frames are
-        in.
+        Equal to `forward` but for what lies on disk in half precision (`kept_in_half`). Nothing comes out before all
+        frames are in.
 
         Args:
             frames: ldr (B, 3, H, W), camera code in [0, 1], all of one size.
@@ -106,7 +107,7 @@ class WholeClip(nn.Module, ABC):
             ValueError: if a frame has another size than the first one, or `max_clues` is negative.
         """
         _check_clues(max_clues)
-        with Spill(() if exact else self.half, folder or self.folder) as clip:
+        with Spill(() if exact else self.kept_in_half, folder or self.folder) as clip:
             n, shape = 0, torch.Size()
             for n, frame in enumerate(frames, 1):
                 shape = frame.shape if n == 1 else shape
