@@ -25,13 +25,14 @@ def test_losses_before_and_after_the_start(rng, monkeypatch):
     torch.manual_seed(0)
     task = JSIGANTask(width=4, gan_start=5, gan_weight=2.0, feature_weight=3.0)
     sdr, target = torch.rand(2, 2, 3, 40, 33, generator=rng)
+    batch = {"sdr": sdr, "hdr_pq": target}
     monkeypatch.setattr(type(task), "global_step", 4)
-    losses = {name: loss.detach() for name, loss in task.losses(sdr, target).items()}
+    losses = {name: loss.detach() for name, loss in task.losses(batch).items()}
     mse = (task.network(sdr) - target).square().mean()
     torch.testing.assert_close(losses["loss"], mse.detach())
     assert float(losses["gan"]) == float(losses["features"]) == 0 < float(losses["discriminator"])
     monkeypatch.setattr(type(task), "global_step", 5)
-    losses = task.losses(sdr, target)
+    losses = task.losses(batch)
     torch.testing.assert_close(losses["loss"], mse + 2 * losses["gan"] + 3 * losses["features"])
     assert min(float(losses[name].detach()) for name in ("gan", "features")) > 0
     losses["loss"].backward(retain_graph=True)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from vitm.baselines.deep_sr_itm import base_and_detail
 from vitm.baselines.jsi_net import JSInet
 from vitm.baselines.translation_task import TranslationTask
+from vitm.data.batch import FrameBatch
 
 HALVINGS = 4  # of the discriminator that give features to be matched
 
@@ -112,9 +113,9 @@ class JSIGANTask(TranslationTask):
         super().configure_networks(**arguments)
         self.discriminator = nn.ModuleDict({kind: FeatureDiscriminator() for kind in ("picture", "detail")})
 
-    def losses(self, sdr: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: FrameBatch) -> dict[str, Tensor]:
         """Return the generator's `loss`, its parts, and the `discriminator`'s."""
-        generated = self.network(sdr)
+        target, generated = batch["hdr_pq"], self.learner(batch["sdr"])
         mse = F.mse_loss(generated, target)
         gan = features = discriminator = generated.new_zeros(())
         views = [
