@@ -220,8 +220,8 @@ FAULTS = (
     Fault(
         "recipe: hdcfm's ResNet by the recipe of HDCFM",
         "experiments/hdcfm/table1.yaml",
-        "{<<: *recipe, lr: 2.0e-4, width: 64",
-        "{<<: *recipe, width: 64",
+        "{<<: *recipe, lr: 2.0e-4, width: 64, blocks: 16}",
+        "{<<: *recipe, width: 64, blocks: 16}",
     ),
     Fault("recipe: the task's own alpha is 0.5", f"{KPN}/task.py", "alpha: float = 0.05", "alpha: float = 0.5"),
 )

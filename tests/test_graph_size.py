@@ -15,10 +15,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.test_fake_device import FRAMES, HOST_FLOW
+from tests.test_fake_device import FRAMES, HOST_FLOW, ON_DEVICE
 from vitm.nets.flow import ZeroFlow
 from vitm.ops.resize import _matrices
-from vitm.zoo import NETWORKS, network_class
+from vitm.zoo import network_class
 
 
 class Count(TorchDispatchMode):
@@ -48,7 +48,7 @@ def operations(name: str, network: nn.Module, height: int) -> int:
     return count.operations
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_the_graph_does_not_grow_with_the_height(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     with FakeTensorMode(), torch.inference_mode():

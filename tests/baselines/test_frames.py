@@ -135,6 +135,7 @@ def test_local_enhancement_of_any_size(size: tuple[int, int], rng: torch.Generat
 @pytest.mark.parametrize("name", SMALL)
 def test_our_checkpoints(name: str, tmp_path: Path, rng: torch.Generator) -> None:
     made, arguments, _ = SMALL[name]
+    torch.manual_seed(0)
     network = made(**arguments).eval()
     state = {f"network.{k}": v for k, v in network.state_dict().items()}
     torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, tmp_path / "best.ckpt")

@@ -12,7 +12,7 @@ from vitm.data.module import ResumableDataModule
 
 WINDOWS = {
     "num_workers": 2, "tile_size": None, "tile_stride": None, "flips": False, "rotations": False, "val_split": "val",
-    "cache": False, "cache_dir": None, "verify": False, "seed": 0,
+    "cache": False, "cache_dir": None, "verify": False, "seed": 0, "highlights": 0.0,
 }  # fmt: skip
 DEFAULTS: list[tuple[type[ResumableDataModule], dict[str, Any]]] = [  # of the papers' recipes: changed with care
     (HDR10Frames, {**WINDOWS, "crop_size": 480, "batch_size": 4, "val_split": "test"}),

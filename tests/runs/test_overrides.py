@@ -28,7 +28,13 @@ def test_a_run_writes_what_it_has_otherwise_when_it_starts(tiny, tmp_path):
     (file,) = (tmp_path / "runs/kpn_mfi").glob("*/overrides.yaml")
     assert file.read_text().startswith("# What this run has otherwise than kpn_mfi.\n")
     entry, different = find_entry("kpn_mfi"), read_overrides(file.parent, find_entry("kpn_mfi"), demo=False)
-    sizes = {"data.crop_size": 40, "data.batch_size": 2, "trainer.max_steps": 1, "model.width": 8}
+    sizes = {
+        "data.crop_size": 40,
+        "data.tile_size": None,
+        "data.batch_size": 2,
+        "trainer.max_steps": 1,
+        "model.width": 8,
+    }
     assert recipe_changes(different, entry) == ONCE_UNSEEN | sizes | {"model.trunk": [1, 1, 1, 1, 1]}
     assert different["data.num_workers"] == 0
     assert different["data.root"] == tiny[tiny.index("--data.root") + 1]

@@ -241,7 +241,7 @@ def test_a_number_that_the_paper_measured_otherwise_is_left_out(tmp_path, capsys
     assert "different numbers of steps: [7, 9]" in out
 
 
-def test_rows_without_an_entry_have_the_papers_numbers_and_the_reason(tmp_path, capsys):
+def test_rows_without_a_run_have_the_papers_numbers(tmp_path):
     """And a run of the paper's own network is not one of theirs, though they say no more than their base."""
     finish(tmp_path, "dslnet", "a", psnr=33.0)
     assert main(["dslnet/table1", "--runs", str(tmp_path)]) == 0
@@ -249,9 +249,18 @@ def test_rows_without_an_entry_have_the_papers_numbers_and_the_reason(tmp_path, 
     assert list(rows) == ["ResNet", "CSRNet", "Ada-3DLUT", "AdaInt", "SR-ITM", "HDRTVNet", "DSLNet"]
     assert rows["DSLNet"]["PSNR dB ours"] == "33.00"
     assert (rows["AdaInt"]["PSNR dB paper"], rows["AdaInt"]["PSNR dB ours"]) == ("30.99", "")
-    assert (rows["AdaInt"]["seeds"], rows["CSRNet"]["seeds"]) == ("no entry", "not run")
-    assert "AdaInt, no entry: its lookup tables" in capsys.readouterr().out
-    assert "- AdaInt, no entry: its lookup tables" in (tmp_path / "dslnet/table1/table.md").read_text()
+    assert (rows["AdaInt"]["seeds"], rows["CSRNet"]["seeds"]) == ("not run", "not run")
+
+
+def test_rows_without_an_entry_say_why(tmp_path, monkeypatch, capsys):
+    row = {"row": "Gone", "results": {"psnr": 1.0}, "missing": "its code was lost"}
+    rows = {"gone": row, "ours": {"runs": "dslnet"}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"paper": "Mine", "table": 1, "rows": rows}))
+    finish(tmp_path, "dslnet", "a", psnr=33.0)
+    monkeypatch.chdir(tmp_path)
+    assert main(["mine.yaml", "--runs", str(tmp_path)]) == 0
+    assert "Gone, no entry: its code was lost" in capsys.readouterr().out
+    assert "- Gone, no entry: its code was lost" in (tmp_path / "mine/table.md").read_text()
 
 
 def test_what_needs_no_training_stands_below_from_the_newest_run(tmp_path, capsys):

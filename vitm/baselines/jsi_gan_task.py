@@ -70,7 +70,7 @@ def relativistic_hinge(better: Tensor, worse: Tensor) -> Tensor:
 
     Example:
         >>> relativistic_hinge(torch.tensor([2.0, 0.0]), torch.tensor([0.0]))
-        tensor(1.)
+        tensor(0.5000)
     """
     return F.relu(1 - (better - worse.mean())).mean() + F.relu(1 + (worse - better.mean())).mean()
 

@@ -51,10 +51,13 @@ def count_macs(network: nn.Module, x: Tensor) -> int:
             per_output = module.weight[:, 0].numel() // module.groups + (module.bias is not None)
             total += output.numel() * per_output
 
+    training = [m for m in network.modules() if m.training]
     handles = [m.register_forward_hook(count) for m in network.modules()]
     try:
-        network(x)
+        network.eval()(x)  # batch normalisation would learn from x, or refuse a single value
     finally:
         for handle in handles:
             handle.remove()
+        for module in training:
+            module.training = True
     return total
