@@ -48,7 +48,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_error(error: OSError | Exception, path: Path) -> WriteError:
-    """The error to raise for a failed write, with its number, in words."""
+    """Return the error to raise for a failed write, with its number, in words."""
     code = getattr(error, "errno", None)
     reason = {
         errno.ENOSPC: "the disk is full",
@@ -63,7 +63,7 @@ def write_error(error: OSError | Exception, path: Path) -> WriteError:
 
 
 def temporary_beside(path: Path, suffix: str | None = None) -> Path:
-    """A new empty file in the folder of `path`, hidden, with its suffix: one rename away from it."""
+    """Make an empty file in the folder of `path`, hidden, with its suffix: one rename away from it."""
     try:
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}.", suffix=f".partial{suffix or path.suffix}", dir=path.parent
@@ -76,7 +76,7 @@ def temporary_beside(path: Path, suffix: str | None = None) -> Path:
 
 
 def folder_beside(path: Path) -> Path:
-    """A new empty folder in the folder of `path`, hidden: one rename away from it."""
+    """Make an empty folder in the folder of `path`, hidden: one rename away from it."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     except OSError as error:

@@ -214,7 +214,7 @@ def _samples(network: nn.Module, reader: FrameReader | StretchReader) -> Iterato
 
 
 def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:
-    """Roll highlights off below a peak: the largest of R, G, B bends above the knee, and the others keep their ratio.
+    """Bend highlights below a peak: the largest of R, G, B bends above the knee, and the others keep their ratio.
 
     Args:
         hdr_pq: (..., 3, H, W), BT.2020 PQ code.

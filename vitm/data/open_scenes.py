@@ -169,7 +169,7 @@ class _Views(Dataset[Any]):
         return {"hdr_pq": picture, "draw": draw, "production": "", "name": self.names[index]}
 
     def picture(self, index: int) -> Tensor:
-        """(3, H, W), PQ code in [0, 1]."""
+        """Return a picture (3, H, W), PQ code in [0, 1]."""
         codes = self.pictures[index].transpose(2, 0, 1)
         return torch.from_numpy(np.divide(codes, 65535, dtype=np.float32, order="C"))
 

@@ -234,7 +234,7 @@ def _reinhard(x: Tensor, top: float, bend: float) -> Tensor:
 
 
 def _mobius(x: Tensor, top: float, bend: float) -> Tensor:
-    """A straight line up to `bend`, then a Mobius transformation with its slope, 1 at `top`."""
+    """Map light by a straight line up to `bend`, then by a Mobius transformation with its slope; `top` becomes 1."""
     a = -bend * bend * (top - 1) / (bend * bend - 2 * bend + top)
     b = (bend * bend - 2 * bend * top + top) / max(top - 1, 1e-3)
     bent = (b * b + 2 * b * bend + bend * bend) / (b - a) * (x + a) / (x + b)
@@ -242,7 +242,7 @@ def _mobius(x: Tensor, top: float, bend: float) -> Tensor:
 
 
 def _hable(x: Tensor, top: float, bend: float) -> Tensor:
-    """Hable 2010, normalised at `top`."""
+    """Map light by the curve of Hable (2010), normalised at `top`."""
 
     def raw(v: Tensor) -> Tensor:
         return (v * (0.15 * v + 0.05) + 0.004) / (v * (0.15 * v + 0.5) + 0.06) - 0.02 / 0.3
@@ -251,27 +251,27 @@ def _hable(x: Tensor, top: float, bend: float) -> Tensor:
 
 
 def _filmic(x: Tensor, top: float, bend: float) -> Tensor:
-    """Narkowicz 2015, a rational fit of the ACES output transform; `bend` is a gain before it."""
+    """Map light by the rational fit of the ACES output transform of Narkowicz (2015); `bend` is a gain before it."""
     x = bend * x
     return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
 
 
 def _sigmoid(x: Tensor, top: float, bend: float) -> Tensor:
-    """A logistic curve of the logarithm of light, normalised at `top`."""
+    """Map the logarithm of light by a logistic curve, normalised at `top`."""
     half = _MIDDLE**bend
     result: Tensor = x**bend / (x**bend + half) * (top**bend + half) / top**bend
     return result
 
 
 def _log(x: Tensor, top: float, bend: float) -> Tensor:
-    """Drago-like: a logarithm, normalised at `top`."""
+    """Map light by a logarithm, as Drago does, normalised at `top`."""
     scale = 8 * bend
     result: Tensor = torch.log1p(scale * x) / math.log1p(scale * top)
     return result
 
 
 def _bt2390(x: Tensor, top: float, bend: float) -> Tensor:
-    """The EETF of Report ITU-R BT.2390, 5.4.1, with black at 0 and SDR white at `bend` times 203 cd/m2."""
+    """Map light by the EETF of Report ITU-R BT.2390, 5.4.1, with black at 0 and SDR white at `bend` times 203 cd/m2."""
     white = 203 * bend
     return pq_eotf(bt2390_eetf(pq_inverse_eotf(x * white), top * white, white)) / white
 

@@ -207,7 +207,7 @@ def _summary(table: PaperTable, planned: Sequence[PlannedRun], runs: Path) -> No
     """Print the table, and how long its runs took."""
 
     def fits(entry: Entry, run: FinishedRun) -> bool:
-        """Whether it is what the sweep asks for; of rows that it leaves out, any."""
+        """Return whether it is what the sweep asks for; of rows that it leaves out, any."""
         asked = [other for other in planned if other.name == entry.runs.name]
         return not asked or any(other.fits(run) for other in asked)
 

@@ -22,7 +22,7 @@ class CutDetector:
         self._count = 0
 
     def __call__(self, rgb: npt.NDArray[np.float32]) -> bool:
-        """Whether the next frame, (H, W, 3) RGB codes in [0, 1] (SDR gamma or PQ), is the first of a scene.
+        """Return whether the next frame, (H, W, 3) RGB codes in [0, 1] (SDR gamma or PQ), is the first of a scene.
 
         The first frame of all is not a cut.
         """

@@ -71,7 +71,7 @@ _ASSUMED: dict[str, dict[str, str | bool]] = {
 
 
 def tag_name(table: dict[int, str], code: int) -> str | None:
-    """The name of an H.273 code; None for reserved and unspecified (0, where it is no value, 2 and 3)."""
+    """Return the name of an H.273 code; None for reserved and unspecified (0, where it is no value, 2 and 3)."""
     return table.get(code) or (None if code in (0, 2, 3) else f"H.273 code {code}")
 
 
@@ -264,7 +264,7 @@ def replace_tags(info: StreamInfo, override: str | None) -> StreamInfo:
 
 
 def require_tags(info: StreamInfo) -> None:
-    """Every tag that the conversion to R'G'B' needs must be there, and be one that this package can convert.
+    """Raise an error unless each tag that the conversion to R'G'B' needs is there, and can be converted.
 
     Raises:
         VideoTagError: naming the file and the tag.
@@ -284,7 +284,7 @@ def require_tags(info: StreamInfo) -> None:
 
 
 def check_role(info: StreamInfo, expect: Role | None) -> None:
-    """The tags of a video must fit the role that the caller gives it.
+    """Raise an error unless the tags of a video fit the role that the caller gives it.
 
     Raises:
         VideoTagError: naming the file, what it is and what was expected.

@@ -72,7 +72,7 @@ def _resized(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _weights(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, N, bins): triangular weights of every second pixel of every second row."""
+    """Return, for (B, 1, H, W), the triangular weights (B, N, bins) of every second pixel of every second row."""
     centres = torch.linspace(0, 1, _BINS, device=x.device)
     return (1 - (x[..., ::2, ::2].flatten(2)[:, 0, :, None] - centres).abs() * (_BINS - 1)).clamp(min=0)
 
