@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
@@ -124,7 +126,8 @@ def first_stage(tmp_path_factory):
         name, made, arguments = "hdcfm", HDCFM, {}
         if entry.startswith("vitm_tc"):
             name, made, arguments = "vitm_tc", VITMTC, {"widths": (8, 8, 8, 8, 8), "propagation": "none"}
-            arguments |= find_entry(entry).change.get("model", {})
+            of_network = inspect.signature(VITMTC).parameters
+            arguments |= {k: v for k, v in find_entry(entry).change.get("model", {}).items() if k in of_network}
         state = {f"network.{k}": v for k, v in made(**arguments).state_dict().items()}
         path = tmp_path_factory.mktemp(name) / "best.ckpt"
         torch.save({"vitm": {"network": name, "arguments": arguments}, "state_dict": state}, path)
