@@ -3,7 +3,7 @@
 python -m benchmarks.vitm_tc [--size 128 128] [--frames 300] [--every 6] [--form pipeline|icam]
 
 Both stream the clip. Prints CPU seconds a frame, the peak of the process, bytes on disk at the most, and the ratio; the
-paper's is 521 / 1236 ms = 0.42. ICAM may run on every so-manyth frame only, and stand for the others: its cost depends
+paper's is 521 / 1236 ms = 0.42. ICAM may run on every n-th frame only, and stand for the others: its cost depends
 on the number of clues alone. A short clip has few of them, so it says little about the ratio.
 """
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="multiples of 16")
     parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--every", type=int, default=6, help="ICAM on every so-manyth frame; 1: on all")
+    parser.add_argument("--every", type=int, default=6, help="ICAM on every n-th frame; 1: on all")
     parser.add_argument("--flow", default="dis")
     parser.add_argument("--form", choices=("pipeline", "icam"), help="only this one")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

@@ -30,8 +30,8 @@ def rows(folder):
     """The training losses and validation values of a run, with their steps and epochs."""
     names = ("epoch", "step", "train/loss", "val/psnr")
     with (folder / "csv/metrics.csv").open() as file:
-        found = [tuple(row.get(name, "") for name in names) for row in csv.DictReader(file)]
-    return sorted(row for row in found if any(row[2:]))
+        rows = [tuple(row.get(name, "") for name in names) for row in csv.DictReader(file)]
+    return sorted(row for row in rows if any(row[2:]))
 
 
 def saved(folder):

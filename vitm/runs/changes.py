@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -13,12 +13,13 @@ from vitm.runs.entries import Entry
 from vitm.runs.old_options import read_config
 from vitm.runs.options import SEED, leaves
 from vitm.runs.overrides import FILE, NO_EFFECT, plain, read_mapping, same
+from vitm.training.optimizers import ENDING, Named
 
 History = dict[str, dict[int, Any]]
 """`"data.batch_size"` -> number of a step -> the value that the option has from that step on."""
 
 LENGTH = {f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")}
-ENDLESS = ("constant", "halving")  # schedules that are the same however long a run is
+ENDLESS = [name for name in get_args(Named) if name not in ENDING]  # schedules that are alike however long a run is
 
 
 def check_changes(folder: Path, parser: ArgumentParser, entry: Entry, config: Namespace) -> History:

@@ -151,9 +151,9 @@ def test_crops_can_be_placed_on_highlights(tmp_path: Path) -> None:
         crops = [data._sets["train"][epoch, 0] for epoch in range(60)]
         for crop in crops:
             assert torch.equal(crop["sdr"], crop["hdr_pq"])  # of the same place
-        found = [(crop["sdr"][1] > 0.95).nonzero() for crop in crops]
+        highlights = [(crop["sdr"][1] > 0.95).nonzero() for crop in crops]
         assert all((data._sets["train"][epoch, 1]["sdr"] < 0.95).all() for epoch in range(3))  # there is none
-        return [tuple(places[0].tolist()) if len(places) else None for places in found]
+        return [tuple(places[0].tolist()) if len(places) else None for places in highlights]
 
     assert sum(spot is not None for spot in spots(0.0)) < 15  # 31 x 31 of 73 x 105 places
     placed = spots(1.0)
