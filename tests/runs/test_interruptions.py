@@ -27,11 +27,11 @@ ACCUMULATED = [
 
 
 def rows(folder):
-    """The training losses and validation values of a run, with their steps and epochs."""
+    """The training losses and validation values of a run, with their steps and epochs, in the order of the steps."""
     names = ("epoch", "step", "train/loss", "val/psnr")
     with (folder / "csv/metrics.csv").open() as file:
         rows = [tuple(row.get(name, "") for name in names) for row in csv.DictReader(file)]
-    return sorted(row for row in rows if any(row[2:]))
+    return sorted((row for row in rows if any(row[2:])), key=lambda row: (int(row[1]), row))
 
 
 def saved(folder):
