@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from vitm.conversion import convert
+from vitm.conversion import Encoding, convert
 from vitm.video import FrameReader, probe, write_image
 from vitm.video.codecs import CODECS, find_codec
 from vitm.video.planes import rgb_to_planes
@@ -59,10 +59,10 @@ def test_it_resumes_and_keeps_every_code(package: Path, clip: Path) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
-    out = clip.with_name("out.mkv")
+    out, encoding = clip.with_name("out.mkv"), Encoding("mypackage.ffv1.FFV1", segment_frames=2)
     with pytest.raises(KeyboardInterrupt):
-        convert(clip, out, "clip", codec="mypackage.ffv1.FFV1", segment_frames=2, progress=stop)
-    report = convert(clip, out, "clip", codec="mypackage.ffv1.FFV1", segment_frames=2, progress=False, preview=True)
+        convert(clip, out, "clip", encoding=encoding, progress=stop)
+    report = convert(clip, out, "clip", encoding=encoding, progress=False, preview=True)
     assert (report.frames, report.resumed_after) == (5, 2)
     assert report.previews is not None
     assert all(path.is_file() for path in report.previews)

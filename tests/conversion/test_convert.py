@@ -22,7 +22,7 @@ import vitm.conversion
 from vitm.cli import main
 from vitm.color import METHODS, inverse_tone_map, pq_eotf, pq_inverse_eotf
 from vitm.color.gamut import BT709_TO_BT2020
-from vitm.conversion import convert
+from vitm.conversion import Encoding, Grading, Reading, convert
 from vitm.conversion.level import operator_white
 from vitm.nets.analytic import Analytic, Gain
 from vitm.papers.kpn_mfi import KPNMFI
@@ -44,7 +44,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_the_command_writes_the_same_bytes(clip: Path) -> None:
-    report = convert(clip, clip.with_name("a.mp4"), "bt2446a", fps=25, progress=False)
+    report = convert(clip, clip.with_name("a.mp4"), "bt2446a", reading=Reading(fps=25), progress=False)
     assert main(["convert", str(clip), str(clip.with_name("b.mp4")), "--model", "bt2446a", "--fps", "25"]) == 0
     assert clip.with_name("a.mp4").read_bytes() == clip.with_name("b.mp4").read_bytes()
     written = json.loads(clip.with_name("a.mp4.json").read_text())
@@ -54,7 +54,7 @@ def test_the_command_writes_the_same_bytes(clip: Path) -> None:
 
 def test_frames_beside_the_video_are_of_the_picture_s_size_and_exact(clip: Path) -> None:
     places = {"frames_folder": clip.with_name("frames"), "progress": False}
-    report = convert(clip, clip.with_name("a.mp4"), "hable", diffuse_white="keep", **places)
+    report = convert(clip, clip.with_name("a.mp4"), "hable", grading=Grading("keep"), **places)
     assert report.frames_folder == clip.with_name("frames")
     files = sorted(clip.with_name("frames").iterdir())
     assert [f.name for f in files] == [f"{i:06d}.png" for i in range(6)]
@@ -70,7 +70,7 @@ def test_frames_beside_a_video_go_on_after_an_interruption(clip: Path) -> None:
             raise KeyboardInterrupt
 
     places = clip, clip.with_name("a.mp4"), "hable"
-    options = {"frames_folder": clip.with_name("frames"), "segment_frames": 2}
+    options = {"frames_folder": clip.with_name("frames"), "encoding": Encoding(segment_frames=2)}
     with pytest.raises(KeyboardInterrupt):
         convert(*places, **options, progress=stop)
     assert not clip.with_name("a.mp4").exists()
@@ -99,7 +99,7 @@ class Brighter(nn.Module):
 
 def test_a_network_may_be_an_object(clip: Path) -> None:
     network = Brighter()
-    report = convert(clip, clip.with_name("out"), network, diffuse_white="keep", progress=False)
+    report = convert(clip, clip.with_name("out"), network, grading=Grading("keep"), progress=False)
     assert (report.model, report.checkpoint) == ("Brighter", None)
     expected = read_image(clip / "0.png") / 255 * 0.5
     assert np.abs(read_image(clip.with_name("out") / "000000.png") / 65535 - expected).max() < 1e-5
@@ -112,7 +112,7 @@ def test_unfinished_work_of_an_object_with_other_weights_is_refused(clip: Path) 
         raise KeyboardInterrupt
 
     network = Brighter()
-    options = {"diffuse_white": "keep", "segment_frames": 1}
+    options = {"grading": Grading("keep"), "encoding": Encoding(segment_frames=1)}
     with pytest.raises(KeyboardInterrupt):
         convert(clip, clip.with_name("a.mp4"), network, **options, progress=stop)
     with torch.no_grad():
@@ -183,7 +183,12 @@ def test_metadata_and_picture_agree(tmp_path: Path, options: dict[str, float], d
     write_image(tmp_path / "clip/1.png", np.ones((64, 64, 3), np.float32), bits=8)
     out = tmp_path / "a.mkv"
     report = convert(
-        tmp_path / "clip", out, Bright(), diffuse_white="keep", codec="av1", lossless=True, progress=False, **options
+        tmp_path / "clip",
+        out,
+        Bright(),
+        grading=Grading("keep", **options),
+        encoding=Encoding("av1", lossless=True),
+        progress=False,
     )
     info = probe(out)
     assert info.mastering_display is not None
@@ -199,11 +204,12 @@ def test_a_peak_above_the_mastering_display_is_refused(clip: Path) -> None:
     for options, message in (
         ({"peak_nits": 2000, "mastering_peak": 1000}, "brighter than the display of mastering_peak=1000"),
         ({"mastering_peak": 0}, "mastering_peak=0: expected more than 0"),
-        ({"mastering_peak": 1000, "codec": "hlg"}, "hlg holds no mastering display; give peak_nits"),
+        ({"mastering_peak": 1000}, "hlg holds no mastering display; give peak_nits"),
         ({"peak_nits": 0}, "peak_nits=0: expected more than 0"),
     ):
+        encoding = Encoding("hlg" if message.startswith("hlg") else None)
         with pytest.raises(ValueError, match=message):
-            convert(clip, clip.with_name("a.mp4"), "hable", **options)
+            convert(clip, clip.with_name("a.mp4"), "hable", grading=Grading(**options), encoding=encoding)
 
 
 class Lifting(nn.Module):
@@ -243,10 +249,10 @@ def test_bars_stay_black_lamps_shine_and_pages_are_white_paper(tmp_path: Path) -
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["graphics"] == [[report.graphics[0][0], 51]]
     assert written["level"]["anchor_black"]
-    kept = convert(tmp_path / "film", tmp_path / "kept", Lifting(), graphics="keep", progress=False)
+    kept = convert(tmp_path / "film", tmp_path / "kept", Lifting(), grading=Grading(graphics="keep"), progress=False)
     assert kept.graphics == ()
     assert light(tmp_path / "kept", 51).max() > 2000
-    convert(tmp_path / "film", tmp_path / "raw", Lifting(), diffuse_white="keep", progress=False)
+    convert(tmp_path / "film", tmp_path / "raw", Lifting(), grading=Grading("keep"), progress=False)
     assert light(tmp_path / "raw", 0)[:10].min() == pytest.approx(0.8, rel=0.01)
     assert light(tmp_path / "raw", 51).max() == pytest.approx(2000.8, rel=0.01)
 
@@ -279,7 +285,7 @@ class Late(Lifting):
 def test_frames_of_a_whole_scene_are_read_again_instead_of_kept(tmp_path: Path) -> None:
     source = film(tmp_path / "film")
     for name, network in (("now", Lifting()), ("late", Late())):
-        convert(source, tmp_path / name, network, strength=0.6, progress=False)
+        convert(source, tmp_path / name, network, grading=Grading(strength=0.6), progress=False)
     for i in range(0, 52, 13):
         assert np.array_equal(light(tmp_path / "now", i), light(tmp_path / "late", i))
 
@@ -297,7 +303,7 @@ def test_the_operators_default_level(model: str, clip: Path) -> None:
     (clip.parent / "grey").mkdir()
     codes = np.array([0.18 ** (1 / 2.4), 1.0, 0.0], np.float32)
     write_image(clip.parent / "grey/0.png", codes.repeat(64).reshape(3, 64, 1).repeat(3, axis=2), bits=16)
-    convert(clip.parent / "grey", clip.parent / "out", model, graphics="keep", progress=False)
+    convert(clip.parent / "grey", clip.parent / "out", model, grading=Grading(graphics="keep"), progress=False)
     grey, white, black = light(clip.parent / "out", 0).mean(axis=(1, 2))
     assert grey == pytest.approx(0.18 * 203, rel=1e-3)
     assert black < 1e-6
@@ -328,12 +334,12 @@ RIGHT = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
 
 
 def test_wrong_tags_are_overridden_and_conversion_of_colours_is_noted(tmp_path: Path) -> None:
-    options = {"diffuse_white": "keep", "progress": False, "lossless": True}
+    options = {"grading": Grading("keep"), "encoding": Encoding(lossless=True), "progress": False}
     right = _film(tmp_path / "right.mp4", RIGHT)
     wrong = _film(tmp_path / "wrong.mp4", RIGHT.replace("bt709", "smpte170m"))
     convert(right, tmp_path / "a.mp4", "clip", **options)
     kept = convert(wrong, tmp_path / "b.mp4", "clip", **options)
-    convert(wrong, tmp_path / "c.mp4", "clip", override="bt709", **options)
+    convert(wrong, tmp_path / "c.mp4", "clip", reading=Reading(override="bt709"), **options)
     assert any("converted to BT.709" in note for note in kept.notes)
     assert kept.to_dict()["notes"] == list(kept.notes)
     assert np.abs(_first_frame(tmp_path / "b.mp4") - _first_frame(tmp_path / "a.mp4")).max() > 0.02
@@ -351,7 +357,7 @@ def test_interlaced_frames_are_refused_or_deinterlaced(tmp_path: Path, capsys: p
 
 
 def test_the_report_tells_the_weights_that_ship(clip: Path) -> None:
-    report = convert(clip, clip.with_name("a.mp4"), fps=25, progress=False)
+    report = convert(clip, clip.with_name("a.mp4"), reading=Reading(fps=25), progress=False)
     assert report.model == "default"
     assert report.checkpoint_sha256 == hashlib.sha256(shipped_weights("default").read_bytes()).hexdigest()
 
@@ -363,7 +369,7 @@ def test_a_photograph_becomes_one_picture(name: str, tmp_path: Path) -> None:
         pytest.importorskip("imagecodecs")
     codes = np.repeat(np.array([[[250, 128, 40], [10, 200, 90]]], np.uint8), 16, axis=1).repeat(16, axis=0)
     iio.imwrite(tmp_path / "in.webp", codes, lossless=True)
-    report = convert(tmp_path / "in.webp", tmp_path / name, "clip", diffuse_white="keep", progress=False)
+    report = convert(tmp_path / "in.webp", tmp_path / name, "clip", grading=Grading("keep"), progress=False)
     assert (report.frames, report.codec) == (1, {"a.jpg": "ultrahdr"}.get(name, name[2:]))
     light = np.where(codes <= 10, codes / 255 / 12.92, ((codes / 255 + 0.055) / 1.055) ** 2.4)
     expected = 203 * light @ np.array(BT709_TO_BT2020).T
@@ -402,8 +408,8 @@ def test_super_white_is_kept_in_light(model: str, options: dict[str, float], tmp
     tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
     ffmpeg = [get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", f"{source},{tags}", "-c:v", "ffv1", str(path)]
     subprocess.run(ffmpeg, check=True)
-    convert(path, tmp_path / "out", model, graphics="keep", progress=False, **options)
+    convert(path, tmp_path / "out", model, grading=Grading(graphics="keep", **options), progress=False)
     white, super_white = light(tmp_path / "out", 0)[24, [8, 56]].mean(axis=1)
     assert super_white / white == pytest.approx((238 / 219) ** 2.4, rel=5e-3 if options else 1e-3)
-    convert(path, tmp_path / "peak", model, graphics="keep", peak_nits=210, progress=False, **options)
+    convert(path, tmp_path / "peak", model, grading=Grading(graphics="keep", peak_nits=210, **options), progress=False)
     assert light(tmp_path / "peak", 0).max() <= 210.1

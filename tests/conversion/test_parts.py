@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from vitm.conversion import convert, convert_parts
+from vitm.conversion import Reading, convert, convert_parts
 from vitm.video import FrameReader, VideoDecodeError
 
 BT709 = "format=yuv420p,setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
@@ -57,7 +57,7 @@ def test_one_output_for_each_part(changing: Path, tmp_path: Path) -> None:
 
 
 def test_scaled_to_the_size_of_the_beginning(changing: Path, tmp_path: Path) -> None:
-    report = convert(changing, tmp_path / "out.mp4", "clip", on_change="scale", progress=False)
+    report = convert(changing, tmp_path / "out.mp4", "clip", reading=Reading(on_change="scale"), progress=False)
     assert report.frames == 20
     assert any("changes at" in words for words in report.notes)
     assert FrameReader(tmp_path / "out.mp4").info.width == 64
@@ -68,4 +68,4 @@ def test_a_video_without_changes_has_one_output(tmp_path: Path, changing: Path) 
     (report,) = convert_parts(tmp_path / "0.ts", tmp_path / "out.mp4", model="clip", progress=False)
     assert report.output == tmp_path / "out.mp4"
     with pytest.raises(ValueError, match="on_change='split' makes several outputs: use convert_parts"):
-        convert(changing, tmp_path / "b.mp4", "clip", on_change="split", progress=False)
+        convert(changing, tmp_path / "b.mp4", "clip", reading=Reading(on_change="split"), progress=False)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vitm.color import pq_inverse_eotf
-from vitm.conversion import convert
+from vitm.conversion import Grading, convert
 from vitm.conversion.preview import displayed
 from vitm.video import write_image
 
@@ -68,7 +68,9 @@ def test_a_long_clip_is_animated_by_some_of_its_frames(tmp_path: Path) -> None:
         frame = np.full((16, 32, 3), 0.3, np.float32)
         frame[:, : 2 * (i % 16)] = 1
         write_image(tmp_path / f"clip/{i:02d}.png", frame, bits=8)
-    report = convert(tmp_path / "clip", tmp_path / "out", "bt2446a", graphics="keep", preview=True, progress=False)
+    report = convert(
+        tmp_path / "clip", tmp_path / "out", "bt2446a", grading=Grading(graphics="keep"), preview=True, progress=False
+    )
     assert report.previews is not None
     assert [path.suffix for path in report.previews] == [".png", ".png", ".mp4", ".webp"]
     with iio.imopen(report.previews[3], "r", plugin="pillow") as file:

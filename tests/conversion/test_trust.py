@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitm.conversion import convert
+from vitm.conversion import Encoding, Grading, convert
 from vitm.files import WriteError
 from vitm.video import FrameReader, write_image
 
@@ -45,11 +45,12 @@ def test_two_conversions_of_one_file_at_once(overwrite: bool, clip: Path, tmp_pa
     def meanwhile(done: int, total: int) -> None:
         if done in (1, 5):
             for strength in (1.0, 0.5):
+                options = {"grading": Grading(strength=strength), "overwrite": overwrite}
                 with pytest.raises(WriteError, match="another run is using this folder"):
-                    convert(clip, tmp_path / "a.mp4", "clip", strength=strength, overwrite=overwrite, progress=False)
+                    convert(clip, tmp_path / "a.mp4", "clip", **options, progress=False)
                 refused.append(done)
 
-    report = convert(clip, tmp_path / "a.mp4", "clip", segment_frames=4, progress=meanwhile)
+    report = convert(clip, tmp_path / "a.mp4", "clip", encoding=Encoding(segment_frames=4), progress=meanwhile)
     assert refused == [1, 1, 5, 5]
     assert report.frames == len(FrameReader(tmp_path / "a.mp4", expect="hdr10")) == 12
     assert not list(tmp_path.glob(".*"))
@@ -57,15 +58,15 @@ def test_two_conversions_of_one_file_at_once(overwrite: bool, clip: Path, tmp_pa
 
 def test_a_full_disk_at_any_time(clip: Path, tmp_path: Path) -> None:
     """Whenever it happens: an error in words, no output, and the same call goes on when there is room."""
-    output = tmp_path / "a.mp4"
-    convert(clip, tmp_path / "whole.mp4", "clip", segment_frames=4, lossless=True, progress=False)
+    output, encoding = tmp_path / "a.mp4", Encoding(segment_frames=4, lossless=True)
+    convert(clip, tmp_path / "whole.mp4", "clip", encoding=encoding, progress=False)
     size = (tmp_path / "whole.mp4").stat().st_size
     for limit in (10, 600, size // 12, size // 4, size // 2, size * 9 // 10):
         with no_file_larger_than(limit), pytest.raises(WriteError, match=r"cannot (write|use)"):
-            convert(clip, output, "clip", segment_frames=4, lossless=True, progress=False)
+            convert(clip, output, "clip", encoding=encoding, progress=False)
         assert not output.exists()
         assert not (tmp_path / "a.mp4.json").exists()
-    report = convert(clip, output, "clip", segment_frames=4, lossless=True, progress=False)
+    report = convert(clip, output, "clip", encoding=encoding, progress=False)
     assert report.resumed_after >= 4  # what was finished before was kept
     for frame, expected in zip(FrameReader(output), FrameReader(tmp_path / "whole.mp4"), strict=True):
         np.testing.assert_array_equal(frame.rgb, expected.rgb)
@@ -87,7 +88,7 @@ def test_ten_thousand_frames_in_constant_memory(tmp_path: Path) -> None:
             megabytes[done] = pages * resource.getpagesize() / 1e6
             files[done] = len(list(Path("/proc/self/fd").iterdir()))
 
-    report = convert(source, tmp_path / "a.mp4", "clip", preset="ultrafast", progress=look)
+    report = convert(source, tmp_path / "a.mp4", "clip", encoding=Encoding(preset="ultrafast"), progress=look)
     assert report.frames == 10_000
     assert megabytes[9_900] - megabytes[2_000] < 30
     assert files[9_900] <= files[2_000] + 2

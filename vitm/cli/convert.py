@@ -143,17 +143,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
     from dataclasses import replace
     from inspect import signature
 
-    from vitm.conversion import convert, convert_parts
+    from vitm.conversion import Encoding, Grading, Reading, convert, convert_parts
 
     to_pipe = options.output == PIPE
     flags = {"peak_nits": "--peak", "frames_folder": "--frames"}
     with files_for_pipes(options), in_words_of_the_command(options, flags):
         arguments = {name: getattr(options, name) for name in signature(convert).parameters if name in options}
-        if options.on_change == "split":
-            del arguments["on_change"]
-            reports = convert_parts(**arguments)
-        else:
-            reports = [convert(**arguments)]
+        for group in (Reading, Grading, Encoding):
+            values = {name: getattr(options, name) for name in signature(group).parameters if name in options}
+            arguments[group.__name__.lower()] = group(**values)
+        reports = convert_parts(**arguments) if options.on_change == "split" else [convert(**arguments)]
     for report in reports:
         print_report(replace(report, output=PIPE) if to_pipe else report, console)
     return 0

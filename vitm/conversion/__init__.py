@@ -2,6 +2,16 @@
 
 from vitm.conversion.convert import ConversionReport, convert, convert_parts
 from vitm.conversion.level import LevelControl
+from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.stream import convert_clip
 
-__all__ = ["ConversionReport", "LevelControl", "convert", "convert_clip", "convert_parts"]
+__all__ = [
+    "ConversionReport",
+    "Encoding",
+    "Grading",
+    "LevelControl",
+    "Reading",
+    "convert",
+    "convert_clip",
+    "convert_parts",
+]

@@ -23,33 +23,21 @@ from vitm.checkpoints import CheckpointError, read_checkpoint
 from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
-from vitm.conversion.level import DiffuseWhite, Graphics, Level, LevelControl, choose_level, with_gain
+from vitm.conversion.level import DiffuseWhite, Level, choose_level, with_gain
+from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
 from vitm.conversion.super_white import give_super_white, take_super_white
 from vitm.files import digest, write_json
 from vitm.nets.interface import SpillingNetwork, context
-from vitm.video import (
-    BT2020_1000_NITS,
-    Frame,
-    FrameReader,
-    MasteringDisplay,
-    StreamWarning,
-    Writer,
-    open_writer,
-)
+from vitm.video import Frame, FrameReader, MasteringDisplay, StreamWarning, Writer, open_writer
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead
-from vitm.video.read.changes import OnChange, Stretch
 from vitm.video.read.frames import list_frames
-from vitm.video.read.interlaced import Deinterlace
-from vitm.video.read.reader import OnError
 from vitm.video.read.stretch import StretchReader
-from vitm.video.tags import Assume
 from vitm.video.write.companions import audio_choices
-from vitm.video.write.outputs import has_mastering, is_picture, output_grid, output_role, usual_codec
-from vitm.video.write.picture import PICTURES
+from vitm.video.write.outputs import OutputKind, output_kind, usual_codec
 from vitm.zoo import SHIPPED, load_network, needs_no_weights, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
@@ -158,27 +146,11 @@ def convert(
     checkpoint: str | PathLike[str] | None = None,
     flow_weights: str | PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    codec: str | None = None,
+    reading: Reading = Reading(),
+    grading: Grading = Grading(),
+    encoding: Encoding = Encoding(),
     frames_folder: str | PathLike[str] | None = None,
-    diffuse_white: DiffuseWhite = "auto",
-    graphics: Graphics = "auto",
-    peak_nits: float | None = None,
-    mastering_peak: float | None = None,
-    strength: float = 1.0,
-    saturation: float = 1.0,
-    crf: float | None = None,
-    preset: str | int | None = None,
-    lossless: bool | None = None,
-    audio: str = "copy",
     preview: bool = False,
-    assume: Assume | None = None,
-    override: str | None = None,
-    deinterlace: Deinterlace | None = None,
-    fps: Fraction | int | None = None,
-    on_error: OnError = "stop",
-    on_change: OnChange = "error",
-    stretch: Stretch | None = None,
-    segment_frames: int = 120,
     overwrite: bool = False,
     progress: bool | ProgressCallback = True,
 ) -> ConversionReport:
@@ -191,14 +163,14 @@ def convert(
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> import numpy as np
-        >>> from vitm.conversion import convert
+        >>> from vitm.conversion import Reading, convert
         >>> from vitm.video import write_image
         >>> with TemporaryDirectory() as folder:
         ...     clip = Path(folder, "clip")
         ...     clip.mkdir()
         ...     for i in range(2):
         ...         write_image(clip / f"{i}.png", np.full((32, 64, 3), 0.5, np.float32), bits=8)
-        ...     report = convert(clip, Path(folder, "clip_hdr.mp4"), "bt2446c", fps=24, progress=False)
+        ...     report = convert(clip, Path(folder, "hdr.mp4"), "bt2446c", reading=Reading(fps=24), progress=False)
         >>> report.frames, report.codec
         (2, 'hevc')
 
@@ -214,36 +186,11 @@ def convert(
         flow_weights: weights of the network's optical flow, where it needs some.
         device: where the network runs; None for the first GPU, or the CPU if there is none. A network that is given as
             an object stays where it is.
-        codec: kind of output, see `vitm.video.open_writer`, or the import path of a `Codec`; None for "hevc" (HDR10)
-            for videos, "png" for folders, and for pictures what the suffix says.
+        reading: how the source is read: colour tags that it lacks, frame rate, what to do at damage and changes.
+        grading: how bright, strong and colourful the picture is.
+        encoding: kind of output, quality, sound.
         frames_folder: folder that receives the same frames as 16-bit PNG of PQ codes, besides the output.
-        diffuse_white: luminance of diffuse white in cd/m2, by which mid-tones are placed, and white of graphics;
-            "auto": 203 (BT.2408) with an analytic operator, and with a network where it puts white, but within 203 to
-            406. "keep": the model's own picture. Otherwise black stays black too, where a network lifts it.
-        graphics: "auto" to find frames of graphics (title pages, credits, slides, screens), in which white is no
-            highlight, and to make them plain SDR in HDR; "keep" to leave them to the model.
-        peak_nits: luminance in cd/m2 below which highlights are rolled off.
-        mastering_peak: peak of the mastering display in the HDR metadata, cd/m2; highlights are rolled off below it.
-            None for `peak_nits`, or else for the lowest of 1,000, 2,000, 4,000 and 10,000 that the picture stays below.
-        strength: 0 for plain SDR in HDR, 1 for the model, anything between for a blend.
-        saturation: factor on chroma.
-        crf: quality of hevc, hlg and av1: lower is better.
-        preset: speed of the encoder, in its own words.
-        lossless: whether the encoder keeps 10-bit codes exactly.
-        audio: "copy" to copy the sound that the output's container holds, and name the rest; "transcode" to make AAC of
-            the rest; "drop" to leave sound out. Or such a word for each sound track, as "copy,drop".
         preview: whether to write pictures and a video of source and output side by side too, for an SDR screen.
-        assume: what the colour tags are that the source lacks: a name of `vitm.video.tags.Assume`, such as "bt709",
-            "bt601-625" or "auto".
-        override: what the colour tags are, where those of the source are wrong: such a name, "full" or "narrow".
-        deinterlace: "auto" deinterlaces frames that are marked as interlaced, "bwdif" all, "off" none; None: interlaced
-            frames are an error.
-        fps: frame rate of a folder of frames; 24 if None.
-        on_error: "stop" at a damaged frame, or "repeat" the one before it.
-        on_change: "error" where size, format or colour change in the middle; "scale" to the size of the first frame.
-        stretch: the part of a video between such changes that is converted, with `on_change="split"`: see
-            `convert_parts`, which finds them.
-        segment_frames: number of frames that are finished together, from which an interrupted conversion goes on.
         overwrite: whether an output that is there is replaced, and the work of another conversion thrown away.
         progress: whether to show a progress bar; or a function that is called with the number of finished frames and
             the number of all.
@@ -260,49 +207,32 @@ def convert(
     source, output = Path(source), Path(output)
     folder = None if frames_folder is None else Path(frames_folder)
     checkpoint = None if checkpoint is None else Path(checkpoint)
-    codec = codec or usual_codec(output)
+    encoding = replace(encoding, codec=encoding.codec or usual_codec(output))
     _check_places(source, [output] if folder is None else [output, folder], overwrite)
-    role = output_role(codec)
-    mastering = _mastering(codec, mastering_peak, peak_nits)
-    control = LevelControl(peak_nits=_first(peak_nits, mastering_peak), strength=strength, saturation=saturation)
-    audio_choices(audio)
+    kind = output_kind(output, codec := str(encoding.codec))
+    mastering, control = grading.mastering(codec, kind.holds_mastering), grading.control
+    audio_choices(encoding.audio)
     name, network = _network(model, checkpoint, flow_weights, device)
 
     # open
-    rate: dict[str, Any] = {"fps": fps} if fps is not None or not source.is_dir() else {"fps": Fraction(24)}
-    reading: dict[str, Any] = {
-        "assume": assume,
-        "override": override,
-        "deinterlace": deinterlace,
-        "on_error": on_error,
-        "on_change": on_change,
-    }
-    reader = _reader(source, stretch, {**reading, **rate})
-    if is_picture(output, codec) and len(reader) > 1:
+    reader = reading.open(source)
+    if kind.is_picture and len(reader) > 1:
         raise ValueError(f"{output} is one picture, but {source} has {len(reader)} frames: name a folder or a video")
-    encoder = {"crf": crf, "preset": preset, "lossless": lossless, "mastering": mastering, "audio": audio}
-    controls = {
-        "diffuse_white": diffuse_white,
-        "graphics": graphics,
-        "peak_nits": control.peak_nits,
-        "strength": strength,
-        "saturation": saturation,
-    }
     work = output.with_name(f".{output.name}.vitm")
     file = shipped_weights(name) if name in SHIPPED else checkpoint
     weights = {"checkpoint": None if file is None else digest(file)}
     if isinstance(model, nn.Module):
         weights["network"] = _state_digest(model)
-    identity = {"model": name, "codec": codec, **weights, **controls, **encoder, **reading, "fps": fps}
-    identity["stretch"] = None if stretch is None else (stretch.first, stretch.count)
+    identity = {"model": name, **weights, **asdict(reading), **asdict(grading), **asdict(encoding)}
+    del identity["segment_frames"]  # finished segments may have any length
     unfinished = UnfinishedConversion(work, {**identity, **_source_identity(source)}, overwrite)
 
     # level
-    level = unfinished.level or choose_level(network, reader, control, diffuse_white, graphics)
+    level = unfinished.level or choose_level(network, reader, control, grading.diffuse_white, grading.graphics)
 
     # convert and write
     started = time.monotonic()
-    with _writers(output, folder, work, codec, reader, segment_frames, encoder, stretch) as writers, reader:
+    with _writers(output, folder, work, kind, reader, encoding, mastering) as writers, reader:
         unfinished.begin(level)
         _keep_scenes_in(work, network)
         done = min(writer.finished_frames for writer in writers)
@@ -330,7 +260,7 @@ def convert(
         checkpoint=checkpoint,
         checkpoint_sha256=weights["checkpoint"],
         level=level,
-        diffuse_white=diffuse_white,
+        diffuse_white=grading.diffuse_white,
         frames=writer.n_frames,
         resumed_after=done,
         max_cll=writer.max_cll,
@@ -345,16 +275,21 @@ def convert(
     )
     write_json(output.with_name(f"{output.name}.json"), report.to_dict())
     if report.previews:
-        result_rate = rate if codec in PICTURES else {"assume": "bt2020-pq"} if codec == "y4m" else {}
-        with (
-            _reader(source, stretch, {**reading, **rate}) as sdr,
-            FrameReader(output, expect=role, **result_rate) as hdr,
-        ):
+        untold: dict[str, Any] = {"assume": "bt2020-pq"} if kind.name == "raw video" else {}
+        with reading.open(source) as sdr, FrameReader(output, expect=kind.role, **untold) as hdr:
             write_previews(sdr, hdr, report.previews, sdr.info.fps or Fraction(24))
     return report
 
 
-def convert_parts(source: str | PathLike[str], output: str | PathLike[str], **options: Any) -> list[ConversionReport]:
+def convert_parts(
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    model: str | nn.Module | None = None,
+    *,
+    reading: Reading = Reading(),
+    frames_folder: str | PathLike[str] | None = None,
+    **options: Any,
+) -> list[ConversionReport]:
     """Convert a video whose size, format or colour changes in the middle: one output for each stretch between changes.
 
     The video is decoded once more, before any work. Sound, subtitles and chapters are cut where the picture is.
@@ -362,7 +297,10 @@ def convert_parts(source: str | PathLike[str], output: str | PathLike[str], **op
     Args:
         source: SDR video.
         output: path of the output of a video that never changes; otherwise OUT.mp4 becomes OUT_1.mp4, OUT_2.mp4, ...
-        **options: options of `convert`, but `on_change` and `stretch`.
+        model: as for `convert`.
+        reading: as for `convert`, but `on_change` and `stretch`, which are chosen here.
+        frames_folder: as for `convert`, numbered as the outputs are.
+        **options: the other options of `convert`.
 
     Returns:
         The report of each output.
@@ -370,31 +308,22 @@ def convert_parts(source: str | PathLike[str], output: str | PathLike[str], **op
     Raises:
         ValueError: as `convert`, for any of the outputs.
     """
-    source, output = Path(source), Path(output)
-    keys = ("assume", "override", "deinterlace", "on_error")
-    reading = {key: options[key] for key in keys if options.get(key) is not None}
-    with FrameReader(source, expect="sdr", on_change="split", **reading) as reader:
+    output, folder = Path(output), None if frames_folder is None else Path(frames_folder)
+    with replace(reading, on_change="split").open_whole(Path(source)) as reader:
         stretches = reader.stretches()
     if len(stretches) < 2:
-        return [convert(source, output, **options)]
+        reading = replace(reading, on_change="error")
+        return [convert(source, output, model, reading=reading, frames_folder=folder, **options)]
     reports = []
     for number, stretch in enumerate(stretches, start=1):
-        places = {"output": output, "frames_folder": options.get("frames_folder")}
-        places = {key: place and _numbered(Path(place), number) for key, place in places.items()}
-        reports.append(convert(source, **{**options, **places}, on_change="split", stretch=stretch))
+        options["reading"] = replace(reading, on_change="split", stretch=stretch)
+        options["frames_folder"] = None if folder is None else _numbered(folder, number)
+        reports.append(convert(source, _numbered(output, number), model, **options))
     return reports
 
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}_{number}{path.suffix}")
-
-
-def _reader(source: Path, stretch: Stretch | None, reading: dict[str, Any]) -> FrameReader | StretchReader:
-    """Return a reader of the source, or of a stretch of it."""
-    if (stretch is not None) != (reading["on_change"] == "split"):
-        raise ValueError("on_change='split' makes several outputs: use convert_parts")
-    reader = FrameReader(source, expect="sdr", **reading)
-    return reader if stretch is None else StretchReader(reader, stretch)
 
 
 def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
@@ -436,29 +365,6 @@ def _network(
     return model, network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _mastering(codec: str, mastering_peak: float | None, peak_nits: float | None) -> MasteringDisplay | None:
-    """Return the mastering display that was asked for; None where the light of the picture decides."""
-    if mastering_peak is not None:
-        if not has_mastering(codec):
-            raise ValueError(
-                f"mastering_peak={mastering_peak:g}: {codec} holds no mastering display; give peak_nits=NITS"
-            )
-        if not 0 < mastering_peak <= 10_000:
-            raise ValueError(f"mastering_peak={mastering_peak:g}: expected more than 0 and at most 10000 cd/m2")
-        if peak_nits is not None and peak_nits > mastering_peak:
-            raise ValueError(
-                f"peak_nits={peak_nits:g} is brighter than the display of mastering_peak={mastering_peak:g}: "
-                "give a lower peak or a brighter display"
-            )
-    peak = _first(mastering_peak, peak_nits)
-    return replace(BT2020_1000_NITS, max_nits=peak) if peak is not None and has_mastering(codec) else None
-
-
-def _first(*values: float | None) -> float | None:
-    """Return the first value that was given."""
-    return next((value for value in values if value is not None), None)
-
-
 def _source_identity(source: Path) -> dict[str, str]:
     stats = [file.stat() for file in (list_frames(source) if source.is_dir() else [source])]
     facts = f"{source.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
@@ -479,34 +385,30 @@ def _writers(
     output: Path,
     folder: Path | None,
     work: Path,
-    codec: str,
+    kind: OutputKind,
     reader: FrameReader | StretchReader,
-    segment_frames: int,
-    encoder: dict[str, Any],
-    stretch: Stretch | None,
+    encoding: Encoding,
+    mastering: MasteringDisplay | None,
 ) -> Iterator[list[Writer]]:
     """Give the writer of the output, and that of the folder of frames if one is wanted."""
-    options = {key: value for key, value in encoder.items() if value is not None}
-    info = reader.info
-    fps = info.fps or 24
-    if codec in PICTURES:
-        options.pop("audio")  # there is none in pictures
-        if not is_picture(output, codec):
-            options["first"] = info.first_number
-        if codec == "ultrahdr":
-            options["sdr"] = next(iter(reader)).rgb
-    elif codec == "y4m":
-        options.pop("audio")
-    else:
-        options |= {"segment_frames": segment_frames, "sample_aspect_ratio": info.sample_aspect_ratio}
-        options |= {"streams_from": info.path if info.kind == "video" else None}
-        options |= {"span": None if stretch is None else (stretch.start, stretch.end)}
-    width, height = (
-        size + -size % block for size, block in zip((info.width, info.height), output_grid(codec), strict=True)
-    )
+    info, fps = reader.info, reader.info.fps or 24
+    chosen = {"crf": encoding.crf, "preset": encoding.preset, "lossless": encoding.lossless, "mastering": mastering}
+    options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    facts = {
+        "first": info.first_number,
+        "sample_aspect_ratio": info.sample_aspect_ratio,
+        "streams_from": info.path if info.kind == "video" else None,
+        "span": (reader.stretch.start, reader.stretch.end) if isinstance(reader, StretchReader) else None,
+    }
+    options |= {name: value for name, value in facts.items() if name in kind.takes}
+    if "sdr" in kind.takes:
+        options["sdr"] = next(iter(reader)).rgb
+    options |= {"audio": encoding.audio, "segment_frames": encoding.segment_frames}
+    width, height = (size + -size % block for size, block in zip((info.width, info.height), kind.grid, strict=True))
     with warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
-        writers = [stack.enter_context(open_writer(output, width, height, fps, codec, work_dir=work, **options))]
+        writer = open_writer(output, width, height, fps, str(encoding.codec), work_dir=work, **options)
+        writers = [stack.enter_context(writer)]
         if folder is not None:
             numbers: dict[str, Any] = {"first": info.first_number, "work_dir": work / "png"}
             frames = open_writer(folder, info.width, info.height, fps, "png", **numbers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-from vitm.conversion import ConversionReport, convert
+from vitm.conversion import ConversionReport, Reading, convert
 from vitm.runs.entries import Entry
 from vitm.runs.folders import best_checkpoint, newest_run
+from vitm.video.tags import Assume
 
 
 def predict(
@@ -18,7 +19,9 @@ def predict(
     runs: Path = Path("runs"),
     source: Path | None = None,
     output: Path | None = None,
-    **options: Any,
+    assume: Assume | None = None,
+    fps: Fraction | None = None,
+    device: str | None = None,
 ) -> ConversionReport:
     """Write `<output>/<clip>_hdr.mp4`, and the same frames as `<output>/<clip>_hdr/000000.png` and so on.
 
@@ -28,7 +31,9 @@ def predict(
         runs: Folder where runs are kept.
         source: SDR video or folder of frames; None: the demo clip.
         output: Folder to write to; None: `predictions` in the folder of the run that the checkpoint is from.
-        options: Options of `vitm.convert`: assume, fps, device and so on.
+        assume: What the colour tags are that the source lacks, see `vitm.conversion.Reading`.
+        fps: Frame rate of a folder of frames; None: 24.
+        device: Where the network runs; None: the first GPU, or the CPU.
 
     Raises:
         FileNotFoundError: There is no run of the entry, or no source.
@@ -41,10 +46,19 @@ def predict(
         source = HDR10Triplets.demo_root() / "test_clip" / "sdr"
     output = output or checkpoint.resolve().parents[1] / "predictions"
     video, frames = output / f"{source.stem}_hdr.mp4", output / f"{source.stem}_hdr"
-    network = entry.load_task().name
+    network, reading = entry.load_task().name, Reading(assume=assume, fps=fps)
     output.mkdir(parents=True, exist_ok=True)
     try:
-        return convert(source, video, network, checkpoint=checkpoint, frames_folder=frames, overwrite=True, **options)
+        return convert(
+            source,
+            video,
+            network,
+            checkpoint=checkpoint,
+            device=device,
+            reading=reading,
+            frames_folder=frames,
+            overwrite=True,
+        )
     finally:
         with suppress(OSError):  # bad input leaves no empty folder; one that holds something stays
             output.rmdir()

@@ -21,19 +21,20 @@ class StretchReader:
 
     Attributes:
         info: what the stretch is.
+        stretch: its place in the video.
     """
 
     def __init__(self, whole: FrameReader, stretch: Stretch) -> None:
-        self._whole, self._stretch = whole, stretch
+        self._whole, self.stretch = whole, stretch
         self.info: StreamInfo = replace(whole.info_of(stretch.look), n_frames=stretch.count)
 
     def __len__(self) -> int:
-        return self._stretch.count
+        return self.stretch.count
 
     @property
     def damaged(self) -> list[tuple[int, Fraction | None]]:
         """Return number and time in seconds of the damaged frames of this stretch met so far."""
-        first, start = self._stretch.first, self._stretch.start
+        first, start = self.stretch.first, self.stretch.start
         return [(i - first, None if t is None else t - start) for i, t in self._whole.damaged]
 
     @property
@@ -46,7 +47,7 @@ class StretchReader:
 
     def read(self, indices: Sequence[int]) -> Iterator[Frame]:
         """Give some frames, as `FrameReader.read` does."""
-        first, start = self._stretch.first, self._stretch.start
+        first, start = self.stretch.first, self.stretch.start
         for frame in self._whole.read([first + i for i in indices]):
             pts = None if frame.pts_seconds is None else frame.pts_seconds - start
             yield replace(frame, index=frame.index - first, pts_seconds=pts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -38,49 +39,56 @@ def usual_codec(path: Path) -> str:
     return next((kind for kind, suffixes in PICTURES.items() if suffix in suffixes), usual)
 
 
-def is_picture(path: Path, codec: str) -> bool:
-    """Return whether an output is one picture: no video, and no folder of frames."""
-    return codec in PICTURES and (codec not in FRAME_KINDS or path.suffix.lower() in PICTURES[codec])
+@dataclass(frozen=True)
+class OutputKind:
+    """What an output is, by its codec and its name.
+
+    Attributes:
+        name: "a video", "raw video", "a folder of frames" or "a picture".
+        role: role with which a reader must open it.
+        takes: options of `open_writer` that it takes beside those of its codec.
+        grid: numbers that must divide its width and height: (2, 2) for 4:2:0.
+        holds_mastering: whether it takes ST 2086 metadata, as the option `mastering`.
+    """
+
+    name: str
+    role: Role = "hdr10"
+    takes: tuple[str, ...] = ()
+    grid: tuple[int, int] = (1, 1)
+    holds_mastering: bool = False
+
+    @property
+    def is_picture(self) -> bool:
+        """Return whether it is one picture."""
+        return self.name == "a picture"
 
 
-def output_role(codec: str) -> Role:
-    """Return the role with which a reader must open an output of this kind.
+def output_kind(path: Path, codec: str) -> OutputKind:
+    """Return what an output is.
 
     Raises:
-        ValueError: for an unknown kind.
+        ValueError: there is no such codec.
 
     Example:
-        >>> output_role("av1"), output_role("exr")
-        ('hdr10', 'linear')
+        >>> output_kind(Path("film.mp4"), "hevc").grid, output_kind(Path("frames"), "exr").role
+        ((2, 2), 'linear')
     """
-    if codec in PICTURES:
-        return "linear" if codec == "exr" else "hdr10"
     if codec == _Y4M:
-        return "hdr10"
+        return OutputKind("raw video")
+    if codec in PICTURES:
+        role: Role = "linear" if codec == "exr" else "hdr10"
+        if codec in FRAME_KINDS and path.suffix.lower() not in PICTURES[codec]:
+            return OutputKind("a folder of frames", role, ("first",))
+        return OutputKind("a picture", role, ("sdr",) if codec == "ultrahdr" else ())
     if codec not in CODECS and "." not in codec:
         raise ValueError(
             f"codec={codec!r}: expected one of {', '.join(list_outputs())}, or the import path of a class "
             "(package.module.Class)"
         )
-    return find_codec(codec).role
-
-
-def output_grid(codec: str) -> tuple[int, int]:
-    """Return the numbers that must divide width and height: (2, 2) for 4:2:0, (1, 1) for pictures and Y4M.
-
-    Raises:
-        ValueError: for an unknown kind.
-    """
-    return (1, 1) if codec in (_Y4M, *PICTURES) else pixel_layout(find_codec(codec).pixel_format).subsampling
-
-
-def has_mastering(codec: str) -> bool:
-    """Return whether a kind of output takes ST 2086 metadata, as the option `mastering`.
-
-    Raises:
-        ValueError: for an unknown kind.
-    """
-    return codec not in (_Y4M, *PICTURES) and issubclass(find_codec(codec), HDR10Codec)
+    coder = find_codec(codec)
+    grid = pixel_layout(coder.pixel_format).subsampling
+    takes = ("sample_aspect_ratio", "streams_from", "span")
+    return OutputKind("a video", coder.role, takes, grid, issubclass(coder, HDR10Codec))
 
 
 def open_writer(
@@ -139,18 +147,15 @@ def open_writer(
         VideoDecodeError: if `streams_from` cannot be read.
         WriteError: if the output cannot be written.
     """
-    output_role(codec)  # there is such a kind
-    if codec in (_Y4M, *PICTURES):
-        own = {"ultrahdr": "sdr"}.get(codec, "first")
-        refused = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options, own: None}
-        if given := [f"{name}={value!r}" for name, value in refused.items() if value is not None]:
-            what = (
-                "raw video" if codec == _Y4M else "a picture" if is_picture(Path(path), codec) else "a folder of frames"
-            )
-            raise ValueError(f"{path}: {what} takes no {', no '.join(given)}")
+    kind = output_kind(Path(path), codec)
+    if kind.name != "a video":
+        asked = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
+        refused = [f"{name}={value!r}" for name, value in asked.items() if value is not None and name not in kind.takes]
+        if refused:
+            raise ValueError(f"{path}: {kind.name} takes no {', no '.join(refused)}")
     if codec == _Y4M:
         return Y4MWriter(path, width, height, fps, work_dir=work_dir)
-    if is_picture(Path(path), codec):
+    if kind.is_picture:
         return PictureWriter(path, width, height, codec, sdr=options.get("sdr"), work_dir=work_dir)
     if codec in FRAME_KINDS:
         if Path(path).suffix.lower() in _VIDEOS:
