@@ -27,6 +27,7 @@ from vitm.video import (
     write_image,
     write_png16,
 )
+from vitm.video.images import write_png_pq
 
 
 @pytest.fixture
@@ -54,6 +55,54 @@ def folder_of(tmp_path: Path, write: Callable[[Path, np.ndarray], object], names
     for name in names:
         write(folder / name, image)
     return folder
+
+
+# --- colours that files do not say, or say wrongly ------------------------------------------------------------------
+
+
+def srgb_light(codes: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1."""
+    return np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_assumed_colours_of_pictures(suffix: str, tmp_path: Path, rgb: np.ndarray) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_image(path, rgb, bits=16)
+    (plain,), (frame,) = FrameReader(path, expect="sdr"), FrameReader(path, expect="sdr", assume="srgb")
+    np.testing.assert_allclose(plain.rgb, rgb, atol=1e-5)
+    np.testing.assert_allclose(frame.rgb**2.4, srgb_light(rgb), atol=1e-4)
+    reader = FrameReader(path, expect="sdr", assume="display-p3")
+    assert reader.notes == ["srgb with p3-d65 primaries is converted to BT.709"]
+    assert (reader.info.transfer, reader.info.primaries) == ("srgb", "p3-d65")
+    with pytest.raises(VideoTagError, match="tagged PQ with bt2020 primaries, but an SDR video was expected"):
+        FrameReader(path, expect="sdr", assume="bt2020-pq")
+
+
+def test_assumed_colours_do_not_replace_those_that_a_picture_says(tmp_path: Path, rgb: np.ndarray) -> None:
+    write_png_pq(tmp_path / "a.png", rgb)
+    with pytest.raises(VideoTagError, match="this is HDR already"):
+        FrameReader(tmp_path / "a.png", expect="sdr", assume="bt709")
+    (frame,) = FrameReader(tmp_path / "a.png", expect="sdr", override="bt709")
+    np.testing.assert_allclose(frame.rgb, rgb, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_narrow_range_of_pictures(bits: int, tmp_path: Path) -> None:
+    """Codes 16 and 235 of eight bits are black and white (BT.709-6, item 4.6); 4096 and 60160 of sixteen."""
+    codes = np.array([[16, 235, 125.5, 254]]) * 2 ** (bits - 8)
+    write_image(tmp_path / "a.png", codes.astype(f"uint{bits}")[..., None].repeat(3, axis=2), bits=bits)  # type: ignore[arg-type]
+    (frame,) = FrameReader(tmp_path / "a.png", expect="sdr", override="narrow")
+    np.testing.assert_allclose(
+        frame.rgb[0, :, 1], [0, 1, (int(codes[0, 2]) / 2 ** (bits - 8) - 16) / 219, 238 / 219], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("name", "override"), [("a.exr", "bt709"), ("a.tif", "narrow")])
+def test_overrides_that_a_picture_cannot_take(name: str, override: str, tmp_path: Path, rgb: np.ndarray) -> None:
+    write_exr(tmp_path / name, rgb) if name == "a.exr" else tifffile.imwrite(tmp_path / name, rgb, photometric="rgb")
+    with pytest.raises(ValueError, match=f"override='{override}': .* (leave it out|give the colours alone)"):
+        FrameReader(tmp_path / name, expect=None if name == "a.exr" else "sdr", override=override)
 
 
 # --- single images --------------------------------------------------------------------------------------------------

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from vitm.color.ycbcr import code_scale
 from vitm.video.errors import VideoDecodeError, VideoTagError
 from vitm.video.gain_map import has_gain_map, hdr10_of, read_gain_map
 from vitm.video.images import SEQUENCES, SUFFIXES, Float, Image, checked_rgb, image_header, read_image
 from vitm.video.photographs import ANIMATIONS, Animation, Header, damage_named
-from vitm.video.tags import Role, StreamInfo, check_choice, check_role
+from vitm.video.tags import Assume, Role, StreamInfo, check_choice, check_role, fill_missing, replace_tags
 
 _LINEAR = (".exr", ".hdr")
 
@@ -90,19 +91,27 @@ def list_frames(folder: Path) -> list[Path]:
     return files
 
 
-def probe_pictures(path: Path, expect: Role | None, fps: Fraction | None) -> Pictures:
+def probe_pictures(
+    path: Path,
+    expect: Role | None,
+    fps: Fraction | None = None,
+    assume: Assume | None = None,
+    override: str | None = None,
+) -> Pictures:
     """Return what a folder of frames, an animation or a picture is, from the headers.
 
     Args:
         path: folder of frames, or image file.
         expect: role of the codes; PNG, TIFF and DPX do not say it. EXR and Radiance are linear.
         fps: frame rate, if known; animations have their own times.
+        assume: what the colours are where the files do not say it; None: what their role implies.
+        override: what they are, where the files are wrong.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
         VideoDecodeError: if a frame is missing, damaged, or differs from the first in size or type.
         VideoTagError: if `expect` is missing, or the files cannot hold it.
-        ValueError: `fps` is given for an animation.
+        ValueError: `fps` is given for an animation, or an override that does not fit the files.
     """
     check_choice("expect", expect, Role)
     files = list_frames(path) if path.is_dir() else [path]
@@ -134,12 +143,20 @@ def probe_pictures(path: Path, expect: Role | None, fps: Fraction | None) -> Pic
         chroma_location=None,
         matrix="rgb",
         full_range=True,
-        transfer=_transfer(files[0], first, expect),
-        primaries=first.primaries or ("bt709" if expect == "sdr" else "bt2020" if expect != "linear" else None),
+        transfer="linear" if suffix in _LINEAR else first.transfer,
+        primaries=first.primaries,
         notes=first.notes,
         first_number=_number(files[0]) if path.is_dir() else None,
     )
-    if first.transfer is not None:
+    if override is not None and (info.transfer == "linear" or expect == "linear"):
+        raise ValueError(f"override={override!r}: {path} holds linear light, which has no other tags: leave it out")
+    info = fill_missing(replace_tags(info, override), None if expect == "linear" else assume)
+    if not info.full_range and (first.sample.startswith("float") or suffix == ".avif"):
+        raise ValueError(f"override={override!r}: {path} tells its range itself: give the colours alone")
+    told = info.transfer not in (None, "linear")
+    primaries = info.primaries or ("bt709" if expect == "sdr" else "bt2020" if expect != "linear" else None)
+    info = replace(info, transfer=info.transfer if told else _transfer(files[0], first, expect), primaries=primaries)
+    if told:
         check_role(info, expect)
     return Pictures(info, tuple(files), times)
 
@@ -158,7 +175,7 @@ def _times(path: Path) -> tuple[Fraction, ...]:
 
 def read_codes(path: Path, info: StreamInfo) -> Float:
     """Read one picture as fp32: integers are divided by their peak, floating point stays as it is."""
-    if info.transfer == "pq" and path.suffix.lower() in (".jpg", ".jpeg"):
+    if info.transfer == "pq" and info.pixel_format in ("jpg-float32", "jpeg-float32"):  # SDR with a gain map
         picture = read_gain_map(path)
         return hdr10_of(picture.hdr, picture.primaries)
     return _as_float(read_image(path), path, info)
@@ -167,16 +184,17 @@ def read_codes(path: Path, info: StreamInfo) -> Float:
 def _as_float(image: Image, path: Path, info: StreamInfo) -> Float:
     if image.shape[:2] != (info.height, info.width):
         raise VideoDecodeError(f"{path}: {image.shape[1]}x{image.shape[0]}, expected {info.width}x{info.height}")
-    if image.dtype.kind == "f":
+    if image.dtype.kind != "f":
+        image = np.multiply(image, np.float32(1 / np.iinfo(image.dtype).max), dtype=np.float32)
+    if info.full_range:
         return image
-    return np.multiply(image, np.float32(1 / np.iinfo(image.dtype).max), dtype=np.float32)
+    (gain, *_), (black, *_) = code_scale(info.bit_depth)
+    return ((2**info.bit_depth - 1) * image - np.float32(black)) / np.float32(gain)
 
 
 def _transfer(path: Path, header: Header, expect: Role | None) -> str:
-    """Return the transfer function that a file names, or that its role implies, if its type can hold it."""
+    """Return the transfer function that a file's type or its role implies, if its type can hold it."""
     suffix = path.suffix.lower()
-    if header.transfer is not None:
-        return header.transfer
     if suffix in _LINEAR:
         if expect not in (None, "linear"):
             raise VideoTagError(f"{path}: {suffix[1:]} files hold linear light, but {expect} codes were expected")

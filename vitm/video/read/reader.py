@@ -119,11 +119,13 @@ class FrameReader:
         path: a video file, a folder, or an image file.
         expect: the role that the file must fit: "sdr", "hdr10" (PQ, BT.2020, at least 10 bits), "hlg", or "linear".
             Needed for PNG, TIFF and DPX, which do not say what their codes mean; EXR and Radiance are linear.
-        assume: what a video's missing tags are: "bt709", "bt2020-pq", "bt2020-hlg", "bt601-625", "bt601-525",
+        assume: what the missing tags are: "bt709", "bt2020-pq", "bt2020-hlg", "bt601-625", "bt601-525",
             "gamma22", "display-p3", "bt2020-sdr" (each narrow range), "srgb" (full range, as JPEG), or "auto", which
-            goes by the size: see `vitm.video.tags.usual_colours`. Tags that are there stay.
-        override: what the tags are, for a video whose tags are wrong: a name that `assume` takes, "full" or "narrow"
-            for the range, or both, as "bt709,full".
+            goes by the size: see `vitm.video.tags.usual_colours`. Tags that are there stay. So it is
+            for pictures that do not say their colours (PNG, TIFF, DPX), whose R'G'B' is full range; photographs without
+            a profile are sRGB.
+        override: what the tags are, where those of a video or picture are wrong: a name that `assume` takes, "full" or
+            "narrow" for the range, or both, as "bt709,full". The codes of a photograph are those after its profile.
         fps: frame rate of a folder.
         on_error: at a damaged frame, "stop" raises, naming its time; "repeat" gives the last good frame in its place,
             so that number and times of the frames stay, and notes it in `damaged`. Decoders do not notice all damage,
@@ -169,7 +171,8 @@ class FrameReader:
         self._notes: list[str] = []
         self._open: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         if path.is_dir() or path.suffix.lower() in SUFFIXES:
-            self._pictures = probe_pictures(path, expect, None if fps is None else Fraction(fps))
+            rate = None if fps is None else Fraction(fps)
+            self._pictures = probe_pictures(path, expect, rate, assume, override)
             self.info = self._pictures.info
             self._conversion(self.info)
             return
