@@ -220,6 +220,26 @@ def test_each_sound_track_has_its_choice(tmp_path: Path, source: Callable[..., P
         write(tmp_path / "b.mp4", original, audio="copy,mute")
 
 
+@pytest.mark.parametrize(("codec", "name"), [("pcm_mulaw", "a.wav"), ("adpcm_ima_wav", "a.wav"), ("wmav2", "a.wma")])
+def test_sound_of_windows_keeps_its_samples_in_matroska(
+    codec: str, name: str, tmp_path: Path, ffmpeg: Callable[..., bytes]
+) -> None:
+    """FFmpeg copies it, by a name that PyAV does not write: what is heard must be the same."""
+    original, copied = tmp_path / name, tmp_path / "copied.mkv"
+    noise = "aevalsrc=0.4*sin(2000*t)|0.3*random(0):d=0.5:s=44100"
+    ffmpeg("-f", "lavfi", "-i", noise, "-c:a", codec, str(original))
+    ffmpeg("-i", str(original), "-c", "copy", str(copied))
+    with pytest.warns(StreamWarning, match=rf"{codec}\): it is not copied into \.mkv; it becomes FLAC, which"):
+        write(tmp_path / "out.mkv", original)
+    assert "Audio: flac, 44100 Hz, stereo, s16" in report(tmp_path / "out.mkv")
+    heard, expected = (
+        np.frombuffer(ffmpeg("-i", str(path), "-map", "0:a", "-f", "s16le", "-"), np.int16).astype(int)
+        for path in (tmp_path / "out.mkv", copied)
+    )
+    assert len(heard) == len(expected) > 40_000
+    assert np.abs(heard - expected).max() <= (1 if codec == "wmav2" else 0)  # WMA's samples are rounded
+
+
 @pytest.mark.parametrize("audio", ["copy", "transcode"])
 def test_sound_that_no_library_knows_is_named(audio: str, tmp_path: Path, source: Callable[..., Path]) -> None:
     """New phones write such a track (`apac`) beside an ordinary one."""

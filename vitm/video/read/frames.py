@@ -189,7 +189,8 @@ def _as_float(image: Image, path: Path, info: StreamInfo) -> Float:
     if info.full_range:
         return image
     (gain, *_), (black, *_) = code_scale(info.bit_depth)
-    return ((2**info.bit_depth - 1) * image - np.float32(black)) / np.float32(gain)
+    codes: Float = ((2**info.bit_depth - 1) * image - np.float32(black)) / np.float32(gain)
+    return codes
 
 
 def _transfer(path: Path, header: Header, expect: Role | None) -> str:

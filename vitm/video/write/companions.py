@@ -21,6 +21,7 @@ SUBTITLES = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "srt"}
 _TEXT = ("subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text")
 _STYLED = ("ass", "ssa", "webvtt")
 COVERS = {"mjpeg": "jpeg", "png": "png"}  # codecs of cover pictures, and the second half of their MIME types
+_FLAC_CHANNELS = 8  # at most
 _COVER_HOLDERS = (".mp4", ".mkv")
 CONTAINER_FACTS = ("major_brand", "minor_version", "compatible_brands", "encoder", "software")
 
@@ -70,7 +71,7 @@ class Companions:
         source: the file.
         copied: the numbers of its streams that are copied as they are.
         converted: the numbers of its text subtitles that the container holds in another coding only.
-        transcoded: the numbers of its sound tracks that become AAC.
+        transcoded: the numbers of its sound tracks that become AAC or FLAC, and which of the two.
         covers: the numbers of its cover pictures, which are copied.
         dropped: what does not go along as it was, in words.
         since: the time at which the output begins, in seconds from the file's start.
@@ -81,7 +82,7 @@ class Companions:
     source: Path
     copied: list[int] = field(default_factory=list)
     converted: list[int] = field(default_factory=list)
-    transcoded: list[int] = field(default_factory=list)
+    transcoded: dict[int, str] = field(default_factory=dict)
     covers: list[int] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     since: Fraction = Fraction(0)
@@ -123,8 +124,9 @@ def plan_companions(
     Args:
         source: the file.
         output: the file to be written; its suffix chooses the container.
-        audio: "copy" to copy the sound tracks that the container holds; "transcode" to make AAC of the others, where
-            they can be decoded; "drop" to leave all sound out. Or such a word for each track, as "copy,drop".
+        audio: "copy" to copy the sound tracks that the container holds; in Matroska the others become FLAC. "transcode"
+            to make AAC of the others, where they can be decoded; "drop" to leave all sound out. Or such a word for each
+            track, as "copy,drop".
         span: the part of the file that goes along, in seconds from its start; None for all of it.
 
     Raises:
@@ -187,8 +189,11 @@ def _plan_sound(plan: Companions, stream: Any, suffix: str, choice: AudioChoice)
     elif _can_hold(suffix, plan.source, stream):
         plan.copied.append(stream.index)
     elif choice == "transcode":
-        plan.transcoded.append(stream.index)
+        plan.transcoded[stream.index] = "aac"
         plan.dropped.append(f"{_name(stream)}: {suffix} cannot hold it; it becomes AAC")
+    elif suffix == ".mkv" and stream.channels <= _FLAC_CHANNELS:  # PyAV does not write the names of Windows' codecs
+        plan.transcoded[stream.index] = "flac"
+        plan.dropped.append(f"{_name(stream)}: it is not copied into {suffix}; it becomes FLAC, which keeps all of it")
     else:
         plan.dropped.append(_refusal(plan, stream, suffix, "audio='transcode' makes it AAC"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from vitm.video.write.companions import (
 )
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+_LAYOUTS = {1: "mono", 2: "stereo"}  # some files tell the number of channels alone
 _AAC_LAYOUTS = ("mono", "stereo", "5.1", "7.1")
 # QuickTime's own list of languages has some under their other ISO 639-2 code
 _QUICKTIME_LANGUAGES = {
@@ -60,7 +61,7 @@ def add_companions(plan: Companions, source: Any, target: Any, video: Any, suffi
         if index in plan.copied:
             copies[index] = target.add_stream_from_template(stream)
         elif index in plan.transcoded:
-            copies[index] = _aac_stream(target, stream)
+            copies[index] = _sound_stream(target, stream, plan.transcoded[index])
         else:
             copies[index] = target.add_stream(SUBTITLES[suffix], time_base=Fraction(1, 1000))
             decoder, encoder = stream.codec_context, copies[index].codec_context
@@ -74,6 +75,7 @@ def add_companions(plan: Companions, source: Any, target: Any, video: Any, suffi
 
 def _packets(plan: Companions, source: Any, streams: list[Any], copies: dict[int, Any], span: Span) -> Iterator[Any]:
     last: dict[int, int] = {}
+    ends: dict[int, int] = {}
     try:
         for packet in source.demux(*streams):
             index = packet.stream.index
@@ -83,7 +85,7 @@ def _packets(plan: Companions, source: Any, streams: list[Any], copies: dict[int
                 continue  # damaged sources repeat time stamps, which containers refuse
             last[index] = packet.dts
             if index in plan.transcoded:
-                yield from _transcoded(packet.stream, packet, copies[index], span.start)
+                yield from _in_time(_transcoded(packet.stream, packet, copies[index], span.start), ends)
                 continue
             shift = round(span.start / packet.time_base)
             packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
@@ -98,8 +100,8 @@ def _packets(plan: Companions, source: Any, streams: list[Any], copies: dict[int
             packet.stream = copies[index]
             yield packet
         for index in plan.transcoded:
-            yield from _transcoded(source.streams[index], None, copies[index], span.start)
-            yield from copies[index].encode(None)
+            yield from _in_time(_transcoded(source.streams[index], None, copies[index], span.start), ends)
+            yield from _in_time(copies[index].encode(None), ends)
     except av.FFmpegError as error:  # the picture is whole: what came until here goes along
         seconds = float(max((span.seconds(source.streams[i], time) for i, time in last.items()), default=0))
         plan.lost.append(f"sound and subtitles after {seconds:.1f} s: they are damaged ({error.strerror})")
@@ -113,12 +115,16 @@ def _like(packet: Any, data: bytes) -> Any:
     return new
 
 
-def _aac_stream(target: Any, stream: Any) -> Any:
-    """Add an AAC stream of the same rate and layout, where AAC has them."""
-    rate = stream.rate if stream.rate in _AAC_RATES else 48_000
-    copy = target.add_stream("aac", rate=rate)
-    copy.layout = stream.layout.name if stream.layout.name in _AAC_LAYOUTS else "stereo"
-    copy.time_base = Fraction(1, rate)
+def _sound_stream(target: Any, stream: Any, codec: str) -> Any:
+    """Add a stream of AAC or FLAC, of the same rate and layout where AAC has them."""
+    rate, layout = stream.rate, _LAYOUTS.get(stream.channels, stream.layout.name)
+    if codec == "aac":
+        rate = rate if rate in _AAC_RATES else 48_000
+        layout = layout if layout in _AAC_LAYOUTS else "stereo"
+    copy = target.add_stream(codec, rate=rate)
+    copy.layout, copy.time_base = layout, Fraction(1, rate)
+    if codec == "flac":
+        copy.format = "s32" if stream.format.name.startswith("s32") else "s16"
     return copy
 
 
@@ -132,6 +138,21 @@ def _transcoded(stream: Any, packet: Any, copy: Any, start: Fraction) -> Iterato
         if frame.pts is not None:
             frame.pts -= round(start / frame.time_base)
         yield from copy.encode(frame)
+
+
+def _in_time(packets: Iterable[Any], ends: dict[int, int]) -> Iterator[Any]:
+    """Give the packets of an encoder, which knows no time of what it held back: it goes on where the last one ends.
+
+    Args:
+        packets: packets of one stream; empty ones are passed over.
+        ends: time at which the last packet of each stream ends, which is kept here.
+    """
+    for packet in packets:
+        if packet.size:
+            if packet.dts is None:
+                packet.pts = packet.dts = ends[packet.stream.index]
+            ends[packet.stream.index] = packet.dts + packet.duration
+            yield packet
 
 
 def _cover(source: Path, index: int, target: Any, suffix: str) -> Iterator[Any]:
