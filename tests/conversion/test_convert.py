@@ -26,7 +26,7 @@ from vitm.conversion import Encoding, Grading, Reading, convert
 from vitm.conversion.level import operator_white
 from vitm.nets.analytic import Analytic, Gain
 from vitm.papers.kpn_mfi import KPNMFI
-from vitm.video import FrameReader, probe, read_image, write_image
+from vitm.video import FrameReader, VideoDecodeError, probe, read_image, write_image
 from vitm.video.write.outputs import list_outputs
 from vitm.zoo import NETWORKS, shipped_weights
 
@@ -385,6 +385,15 @@ def test_a_clip_is_no_picture(clip: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.png is one picture, but .*clip has 6 frames: name a folder or a video"):
         convert(clip, clip.with_name("a.png"), "clip", progress=False)
     assert [p.name for p in clip.parent.iterdir()] == ["clip"]
+
+
+def test_jpeg_xl_is_refused_in_words(clip: Path) -> None:
+    photograph = clip.with_name("a.jxl")
+    photograph.write_bytes(bytes.fromhex("ff0a7f0090013806002000") + bytes(64))  # the start of a codestream
+    with pytest.raises(VideoDecodeError, match=r"a\.jxl: JPEG XL is not read: make a PNG of it first"):
+        convert(photograph, clip.with_name("a.png"), "clip", progress=False)
+    with pytest.raises(ValueError, match=r"out\.jxl: nothing is written as \.jxl: name a video \(\*\.mp4, .*\*\.avif"):
+        convert(clip, clip.with_name("out.jxl"), "clip", progress=False)
 
 
 @pytest.mark.parametrize(("names", "expected"), [("shot.1001", "1001"), ("frame_0099", "0099"), ("9", "000009")])

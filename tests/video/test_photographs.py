@@ -12,9 +12,13 @@ import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
+from colour.models.rgb.transfer_functions.itur_bt_2100 import oetf_inverse_BT2100_HLG, ootf_BT2100_HLG
 from PIL import Image
 
+from vitm.color import pq_eotf
 from vitm.color.gamut import primaries_conversion
+from vitm.color.hlg_conversion import hlg_to_pq
 from vitm.video import FrameReader, VideoDecodeError, VideoTagError, read_image
 from vitm.video.images import image_header
 
@@ -206,6 +210,29 @@ def test_avif_in_pq_is_hdr10(tmp_path: Path, ffmpeg: Callable[..., bytes]) -> No
     np.testing.assert_allclose(next(iter(reader)).rgb[32, 32], expected, atol=3 / 1023)
     with pytest.raises(VideoTagError, match="this is HDR already"):
         FrameReader(tmp_path / "a.avif", expect="sdr")
+
+
+@pytest.mark.parametrize(("primaries", "code"), [("bt2020", 9), ("p3-d65", 12)])
+def test_avif_in_hlg(primaries: str, code: int, tmp_path: Path) -> None:
+    """Written and decoded by libavif; light of the display by colour-science (BT.2100-2, table 5)."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    colours = np.array([[[600, 512, 400], [750, 750, 750], [300, 500, 900]]], np.uint16)
+    codes = colours.repeat(32, axis=1).repeat(32, axis=0)
+    tags = {"primaries": code, "transfer": 18, "matrix": 9}
+    path = tmp_path / "a.avif"
+    path.write_bytes(imagecodecs.avif_encode(codes, 100, speed=9, bitspersample=10, pixelformat="yuv444", **tags))
+    reader = FrameReader(path, expect="hlg")
+    assert (reader.info.transfer, reader.info.primaries, reader.info.bit_depth) == ("hlg", primaries, 10)
+    signal = imagecodecs.avif_decode(path.read_bytes())[16, 16::32] / 1023
+    np.testing.assert_allclose(read_image(path)[16, 16::32], signal, atol=0.6 / 1023)
+    scene = oetf_inverse_BT2100_HLG(signal) @ np.array(primaries_conversion(primaries, "bt2020")).T
+    expected = ootf_BT2100_HLG(np.maximum(scene, 0), L_W=1000)
+    (frame,) = reader
+    hlg = torch.from_numpy(frame.rgb[None, 16, 16::32]).movedim(-1, 0)
+    np.testing.assert_allclose(pq_eotf(hlg_to_pq(hlg)).numpy()[:, 0].T, expected, rtol=0.01, atol=0.02)
+    for role in ("sdr", "hdr10"):
+        with pytest.raises(VideoTagError, match=f"tagged HLG with {primaries} primaries, but"):
+            FrameReader(path, expect=role)
 
 
 @pytest.mark.slow

@@ -70,6 +70,8 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         if not streams:
             raise VideoDecodeError(f"{path}: no video stream")
         if streams[0].codec_context is None:
+            if container.format.name.startswith("jpegxl") or path.suffix.lower() == ".jxl":
+                raise VideoDecodeError(f"{path}: JPEG XL is not read: make a PNG of it first (djxl IN.jxl OUT.png)")
             raise VideoDecodeError(f"{path}: this build of PyAV has no decoder for the video stream")
         yield container, streams[0]
 

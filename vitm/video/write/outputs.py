@@ -30,13 +30,23 @@ def list_outputs() -> list[str]:
 def usual_codec(path: Path) -> str:
     """Return the kind of output that a name asks for: "hevc" for videos, "png" for folders, or a type of picture.
 
+    Raises:
+        ValueError: nothing of this suffix is written.
+
     Example:
         >>> usual_codec(Path("film.mp4")), usual_codec(Path("frames")), usual_codec(Path("photo.jpg"))
         ('hevc', 'png', 'ultrahdr')
     """
     suffix = path.suffix.lower()
-    usual = _Y4M if suffix == ".y4m" else "hevc" if suffix else "png"
-    return next((kind for kind, suffixes in PICTURES.items() if suffix in suffixes), usual)
+    kinds = {name: kind for kind, suffixes in PICTURES.items() for name in suffixes}
+    kinds |= {"": "png", **dict.fromkeys(_VIDEOS, "hevc"), ".y4m": _Y4M}
+    if suffix not in kinds:
+        pictures = ", ".join(f"*{name}" for names in PICTURES.values() for name in names)
+        raise ValueError(
+            f"{path}: nothing is written as {suffix}: name a video (*.mp4, *.mov, *.mkv, *.y4m), "
+            f"a picture ({pictures}), or a folder without a suffix"
+        )
+    return kinds[suffix]
 
 
 @dataclass(frozen=True)
