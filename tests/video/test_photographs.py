@@ -212,6 +212,23 @@ def test_avif_in_pq_is_hdr10(tmp_path: Path, ffmpeg: Callable[..., bytes]) -> No
         FrameReader(tmp_path / "a.avif", expect="sdr")
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif", "a.dpx", "a.avif", "a.webm"])
+def test_alpha_is_named(name: str, rgb: np.ndarray, tmp_path: Path, ffmpeg: Callable[..., bytes]) -> None:
+    """Of VP9 and AVIF, alpha is a picture of its own beside the first one."""
+    rgba = np.concatenate((rgb, 255 * (np.arange(48) > 20).astype(np.uint8).repeat(32).reshape(48, 32).T[..., None]), 2)
+    if name == "a.avif":
+        avif = pytest.importorskip("imagecodecs").avif_encode
+        (tmp_path / name).write_bytes(avif(rgba, 90, speed=9))
+    elif name in ("a.dpx", "a.webm"):
+        raw = ("-f", "rawvideo", "-pix_fmt", "rgba", "-s", "48x32", "-i", "-", "-frames:v", "1")
+        ffmpeg(*raw, *(("-pix_fmt", "yuva420p") if name == "a.webm" else ()), str(tmp_path / name), data=rgba.tobytes())
+    else:
+        Image.fromarray(rgba).save(tmp_path / name)
+    notes = FrameReader(tmp_path / name, expect="sdr", assume="srgb").notes
+    words = "a second picture in it (alpha, or a gain map)" if name == "a.avif" else "its alpha channel"
+    assert f"{words} is left out" in notes
+
+
 @pytest.mark.parametrize(("primaries", "code"), [("bt2020", 9), ("p3-d65", 12)])
 def test_avif_in_hlg(primaries: str, code: int, tmp_path: Path) -> None:
     """Written and decoded by libavif; light of the display by colour-science (BT.2100-2, table 5)."""

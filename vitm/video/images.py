@@ -262,7 +262,9 @@ def image_header(path: Path) -> Header:
         if suffix == ".dpx":
             with open_video(path) as (container, stream):
                 frame = _first_frame(container, stream, path)
-                return Header(frame.width, frame.height, f"uint{pixel_layout(frame.format.name).bits}")
+                layout = pixel_layout(frame.format.name)
+                notes = (ALPHA_IS_LEFT_OUT,) if layout.alpha else ()
+                return Header(frame.width, frame.height, f"uint{layout.bits}", notes=notes)
         page = iio.improps(path, plugin=_TIFF)
         photometric = iio.immeta(path, plugin=_TIFF, page=0).get("PhotometricInterpretation")
         if photometric not in _TIFF_KINDS or page.shape[2:] not in ((), (3,), (4,)):

@@ -116,7 +116,7 @@ def photograph_header(path: Path) -> Header:
         notes.append(f"the colours of its profile ({profile_name(profile)}) are converted to sRGB")
     if suffix in (".jpg", ".jpeg") and has_gain_map(path):
         notes.append("its SDR picture is read, without the gain map")
-    if channels in ((2,), (4,)):
+    if channels in ((2,), (4,)) or "transparency" in facts:  # a colour of a palette
         notes.append(ALPHA_IS_LEFT_OUT)
     return Header(width, height, "uint8", known or "bt709", "srgb", tuple(notes))
 
@@ -156,9 +156,11 @@ def _read_avif(path: Path) -> tuple[Pixels, Header]:
             rgb = planes_to_rgb(frame_planes(frame), layout, matrix, int(frame.color_range) != 1, "left")
         except KeyError:
             raise VideoTagError(f"{path}: its matrix {matrix!r} is not supported: convert it to PNG first") from None
+        others = [s for s in container.streams.video if s is not stream and not s.disposition & s.disposition.dependent]
+        notes = ("a second picture in it (alpha, or a gain map) is left out",) if others else ()
         primaries = tag_name(PRIMARIES, int(frame.color_primaries)) or "bt709"
         transfer = tag_name(TRANSFERS, int(frame.color_trc)) or "srgb"
-        return rgb, Header(frame.width, frame.height, f"uint{layout.bits}", primaries, transfer)
+        return rgb, Header(frame.width, frame.height, f"uint{layout.bits}", primaries, transfer, notes)
 
 
 def _open_heif(path: Path) -> Any:

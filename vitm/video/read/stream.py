@@ -110,7 +110,7 @@ def _describe(
         notes=(
             *(table.notes if table is not None else ()),
             *_views(stream, frame),
-            *((ALPHA_IS_LEFT_OUT,) if layout.alpha else ()),
+            *((ALPHA_IS_LEFT_OUT,) if layout.alpha or stream.metadata.get("alpha_mode") == "1" else ()),
         ),
     )
 
