@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vitm.files import replace_when_whole
+from vitm.files import digest, replace_when_whole
 
 KeyMap = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Regular expressions and what replaces their matches in a key, applied one after another."""
@@ -54,10 +54,16 @@ class Recorded(NamedTuple):
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return the contents of a checkpoint file, on the CPU, without running code from it.
 
+    Args:
+        path: a local file; or a folder, where authors released a network in several files (`*.pth`): their keys then
+            begin with the name of their file, as in `LE.conv_first.weight`.
+
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is truncated or no checkpoint.
     """
+    if files := checkpoint_files(path):
+        return {f"{file.stem}.{key}": value for file in files for key, value in read_checkpoint(file).items()}
     if not Path(path).is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
@@ -67,6 +73,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(file, dict):
         raise CheckpointError(f"{path} is no checkpoint: it holds a {type(file).__name__}")
     return file
+
+
+def checkpoint_files(folder: str | Path) -> list[Path]:
+    """Return the files of a network that was released in several, in the order of their names; none: no such folder."""
+    return sorted(Path(folder).glob("*.pth"))
+
+
+def checkpoint_digest(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint file; of a folder, that of its files' names and SHA-256, one a line."""
+    files = checkpoint_files(path)
+    return digest("".join(f"{digest(file)}  {file.name}\n" for file in files) if files else path)
 
 
 def recorded(checkpoint: Mapping[str, Any]) -> Recorded | None:

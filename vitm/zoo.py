@@ -30,7 +30,7 @@ class Listed(NamedTuple):
 
 
 NETWORKS = {
-    "ada_3dlut": Listed("vitm.baselines.ada_3dlut.Ada3DLUT"),
+    "ada_3dlut": Listed("vitm.baselines.ada_3dlut.Ada3DLUT", "vitm.baselines.published.ada_3dlut"),
     "adaint": Listed("vitm.baselines.adaint.AdaInt", "vitm.baselines.published.adaint"),
     "basicvsr_pp": Listed("vitm.baselines.basicvsr_pp.BasicVSRPP", "vitm.baselines.published.basicvsr_pp"),
     "clues": Listed("vitm.papers.vitm_tc.clues.Clues", learned=False),
@@ -46,9 +46,9 @@ NETWORKS = {
     "hdrcnn": Listed("vitm.baselines.hdrcnn.HDRCNN"),
     "hdrnet": Listed("vitm.baselines.hdrnet.HDRNet"),
     "hdrtvdm": Listed("vitm.baselines.hdrtvdm.LSN", "vitm.baselines.published.hdrtvdm"),
-    "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet"),
+    "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet", "vitm.baselines.published.hdrtvnet"),
     "hdrtvnet_plus": Listed("vitm.baselines.hdrtvnet_plus.HDRTVNetPlus", "vitm.baselines.published.hdrtvnet_plus"),
-    "hdrunet": Listed("vitm.baselines.hdrunet.HDRUNet"),
+    "hdrunet": Listed("vitm.baselines.hdrunet.HDRUNet", "vitm.baselines.published.hdrunet"),
     "huo": Listed("vitm.nets.analytic.HuoPhysEO", learned=False),
     "jsi_net": Listed("vitm.baselines.jsi_net.JSInet"),
     "kovaleski": Listed("vitm.nets.analytic.KovaleskiOliveira", learned=False),
@@ -124,7 +124,8 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
             PDCG after it); or an analytic operator, which needs no checkpoint. Or the import path of a network class:
             `"mypackage.networks.MyNetwork"`.
         checkpoint: a local file: a checkpoint of a run (its constructor arguments are in the file), the authors'
-            released file, or a plain state dict. None gives an untrained network with the paper's arguments.
+            released file (a folder, where they released several), or a plain state dict. None gives an untrained
+            network with the paper's arguments.
         flow_weights: file with the weights of the network's optical flow, where it has one that needs them.
 
     Returns:

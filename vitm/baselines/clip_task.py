@@ -10,6 +10,7 @@ from torch import Tensor
 from vitm.baselines.deephdr import DeepHDR
 from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.kpn_itm import KPNiTM
+from vitm.baselines.published import hdrunet
 from vitm.data.batch import TripletBatch
 from vitm.nets.complexity import count_macs
 from vitm.nets.interface import stream
@@ -51,6 +52,7 @@ class HDRUNetTask(ClipTask):
 
     name: ClassVar[str] = "hdrunet"
     network_class = HDRUNet
+    published = staticmethod(hdrunet)
 
     def __init__(
         self, width: int = 64, blocks: tuple[int, int, int] = (2, 8, 2), mfi: bool = False, **recipe: Any

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from vitm.baselines.ada_3dlut import Ada3DLUT
 from vitm.baselines.adaint import AdaInt
 from vitm.baselines.basicvsr_pp import BRANCHES, BasicVSRPP
 from vitm.baselines.cyclegan import CycleGAN
 from vitm.baselines.hdrtvdm import LSN
+from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
+from vitm.baselines.hdrunet import HDRUNet
 from vitm.baselines.pixel2pixel import Pixel2Pixel
-from vitm.checkpoints import KeyMap, Weights, constructor_arguments, rename_key
+from vitm.checkpoints import CheckpointError, KeyMap, Weights, constructor_arguments, rename_key
 from vitm.papers.hdcfm.published import STAGES, with_convolutions
 
 # HDRTVNet++: AGCM counts all layers of its estimator, LE is called HDRUNet3T1.
@@ -44,6 +49,30 @@ LE_KEY_MAP: KeyMap = [
     (r"^recon_trunk([45])\.0", lambda m: f"decoder.{int(m[1]) - 4}"),
     (r"\.sft(\d)", r".mod\1"),
     (r"SFT_(scale|shift)_conv(\d)", lambda m: f"{m[1]}.{2 * int(m[2])}"),
+]
+
+# HDRTVNet: AGCM as above, the local enhancement under the names that it has here, and highlight generation.
+HG_KEY_MAP: KeyMap = [
+    (r"^conv1\.", "first."),
+    (r"^conv2\.", "second.1."),
+    (r"^conv([345])_([12])\.", lambda m: f"down.{int(m[1]) - 3}.{2 * int(m[2]) - 2}."),
+    (r"^conv_code([12])\.", lambda m: f"down.3.{2 * int(m[1]) - 2}."),
+    (r"^Up_conv(\d)\.", lambda m: f"up.{int(m[1]) - 1}."),
+    (r"^conv(\d+)\.", lambda m: f"join.{int(m[1]) - 6}."),
+    (r"^conv_last\.", "last."),
+]
+
+# HDRUNet: most of it is called as in HDRTVNet++'s LE, which grew from it.
+HDRUNET_KEY_MAP: KeyMap = [
+    (r"^recon_trunk(\d)", lambda m: f"trunks.{int(m[1]) - 1}"),
+    (r"^mask_est", "weighting"),
+    *LE_KEY_MAP,
+]
+
+# Ada-3DLUT: the classifier counts all layers, the resizing among them.
+ADA_3DLUT_KEY_MAP: KeyMap = [
+    (r"^model\.16\.", "head."),
+    (r"^model\.(\d+)\.", lambda m: f"reader.layers.{int(m[1]) - 1}."),
 ]
 
 # HDRTVDM: its transformers are Restormer's.
@@ -116,23 +145,79 @@ def adaint(state: Mapping[str, Tensor]) -> Weights | None:
     return Weights(renamed, constructor_arguments(AdaInt, {"size": size, "tables": tables}))
 
 
+def ada_3dlut(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a folder with the authors' `LUTs.pth` and `classifier.pth` of Ada-3DLUT; None if it is of another network.
+
+    Their released files retouch photographs, and give no HDR10. Files that their code trained on HDR10 are converters.
+    """
+    inner: Mapping[str, Any] = state
+    names = sorted(key for key, value in inner.items() if isinstance(value, Mapping) and "LUT" in value)
+    prefixes = [key.removesuffix("model.16.weight") for key in state if key.endswith("model.16.weight")]
+    if not names or not prefixes:
+        return None
+    values = torch.stack([inner[name]["LUT"] for name in names])
+    renamed = _part(state, prefixes[0], ADA_3DLUT_KEY_MAP) | {"values": values.flatten(2)}
+    return Weights(renamed, constructor_arguments(Ada3DLUT, {"size": values.shape[-1], "tables": len(values)}))
+
+
+def hdrtvnet(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a folder with the authors' files of HDRTVNet's stages; None if it is of another network.
+
+    Raises:
+        CheckpointError: one of the first two stages is missing.
+    """
+    first_keys = {
+        "agcm": "classifier.model.0.weight",
+        "le": "recon_trunk.0.conv1.weight",
+        "hg": "Up_conv1.0.weight",
+    }
+    prefixes = _prefixes(state, first_keys)
+    if not prefixes.keys() & {"agcm", "hg"}:
+        return None
+    if missing := [part.upper() for part in ("agcm", "le") if part not in prefixes]:
+        raise CheckpointError(
+            f"a file of HDRTVNet without its stage {' and '.join(missing)}: give the folder with AGCM.pth, LE.pth and, "
+            "for all three stages, HG.pth"
+        )
+    key_maps: dict[str, KeyMap] = {"agcm": AGCM_KEY_MAP, "le": [], "hg": HG_KEY_MAP}
+    parts = {part: _part(state, prefix, key_maps[part]) for part, prefix in prefixes.items()}
+    arguments = {
+        "width": len(parts["le"]["conv_first.weight"]),
+        "blocks": len([key for key in parts["le"] if key.endswith("conv1.weight")]),
+        "highlights": len(parts["hg"]["first.0.weight"]) if "hg" in parts else 0,
+    }
+    renamed = {f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()}
+    return Weights(with_convolutions(renamed), constructor_arguments(HDRTVNet, arguments))
+
+
 def hdrtvnet_plus(state: Mapping[str, Tensor]) -> Weights | None:
     """Read HDRTVNet++, or the part of it that a released file holds; None if the file is of another network."""
-    first_keys = {"agcm": "classifier.model.0.weight", "le": "CondNet1.0.weight"}
-    prefixes = {
-        part: prefix for part, key in first_keys.items() for prefix in ("", f"{part.upper()}.") if prefix + key in state
-    }
-    if not prefixes:
+    prefixes = _prefixes(state, {"agcm": "classifier.model.0.weight", "le": "CondNet1.0.weight"})
+    if not prefixes or "mask_est.0.weight" in state:
         return None
     key_maps = {"agcm": AGCM_KEY_MAP, "le": LE_KEY_MAP}
     renamed = {
-        f"{part}.{rename_key(key.removeprefix(prefix), key_maps[part])}": value
+        f"{part}.{key}": value
         for part, prefix in prefixes.items()
-        for key, value in state.items()
-        if key.startswith(prefix)
+        for key, value in _part(state, prefix, key_maps[part]).items()
     }
     parts = {"agcm": "agcm" in prefixes, "le": "le" in prefixes}
     return Weights(with_convolutions(renamed), constructor_arguments(HDRTVNetPlus, parts))
+
+
+def hdrunet(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a file of HDRUNet from the authors' code; None if the file is of another network.
+
+    Their released file gives linear light of photographs, and no HDR10. Files that their code trained on HDR10 are
+    converters.
+    """
+    if "mask_est.0.weight" not in state:
+        return None
+    renamed = {rename_key(key, HDRUNET_KEY_MAP): value for key, value in state.items()}
+    blocks = [len([key for key in renamed if re.match(rf"trunks\.{i}\.\d+\.conv1\.weight", key)]) for i in range(3)]
+    return Weights(
+        renamed, constructor_arguments(HDRUNet, {"width": len(state["conv_first.weight"]), "blocks": blocks})
+    )
 
 
 def hdrtvdm(state: Mapping[str, Tensor]) -> Weights | None:
@@ -174,3 +259,20 @@ def _translation(network: type[Pixel2Pixel], state: Mapping[str, Tensor]) -> Wei
     statistics = ("running_mean", "running_var", "num_batches_tracked")  # of older files, which nothing reads
     weights = {key: value for key, value in renamed.items() if not key.endswith(statistics)}
     return Weights(weights, constructor_arguments(network, {"width": len(state["model.1.weight"])}))
+
+
+def _prefixes(state: Mapping[str, Tensor], first_keys: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands before the keys of the parts of a network, which are known by one of their keys."""
+    return {
+        part: key.removesuffix(first)
+        for part, first in first_keys.items()
+        for key in state
+        if key == first or key.endswith(f".{first}")
+    }
+
+
+def _part(state: Mapping[str, Tensor], prefix: str, key_map: KeyMap) -> dict[str, Tensor]:
+    """Return the tensors behind a prefix, under the names here."""
+    return {
+        rename_key(key.removeprefix(prefix), key_map): value for key, value in state.items() if key.startswith(prefix)
+    }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitm.baselines.ada_3dlut import Ada3DLUT, falls, roughness
 from vitm.baselines.adaint import AdaInt
-from vitm.baselines.published import adaint
+from vitm.baselines.published import ada_3dlut, adaint
 from vitm.baselines.task import FrameTask
 
 
@@ -46,6 +46,7 @@ class Ada3DLUTTask(TableTask):
 
     name: ClassVar[str] = "ada_3dlut"
     network_class = Ada3DLUT
+    published = staticmethod(ada_3dlut)
     network: Ada3DLUT
 
     def __init__(

@@ -13,7 +13,7 @@ from vitm.baselines.hdrnet import HDRNet
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
 from vitm.baselines.jsi_net import JSInet
-from vitm.baselines.published import hdrtvnet_plus
+from vitm.baselines.published import hdrtvnet, hdrtvnet_plus
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
 from vitm.training.task import L1Task
@@ -116,6 +116,7 @@ class HDRTVNetTask(FrameTask):
 
     name: ClassVar[str] = "hdrtvnet"
     network_class = HDRTVNet
+    published = staticmethod(hdrtvnet)
 
     def __init__(self, width: int = 64, blocks: int = 16, highlights: int = 0, **recipe: Any) -> None:
         super().__init__(**recipe)

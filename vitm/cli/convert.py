@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", help="what converts, see below (default: the network that --checkpoint names, or else 'default')"
     )
-    parser.add_argument("--checkpoint", type=Path, help="weights: a checkpoint of a run here, or the authors' file")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="weights: a checkpoint of a run here, or the authors' file; a folder of several"
+    )
     parser.add_argument("--flow-weights", type=Path, help="weights of the model's optical flow, where it needs some")
     parser.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the first GPU, or the CPU)")
     parser.add_argument(

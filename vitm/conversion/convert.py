@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vitm.checkpoints import CheckpointError, read_checkpoint
+from vitm.checkpoints import CheckpointError, checkpoint_digest, read_checkpoint
 from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
@@ -29,7 +29,7 @@ from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
 from vitm.conversion.super_white import give_super_white, take_super_white
-from vitm.files import digest, write_json
+from vitm.files import write_json
 from vitm.nets.interface import SpillingNetwork, context
 from vitm.video import Frame, FrameReader, MasteringDisplay, StreamWarning, Writer, open_writer
 from vitm.video.cuts import CutDetector
@@ -69,7 +69,7 @@ class ConversionReport:
         codec: kind of output, as "hevc".
         model: name of the network or operator.
         checkpoint: file of its weights; None for analytic operators and networks given as objects.
-        checkpoint_sha256: SHA-256 of that file.
+        checkpoint_sha256: SHA-256 of that file; of a folder, see `vitm.checkpoints.checkpoint_digest`.
         level: the level of the conversion.
         diffuse_white: the level that was asked for: cd/m2, "auto" or "keep".
         frames: number of frames of the output.
@@ -181,8 +181,8 @@ def convert(
         model: name of a network of `vitm.zoo` or of an analytic operator of `vitm.color.METHODS`; or a network of your
             own, sdr (1, 3, H, W) -> hdr_pq of the same shape, which is set to eval mode; None: the network that
             `checkpoint` names, or without one the network that comes with its weights, `"default"`.
-        checkpoint: weights: a checkpoint of a run, or a published file. Analytic operators and networks that are given
-            as objects take none.
+        checkpoint: weights: a checkpoint of a run, a published file, or the folder of several published files. Analytic
+            operators and networks that are given as objects take none.
         flow_weights: weights of the network's optical flow, where it needs some.
         device: where the network runs; None for the first GPU, or the CPU if there is none. A network that is given as
             an object stays where it is.
@@ -220,7 +220,7 @@ def convert(
         raise ValueError(f"{output} is one picture, but {source} has {len(reader)} frames: name a folder or a video")
     work = output.with_name(f".{output.name}.vitm")
     file = shipped_weights(name) if name in SHIPPED else checkpoint
-    weights = {"checkpoint": None if file is None else digest(file)}
+    weights = {"checkpoint": None if file is None else checkpoint_digest(file)}
     if isinstance(model, nn.Module):
         weights["network"] = _state_digest(model)
     identity = {"model": name, **weights, **asdict(reading), **asdict(grading), **asdict(encoding)}

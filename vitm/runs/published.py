@@ -11,9 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
+from vitm.checkpoints import checkpoint_digest
 from vitm.data.paired.fingerprint import Fingerprint, fingerprint
 from vitm.data.paired.windows import HDR10Windows
-from vitm.files import digest, replace_when_whole
+from vitm.files import replace_when_whole
 from vitm.metrics import value_info, value_order
 from vitm.metrics.registry import metric_of
 from vitm.runs.entries import Entry
@@ -113,7 +114,7 @@ def check_published(entry: Entry, values: Mapping[str, float], data: Any, checkp
         checkpoint: weights that were tested.
     """
     assert isinstance(data, HDR10Windows)
-    return Check(entry, values, fingerprint(data.windows("test")), digest(checkpoint), checkpoint.name)
+    return Check(entry, values, fingerprint(data.windows("test")), checkpoint_digest(checkpoint), checkpoint.name)
 
 
 def report_published(check: Check, folder: Path, console: Console) -> None:

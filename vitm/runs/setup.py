@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitm.checkpoints import Weights, read_weights
+from vitm.checkpoints import Weights, checkpoint_files, read_weights
 from vitm.console import console
 from vitm.runs.command import Request
 from vitm.runs.entries import find_entry
@@ -83,7 +83,7 @@ def set_up(request: Request) -> Setup:
 
 def _measured_checkpoint(request: Request) -> Path:
     checkpoint = request.checkpoint or best_checkpoint(newest_run(request.entry, request.runs, "checkpoints/*.ckpt"))
-    if not checkpoint.is_file():
+    if not (checkpoint.is_file() or checkpoint_files(checkpoint)):
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
     return checkpoint
 

@@ -1,0 +1,154 @@
+"""Networks that their authors released in several files, or under other names: state dicts of their layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitm.baselines.hdrtvnet_plus import AGCM
+from vitm.baselines.highlights import over_exposure
+from vitm.baselines.srresnet import SRResNet
+from vitm.checkpoints import CheckpointError
+from vitm.zoo import load_network
+
+STATES = dict[str, Tensor]
+
+
+def weights_of(layers: dict[str, nn.Module]) -> STATES:
+    """Under the names of the layers."""
+    return {f"{name}.{key}": value for name, layer in layers.items() for key, value in layer.state_dict().items()}
+
+
+def highlight_layers(w: int) -> dict[str, nn.Module]:
+    """HDRTVNet's third stage, as HG.pth names its layers."""
+    torch.manual_seed(1)
+    normed = {"1": (3, w), "2": (w, 2 * w), "3_1": (2 * w, 4 * w), "3_2": (4 * w, 4 * w), "4_1": (4 * w, 8 * w)}
+    normed |= dict.fromkeys(("4_2", "5_1", "5_2", "_code1", "_code2"), (8 * w, 8 * w))
+    layers: dict[str, nn.Module] = {}
+    for name, (n, m) in normed.items():
+        layers |= {f"conv{name}.0": nn.Conv2d(n, m, 3, padding=1), f"conv{name}.1": nn.BatchNorm2d(m)}
+        nn.init.uniform_(layers[f"conv{name}.1"].running_mean, -0.1, 0.1)
+        nn.init.uniform_(layers[f"conv{name}.1"].running_var, 0.05, 0.2)
+    for i, (n, m) in enumerate([(8, 8 * w), (8, 4 * w), (4, 2 * w), (2, w), (1, 3)]):
+        layers |= {f"Up_conv{i + 1}.0": nn.Conv2d(n * w, 4 * n * w, 3, padding=1)}
+        layers |= {f"conv{i + 6}": nn.Conv2d(2 * n * w, m, 1)}
+    return {name: layer.eval() for name, layer in (layers | {"conv_last": nn.Conv2d(6, 3, 1)}).items()}
+
+
+def highlights(layers: dict[str, nn.Module], x: Tensor, mask: Tensor) -> Tensor:
+    """HDRTVNet's third stage for sizes that are multiples of 32."""
+
+    def normed(name: str, y: Tensor) -> Tensor:
+        return F.relu(layers[f"conv{name}.1"](layers[f"conv{name}.0"](y)))
+
+    skips = [normed("1", x)]
+    skips.append(normed("2", F.max_pool2d(skips[-1], 2)))
+    for name in ("3_", "4_", "5_", "_code"):
+        skips.append(normed(f"{name}2", F.max_pool2d(normed(f"{name}1", skips[-1]), 2)))
+    y = skips.pop()
+    for i in range(5):
+        up = F.relu(F.pixel_shuffle(layers[f"Up_conv{i + 1}.0"](y), 2))
+        y = layers[f"conv{i + 6}"](torch.cat((up, skips.pop()), 1))
+    out: Tensor = x + mask * layers["conv_last"](torch.cat((y, x), 1))
+    return out
+
+
+def agcm_of_the_authors(agcm: AGCM) -> STATES:
+    """As AGCM.pth names its tensors: all layers are counted, modulation is linear."""
+    state = agcm.state_dict()
+    names = {f"stages.{i}.0": name for i, name in enumerate(("conv_first", "HRconv", "conv_last"))}
+    names |= {f"estimator.blocks.{i}.conv": f"classifier.model.{4 * i}" for i in range(5)}
+    names |= {f"estimator.blocks.{i}.norm": f"classifier.model.{4 * i + 3}" for i in range(4)}
+    names["estimator.global_head"] = "classifier.model.20"
+    for i, part in enumerate(("first", "HR", "last")):
+        names |= {f"global_mods.{i}.{kind}": f"cond_{kind}_{part}" for kind in ("scale", "shift")}
+    released = {}
+    for key, value in state.items():
+        layer, _, kind = key.rpartition(".")
+        released[f"{names[layer]}.{kind}"] = value.flatten(1) if "cond_" in names[layer] and kind == "weight" else value
+    return released
+
+
+@pytest.fixture(scope="module")
+def hdrtvnet_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AGCM, SRResNet, dict[str, nn.Module]]:
+    torch.manual_seed(0)
+    agcm, le, hg = AGCM().eval(), SRResNet(width=4, blocks=2), highlight_layers(2)
+    folder = tmp_path_factory.mktemp("HDRTVNet")
+    for name, state in (("AGCM", agcm_of_the_authors(agcm)), ("LE", le.state_dict()), ("HG", weights_of(hg))):
+        torch.save(state, folder / f"{name}.pth")
+    return folder, agcm, le, hg
+
+
+def test_hdrtvnet_in_three_files(hdrtvnet_files, rng):
+    folder, agcm, le, hg = hdrtvnet_files
+    network = load_network("hdrtvnet", folder)
+    sdr = torch.rand(2, 3, 64, 96, generator=rng)
+    sdr[:, :, 20:40, 20:50] = 1
+    with torch.no_grad():
+        two = le(agcm(sdr))
+        expected = highlights(hg, two, over_exposure(sdr))
+        assert float((expected - two).abs().max()) > 0.01
+        torch.testing.assert_close(network(sdr), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_hdrtvnet_without_its_third_file(hdrtvnet_files, tmp_path, rng):
+    folder, agcm, le, _ = hdrtvnet_files
+    for name in ("AGCM", "LE"):
+        (tmp_path / f"{name}.pth").symlink_to(folder / f"{name}.pth")
+    sdr = torch.rand(1, 3, 40, 36, generator=rng)
+    with torch.no_grad():
+        torch.testing.assert_close(load_network("hdrtvnet", tmp_path)(sdr), le(agcm(sdr)))
+    with pytest.raises(CheckpointError, match=r"without its stage LE: give the folder with AGCM\.pth, LE\.pth"):
+        load_network("hdrtvnet", folder / "AGCM.pth")
+
+
+def test_ada_3dlut_in_two_files(rng, tmp_path):
+    """The tables by their numbers, and a classifier that counts all layers; three lookups, added with its weights."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Upsample(size=(256, 256), mode="bilinear")]
+    for i, (n, m) in enumerate([(3, 16), (16, 32), (32, 64), (64, 128), (128, 128)]):
+        layers += [nn.Conv2d(n, m, 3, 2, 1), nn.LeakyReLU(0.2), *([nn.InstanceNorm2d(m, affine=True)] if i < 4 else [])]
+    classifier = nn.Sequential(*layers, nn.Dropout(0.5), nn.Conv2d(128, 3, 8)).eval()
+    tables = [torch.rand(3, 5, 5, 5, generator=rng) for _ in range(3)]
+    torch.save({f"model.{k}": v for k, v in classifier.state_dict().items()}, tmp_path / "classifier.pth")
+    torch.save({str(i): {"LUT": table} for i, table in enumerate(tables)}, tmp_path / "LUTs.pth")
+    sdr = torch.rand(1, 3, 20, 30, generator=rng)
+    with torch.no_grad():
+        looked_up = [
+            F.grid_sample(table[None], 2 * sdr.movedim(1, -1)[:, None] - 1, padding_mode="border", align_corners=True)
+            for table in tables
+        ]
+        weights = classifier(sdr).flatten()
+        expected = sum(weight * x[:, :, 0] for weight, x in zip(weights, looked_up, strict=True))
+        torch.testing.assert_close(load_network("ada_3dlut", tmp_path)(sdr), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_hdrunet_of_the_authors(rng, tmp_path):
+    torch.manual_seed(0)
+    network = load_network("hdrunet")
+    plain = {"first": "conv_first", "second": "HR_conv1", "third": "HR_conv2", "last": "conv_last"}
+    plain |= {f"down.{i}": f"down_conv{i + 1}" for i in range(2)} | {f"up.{i}": f"up_conv{i + 1}.0" for i in range(2)}
+    plain |= {f"condition.{i}": f"cond_first.{i}" for i in (0, 2, 4)}
+    plain |= {f"heads.{i}.{j}": f"CondNet{i + 1}.{j}" for i in range(3) for j in (0, 2)}
+    plain |= {f"weighting.{i}": f"mask_est.{i}" for i in (0, 2, 4, 6)}
+    modulated = {"mod_in": "SFT_layer1", "mod_out": "SFT_layer2"}
+    for i, blocks in enumerate((2, 8, 2)):
+        for j in range(blocks):
+            for k in (1, 2):
+                plain |= {f"trunks.{i}.{j}.conv{k}": f"recon_trunk{i + 1}.{j}.conv{k}"}
+                modulated |= {f"trunks.{i}.{j}.mod{k}": f"recon_trunk{i + 1}.{j}.sft{k}"}
+    for ours, theirs in modulated.items():
+        for kind in ("scale", "shift"):
+            plain |= {f"{ours}.{kind}.{2 * k}": f"{theirs}.SFT_{kind}_conv{k}" for k in (0, 1)}
+    state = network.state_dict()
+    released = {f"{plain[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value for key, value in state.items()}
+    assert len(released) == len(state)
+    torch.save(released, tmp_path / "latest_G.pth")
+    loaded = load_network("hdrunet", tmp_path / "latest_G.pth").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    with pytest.raises(CheckpointError, match="holds no hdrtvnet_plus"):
+        load_network("hdrtvnet_plus", tmp_path / "latest_G.pth")
