@@ -26,6 +26,37 @@ def test_size_of_all_three_stages():
     assert macs / 1e9 == pytest.approx(55.5621, rel=2e-3)
 
 
+def test_size_that_kpn_mfi_prints():
+    """38.1977 M and 55.5621 G, to all digits, of the authors' code with its default arguments, as a counter saw it.
+
+    That is three conditions instead of the recipe's six, taken from the frame itself instead of a quarter of its size.
+    The counter (thop of 2020) takes two operations for each element behind a batch normalisation and one behind a
+    pooling, and overlooks the parameters of instance normalisations.
+    """
+    widths, conditions, size = (3, 16, 32, 64, 128, 128), 3, 256
+    pixels = [(size >> i) ** 2 for i in range(6)]
+    estimator = sum((n + 1) * m * p for n, m, p in zip(widths, widths[1:], pixels, strict=False))
+    pooled = sum(m * p for m, p in zip(widths[1:], pixels[1:], strict=True))
+    head = (widths[-1] + 1) * conditions * pixels[-1]
+    vectors = 2 * (conditions + 1) * (64 + 64 + 3)
+    mapping = ((3 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * 3) * size**2
+    last_pool = (pixels[-1] + 1) * conditions
+    agcm = estimator + head + vectors + mapping + 2 * pooled + last_pool  # pooled: by pooling and by LeakyReLU
+    with torch.device("meta"):
+        stages, highlights = HDRTVNet(), HighlightGeneration().eval()
+        frame = torch.empty(1, 3, size, size)
+    normalised = []
+    for module in highlights.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(lambda module, inputs, output: normalised.append(2 * output.numel()))
+    with torch.no_grad():
+        macs = agcm + count_macs(stages.le, frame) + count_macs(_Masked(highlights), frame) + sum(normalised)
+    assert f"{macs / 1e9:.4f}" == "55.5621"
+    parameters = count_parameters(stages) + count_parameters(highlights)
+    of_a_condition, of_instance_norms = widths[-1] + 1 + 2 * (64 + 64 + 3), 2 * sum(widths[1:5])
+    assert f"{(parameters - 3 * of_a_condition - of_instance_norms) / 1e6:.4f}" == "38.1977"
+
+
 class _Masked(torch.nn.Module):
     """Highlight generation of one argument."""
 

@@ -13,7 +13,8 @@ class HDRTVNet(nn.Module):
     """AGCM and the first version's local enhancement, an SRResNet; then highlight generation where it is asked for.
 
     Chen et al., "A New Journey from SDRTV to HDRTV", ICCV 2021. With the default arguments 1,405,110 parameters, which
-    most tables print; with `highlights=64` all three stages, 38,199,310, of which KPN-MFI's table prints 38.1977 M.
+    most tables print; with `highlights=64` all three stages, 38,199,310. KPN-MFI's table prints 38.1977 M, of three
+    conditions instead of six and without the instance normalisations.
 
     Convention: any height and width of at least 32.
 

@@ -35,7 +35,7 @@ def normalised(n: int, m: int) -> nn.Sequential:
 class HighlightGeneration(nn.Module):
     """A U-Net over six sizes, whose output is added where a mask says that the frame is over-exposed.
 
-    The third stage of HDRTVNet (Chen et al., ICCV 2021, "Highlight Generation"; released code: MIT). On the way down
+    The third stage of HDRTVNet (Chen et al., ICCV 2021, "Highlight Generation"). On the way down
     are maxima of 2 x 2 pixels, on the way up convolutions with a pixel shuffle; skips are joined by 1x1 convolutions.
     36,794,200 parameters.
 
