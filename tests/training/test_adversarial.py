@@ -121,3 +121,35 @@ def test_the_generator_alone_has_a_moving_average():
 def test_no_pieces_are_refused():
     with pytest.raises(ValueError, match="accumulate=0"):
         Task(accumulate=0)
+
+
+class Staged(Task):
+    """It tells before each step whether a stage has begun."""
+
+    def __init__(self, start) -> None:
+        super().__init__()
+        self.start_of_stage, self.begun = start, []
+
+    def losses(self, batch):
+        self.begun.append(self.has_begun(self.start_of_stage))
+        return super().losses(batch)
+
+
+@pytest.mark.parametrize(("start", "begun"), [(0, 4), (2, 2), (0.74, 1), (0.5, 2), (4, 0)])
+def test_a_stage_begins_at_a_step_or_after_a_share_of_the_steps(start, begun):
+    task = Staged(start)
+    fit(task, 4)
+    assert task.begun == [False] * (4 - begun) + [True] * begun
+
+
+def test_a_share_of_an_endless_training():
+    with pytest.raises(ValueError, match=r"after 0\.5 of all steps needs an end of them: set trainer\.max_steps"):
+        fit(Staged(0.5), -1, max_epochs=-1)
+
+
+def test_a_task_without_losses_cannot_be_made():
+    class Lossless(AdversarialTask):
+        pass
+
+    with pytest.raises(TypeError, match="losses"):
+        Lossless()

@@ -83,7 +83,8 @@ class JSIGANTask(TranslationTask):
     Args:
         width: see `JSInet`.
         kernel_for_each_color: see `JSInet`.
-        gan_start: step from which the discriminators count for the generator; they learn from the first step on.
+        gan_start: step from which the discriminators count for the generator, or below 1 the share of all steps that
+            are before it; they learn from the first step on.
         gan_weight: weight of the adversarial losses.
         feature_weight: weight of the differences of the discriminators' features.
         detail_weight: weight of the discriminator of details, as a factor of the other's.
@@ -97,7 +98,7 @@ class JSIGANTask(TranslationTask):
         self,
         width: int = 64,
         kernel_for_each_color: bool = False,
-        gan_start: int = 0,
+        gan_start: float = 0,
         gan_weight: float = 1.0,
         feature_weight: float = 0.5,
         detail_weight: float = 0.5,
@@ -127,7 +128,7 @@ class JSIGANTask(TranslationTask):
             real_logits, real_features = judge(real)
             fake_logits, _ = judge(fake.detach())
             discriminator = discriminator + weight * relativistic_hinge(real_logits, fake_logits)
-            if self.global_step >= self.gan_start:
+            if self.has_begun(self.gan_start):
                 judge.requires_grad_(False)
                 logits, fake_features = judge(fake)
                 judge.requires_grad_(True)

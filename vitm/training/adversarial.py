@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,7 +15,7 @@ from vitm.training.lightning_internals import loss_scale, step_uncounted
 from vitm.training.task import InverseToneMappingTask
 
 
-class AdversarialTask(InverseToneMappingTask):
+class AdversarialTask(InverseToneMappingTask, ABC):
     """A task whose generator and discriminator are stepped together, against each other's weights before the step.
 
     A step of the trainer is one of the generator. `optimizers()` gives the generator's and, unless its loss is left
@@ -37,12 +39,30 @@ class AdversarialTask(InverseToneMappingTask):
         self.accumulate, self.clip_value, self.clip_norm = accumulate, clip_value, clip_norm
         self.automatic_optimization = False
 
+    @abstractmethod
     def losses(self, batch: Any) -> dict[str, Tensor]:
         """Return the losses of a batch, or of a piece of one: the generator's `loss`, its parts, and `discriminator`.
 
         Each is a mean over the samples, so that pieces make up the batch.
         """
-        raise NotImplementedError
+
+    def has_begun(self, start: float) -> bool:
+        """Return whether a stage of the training has begun.
+
+        Args:
+            start: the stage's first step; below 1, the share of all steps that are before it.
+
+        Raises:
+            ValueError: it is a share, and the training has no end.
+        """
+        if 0 < start < 1:
+            steps = self.trainer.estimated_stepping_batches
+            if not math.isfinite(steps):
+                raise ValueError(
+                    f"a stage that begins after {start:g} of all steps needs an end: set trainer.max_steps"
+                )
+            start *= steps
+        return self.global_step >= start
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Make one step of the generator and one of the discriminator, against each other's weights before the step."""
