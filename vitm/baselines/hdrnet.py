@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.ops.bilateral_grid import apply_grid
-from vitm.ops.tiling import map_rows, needs_whole_maps
+from vitm.ops.tiling import needs_whole_maps
 
 LOOK = 256  # height and width of the small picture
 KNOTS = 16  # of the guide's curves
+STRIP = 8192  # pixels whose hinges lie in memory at a time
 GLOBAL = 4  # height and width of the map that global features are made of
 
 
@@ -37,13 +38,34 @@ class Guide(nn.Module):
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, 1, H, W) in [0, 1]."""
-        assert self.mix.bias is not None
-        # sum_c m_c sum_i a_ci max(x_c - t_ci, 0) + b, with max(x - t, 0) = max(x, t) - t and one product for both sums
-        factors = (self.slopes * self.mix.weight.view(3, 1)).flatten()
-        addend = self.mix.bias - factors @ self.thresholds.flatten()
+        factors, addend = self._sum()
         hinges = torch.maximum(self.colors(sdr).unsqueeze(2), self.thresholds[..., None, None])
         guide = torch.matmul(factors, hinges.flatten(3).flatten(1, 2)) + addend
         return guide.clamp(0, 1).view(len(sdr), 1, *sdr.shape[2:])
+
+    def in_strips(self, sdr: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to the same guide without gradients, by strips whose hinges stay in the cache."""
+        factors, addend = self._sum()
+        matrix, thresholds = self.colors.weight.flatten(1), self.thresholds.unsqueeze(2)
+        assert self.colors.bias is not None
+        guide = sdr.new_empty(len(sdr), sdr.shape[2] * sdr.shape[3])
+        hinges = sdr.new_empty(3, KNOTS, STRIP)
+        for pixels, out in zip(sdr.flatten(2), guide, strict=True):
+            for strip, part in zip(pixels.split(STRIP, 1), out.split(STRIP), strict=True):
+                colors = torch.addmm(self.colors.bias[:, None], matrix, strip)
+                bent = torch.maximum(colors[:, None], thresholds, out=hinges[..., : strip.shape[1]])
+                torch.addmm(addend[None], factors[None], bent.flatten(0, 1), out=part[None])
+        return guide.clamp_(0, 1).view(len(sdr), 1, *sdr.shape[2:])
+
+    def _sum(self) -> tuple[Tensor, Tensor]:
+        """Return the factor of each hinge, and an addend.
+
+        The guide is sum_c m_c sum_i a_ci max(x_c - t_ci, 0) + b. With max(x - t, 0) = max(x, t) - t, one product gives
+        both sums.
+        """
+        assert self.mix.bias is not None
+        factors = (self.slopes * self.mix.weight.view(3, 1)).flatten()
+        return factors, self.mix.bias - factors @ self.thresholds.flatten()
 
 
 class HDRNet(nn.Module):
@@ -123,6 +145,5 @@ class HDRNet(nn.Module):
         """
         if sdr.ndim != 4 or sdr.shape[1] != 3 or 0 in sdr.shape:
             raise ValueError(f"expected sdr of shape (B, 3, H, W) with pixels, got {tuple(sdr.shape)}")
-        whole = needs_whole_maps(self, sdr)
-        guide = self.guide(sdr) if whole else map_rows(self.guide, (sdr,), halo=0, band=8)
+        guide = self.guide(sdr) if needs_whole_maps(self, sdr) else self.guide.in_strips(sdr)
         return apply_grid(self.grid(sdr), guide.squeeze(1), sdr)

@@ -74,18 +74,21 @@ def apply_grid(grid: Tensor, guide: Tensor, rgb: Tensor) -> Tensor:
         return _affine(slice_grid(grid, guide), rgb)
     height, width = guide.shape[1:]
     out = rgb.new_empty(len(rgb), grid.shape[1] // (rgb.shape[1] + 1), height, width)
-    x = _centres(width, grid).expand(_ROWS, -1)
+    where = grid.new_empty(_ROWS, 1, width, 2)
+    where[..., 0] = _centres(width, grid)
     y = ((torch.arange(height) + 0.5) * (grid.shape[3] / height) - 0.5).clamp(0, grid.shape[3] - 1)
-    for b, cells in enumerate(grid.movedim(3, 1)):  # (h, N (C + 1), D, w)
+    least = grid.new_tensor(-1)
+    for b, cells in enumerate(grid.movedim(3, 1).contiguous()):  # (h, N (C + 1), D, w)
         for top in range(0, height, _ROWS):
             rows = slice(top, top + _ROWS)
             above = y[rows].long()
             below = (above + 1).clamp(max=grid.shape[3] - 1)
             part = (y[rows] - above).to(grid.dtype)[:, None, None, None]
             lines = torch.lerp(cells[above], cells[below], part)
-            where = torch.stack((x[: len(lines)], guide[b, rows].to(grid.dtype) * 2 - 1), -1)[:, None]
-            transforms = F.grid_sample(lines, where, mode="bilinear", padding_mode="border", align_corners=False)
-            out[b, :, rows] = _affine(transforms.squeeze(2).movedim(0, 1)[None], rgb[b : b + 1, :, rows])[0]
+            places = where[: len(lines)]
+            torch.add(least, guide[b, rows], alpha=2, out=places[:, 0, :, 1])
+            transforms = F.grid_sample(lines, places, mode="bilinear", padding_mode="border", align_corners=False)
+            _affine(transforms.squeeze(2).movedim(0, 1)[None], rgb[b : b + 1, :, rows], out=out[b : b + 1, :, rows])
     return out
 
 
@@ -139,13 +142,13 @@ def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges
     return torch.stack(out)
 
 
-def _affine(transforms: Tensor, rgb: Tensor) -> Tensor:
+def _affine(transforms: Tensor, rgb: Tensor, out: Tensor | None = None) -> Tensor:
     """Apply (B, N (C + 1), H, W) to (B, C, H, W)."""
     factors = transforms.reshape(len(transforms), -1, rgb.shape[1] + 1, *transforms.shape[2:])
-    out = factors[:, :, -1]
+    result = factors[:, :, -1]
     for c in range(rgb.shape[1]):
-        out = torch.addcmul(out, factors[:, :, c], rgb[:, None, c])
-    return out
+        result = torch.addcmul(result, factors[:, :, c], rgb[:, None, c], out=out)
+    return result
 
 
 def _centres(size: int, like: Tensor) -> Tensor:
