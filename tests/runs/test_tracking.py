@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic, sleep
+
 import pytest
 import wandb
 from lightning.pytorch.loggers import WandbLogger
@@ -85,11 +87,19 @@ def test_another_logger_stands_beside_the_csv_log(tiny_of, tmp_path):
     assert not (folder / "wandb").exists()
 
 
+def summary_with(key):
+    """Return the summary once W&B's service, a process of its own, has taken in what was last sent to it."""
+    deadline = monotonic() + 60
+    while key not in (summary := dict(wandb.run.summary)) and monotonic() < deadline:
+        sleep(0.2)
+    return summary
+
+
 @pytest.mark.slow
 def test_the_summary_has_the_yardsticks_and_the_size(tiny_of, tmp_path, monkeypatch):
     """And the previews of the test are one table."""
     summaries, tables = [], []
-    monkeypatch.setattr("vitm.runs.run.end_tracking", lambda: summaries.append(dict(wandb.run.summary)))
+    monkeypatch.setattr("vitm.runs.run.end_tracking", lambda: summaries.append(summary_with("parameters")))
     monkeypatch.setattr(WandbLogger, "log_table", lambda self, key, **table: tables.append((key, table)))
     assert run(["hdcfm", *tiny_of("hdcfm"), "--trainer.max_steps", "1", "--name", "mine"]) == 0
     results = Results.read(tmp_path / "runs/hdcfm/mine/metrics.json")
