@@ -53,6 +53,7 @@ MODEL = {
     "vitm.baselines.jsi_gan_task.JSIGANTask": ["--model.width", "4", "--model.gan_start", "0"],
     "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
+    "vitm.baselines.task.LSNTask": ["--model.width", "8"],
     "vitm.baselines.task.ResNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.baselines.translation_task.Pixel2PixelTask": ["--model.width", "4", "--model.blocks", "1"],
     "vitm.baselines.translation_task.CycleGANTask": ["--model.width", "4", "--model.blocks", "1"],

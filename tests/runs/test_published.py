@@ -103,10 +103,31 @@ def test_a_fingerprint_is_of_the_files_and_not_of_their_place(stand_in, tmp_path
 
 
 def test_the_released_files_are_those_that_the_loaders_know(shared):
-    """The digests of the entries are those of the reference files."""
-    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (shared / "weights").iterdir()}
-    for name in ("hdcfm", "hdrtvnet_plus"):
-        assert {*find_entry(name).published["weights"].values()} <= digests
+    """The digests of the entries are those of the reference files, and every reference file has an entry."""
+    files = [path for path in (shared / "weights").iterdir() if path.suffix != ".md"]
+    known = [
+        digest
+        for name in ("hdcfm", "hdrtvnet_plus", "hdrtvdm")
+        for digest in find_entry(name).published["weights"].values()
+    ]
+    assert sorted(known) == sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "released"),
+    [("hdrtvnet_plus", "hdrtvnet_plus_AGCM", "AGCM.pth"), ("hdrtvdm", "hdrtvdm_3DM", "params_3DM.pth")],
+)
+def test_released_files_without_a_paper_s_numbers_are_named(name, file, released, stand_in, shared, tmp_path, capsys):
+    """On a stand-in for HDRTV1K, which is recognised as such."""
+    root, _, _, windows = stand_in
+    where = ["--data.root", str(root), "--checkpoint", str(shared / f"weights/{file}.pth"), "--runs", str(tmp_path)]
+    assert main([name, "test", *where, "--protocol", "paper", *COMMON, "--model.test_metrics", "[psnr]"]) == 0
+    out = capsys.readouterr().out
+    size = f"{windows[0].width} x {windows[0].height}"
+    assert f"data: {len(windows)} samples of {size}" in out
+    assert "This is not the test split of HDRTV1K, which has 117 samples of 3840 x 2160." in out
+    assert f"the released {released}" in out
+    assert "No numbers of a paper are known here" in out
 
 
 def test_what_cannot_be_checked_is_refused(tmp_path, capsys):

@@ -10,10 +10,11 @@ from torch import Tensor
 from vitm.baselines.csrnet import CSRNet
 from vitm.baselines.deep_sr_itm import DeepSRITM
 from vitm.baselines.hdrnet import HDRNet
+from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
 from vitm.baselines.jsi_net import JSInet
-from vitm.baselines.published import hdrtvnet, hdrtvnet_plus
+from vitm.baselines.published import hdrtvdm, hdrtvnet, hdrtvnet_plus
 from vitm.baselines.srresnet import SRResNet
 from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
 from vitm.training.task import L1Task
@@ -185,3 +186,21 @@ class HDRTVNetPlusTask(FrameTask):
     def __init__(self, agcm: bool = True, le: bool = True, width: int = 32, **recipe: Any) -> None:
         super().__init__(**recipe)
         self.configure_networks(agcm=agcm, le=le, width=width)
+
+
+class LSNTask(FrameTask):
+    """HDRTVDM's LSN.
+
+    Args:
+        width: see `LSN`.
+        threshold: see `LSN`.
+        **recipe: see `vitm.training.task.L1Task`.
+    """
+
+    name: ClassVar[str] = "hdrtvdm"
+    network_class = LSN
+    published = staticmethod(hdrtvdm)
+
+    def __init__(self, width: int = 32, threshold: float = 0.7611, **recipe: Any) -> None:
+        super().__init__(**recipe)
+        self.configure_networks(width=width, threshold=threshold)

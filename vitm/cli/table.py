@@ -21,11 +21,22 @@ def main(arguments: list[str], console: Console) -> int:
     parser.add_argument("--demo", action="store_true", help="show runs on the demo data (default: on your own)")
     parser.add_argument("--output", type=Path, help="folder to write to (default: the folder of the table's runs)")
     parser.add_argument("--radar", action="store_true", help="draw the paper's numbers and ours as radar charts too")
+    parser.add_argument(
+        "--histograms", action="store_true", help="draw histograms of luminance of our rows beside the truth too"
+    )
     options = parser.parse_args(arguments)
 
     from vitm.runs.table import table
 
-    if table(options.table, options.runs, demo=options.demo, output=options.output, radar=options.radar):
+    shown = table(
+        options.table,
+        options.runs,
+        demo=options.demo,
+        output=options.output,
+        radar=options.radar,
+        histograms=options.histograms,
+    )
+    if shown:
         return 0
     kind = "the demo" if options.demo else "your own"
     console.print(f"No row has a finished run on {kind} data under {options.runs}.", markup=False)

@@ -19,6 +19,7 @@ class FinishedRun:
 
     Attributes:
         folder: run folder of the training.
+        measured_in: run folder of the measurement.
         results: what was measured.
         overrides: what the training had otherwise than the entry, option -> value.
         measured_otherwise: options of the measurement that are neither the entry's nor the training's.
@@ -27,6 +28,7 @@ class FinishedRun:
     """
 
     folder: Path
+    measured_in: Path
     results: Results
     overrides: Mapping[str, Any]
     measured_otherwise: frozenset[str]
@@ -57,7 +59,8 @@ def finished_runs(entry: Entry, runs: Path, *, demo: bool) -> list[FinishedRun]:
         counted = recipe_changes(measured, entry) | {key: measured[key] for key in (ROOT,) if key in measured}
         otherwise = {key for key, value in counted.items() if not (key in trained and same(value, trained[key]))}
         changed = tuple(sorted(otherwise | recipe_changes(trained, entry).keys()))
-        measured_runs.append(FinishedRun(folder, results, trained, frozenset(otherwise), changed, file.stat().st_mtime))
+        when = file.stat().st_mtime
+        measured_runs.append(FinishedRun(folder, file.parent, results, trained, frozenset(otherwise), changed, when))
     return measured_runs
 
 

@@ -22,11 +22,13 @@ from vitm.runs.changes import History, check_changes, in_words
 from vitm.runs.checks import check_network, check_trainer
 from vitm.runs.entries import Entry
 from vitm.runs.folders import first_process
+from vitm.runs.histograms import FILE as HISTOGRAMS
 from vitm.runs.setup import Setup
 from vitm.runs.tracking import csv_logger, wandb_logger
 from vitm.training.callbacks import (
     AnalyticBaselines,
     EpochBar,
+    Histograms,
     LastCheckpoint,
     Previews,
     StopAtNonFinite,
@@ -171,6 +173,7 @@ class ExperimentCLI(EntryCLI):
             *([AnalyticBaselines()] if self.model.analytic else []),
             *([EpochBar()] if bar else []),
             Previews(folder / "previews", self.setup.request.preview_side),
+            Histograms(folder / HISTOGRAMS),
         ]
 
     def _loggers(self, given: Any) -> list[Logger]:

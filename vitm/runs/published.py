@@ -29,7 +29,7 @@ def protocol_options(entry: Entry) -> list[str]:
     if not entry.published:
         raise ValueError(
             f"--protocol paper checks released weights on published data, and {entry.name} has none; entries of "
-            "networks with both are hdcfm and hdrtvnet_plus"
+            "networks with both are hdcfm, hdrtvnet_plus and hdrtvdm"
         )
     metrics = dict.fromkeys(metric_of(value) for value in entry.results)
     return ["--model.test_metrics", json.dumps([*metrics])] if metrics else []
@@ -80,7 +80,8 @@ class Check:
         if self.is_published_data:
             yield f"This has the number and the size of {name}; its authors publish no checksums."
         else:
-            yield f"This is not {name}, which has {expected}: the paper's numbers do not hold for it."
+            why = ": the paper's numbers do not hold for it" if self.entry.results else ""
+            yield f"This is not {name}, which has {expected}{why}."
         released = f"the released {self.released}" if self.released else "not a released file that is known here"
         yield f"weights: {self.file}, sha256 {self.weights}: {released}"
         if not self.entry.results:

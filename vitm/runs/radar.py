@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from vitm.files import replace_when_whole
 from vitm.metrics import value_info, value_order
+from vitm.runs.drawing import drawn
 
 Numbers = Mapping[str, Mapping[str, float]]
 """Name of a row -> name of a value -> number."""
@@ -47,29 +47,22 @@ def write_radar(charts: Mapping[str, Numbers], path: Path) -> bool:
     Raises:
         ImportError: matplotlib is missing; the message names the extra that has it.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("a radar chart needs matplotlib: pip install 'vitm[plots]'") from error
     scaled = {title: unit_values(rows) for title, rows in charts.items()}
-    drawn = {t: rows for t, rows in scaled.items() if len(rows) > 1 and len(next(iter(rows.values()))) > 2}
-    if not drawn:
+    kept = {t: rows for t, rows in scaled.items() if len(rows) > 1 and len(next(iter(rows.values()))) > 2}
+    if not kept:
         return False
-    figure = Figure(figsize=(6 * len(drawn), 6), layout="constrained")
-    for place, (title, rows) in enumerate(drawn.items(), 1):
-        names = [*next(iter(rows.values()))]
-        angles = [2 * math.pi * i / len(names) for i in range(len(names) + 1)]
-        axes = figure.add_subplot(1, len(drawn), place, projection="polar")
-        for row, values in rows.items():
-            points = [values[name] for name in (*names, names[0])]
-            (line,) = axes.plot(angles, points, label=row)
-            axes.fill(angles, points, color=line.get_color(), alpha=0.06)
-        axes.set_xticks(angles[:-1], [value_info(name).title for name in names])
-        axes.set_ylim(0, 1.02)
-        axes.set_yticks([0, 0.5, 1], ["worst", "", "best"])
-        axes.set_title(title, pad=24)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, frameon=False, fontsize=9)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "vitm"}), replace_when_whole(path) as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})
+    with drawn(path, "a radar chart", 6 * len(kept), 6) as figure:
+        for place, (title, rows) in enumerate(kept.items(), 1):
+            names = [*next(iter(rows.values()))]
+            angles = [2 * math.pi * i / len(names) for i in range(len(names) + 1)]
+            axes = figure.add_subplot(1, len(kept), place, projection="polar")
+            for row, values in rows.items():
+                points = [values[name] for name in (*names, names[0])]
+                (line,) = axes.plot(angles, points, label=row)
+                axes.fill(angles, points, color=line.get_color(), alpha=0.06)
+            axes.set_xticks(angles[:-1], [value_info(name).title for name in names])
+            axes.set_ylim(0, 1.02)
+            axes.set_yticks([0, 0.5, 1], ["worst", "", "best"])
+            axes.set_title(title, pad=24)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, frameon=False, fontsize=9)
     return True

@@ -20,6 +20,8 @@ from vitm.files import replace_when_whole
 from vitm.metrics import value_info, value_order
 from vitm.runs.entries import Entry, PaperTable, find_table
 from vitm.runs.finished import FinishedRun, one_of_each_seed
+from vitm.runs.histograms import FILE as HISTOGRAMS
+from vitm.runs.histograms import read_histograms, write_histograms
 from vitm.runs.radar import write_radar
 from vitm.runs.results import Results, in_digits, printed_digits
 
@@ -76,6 +78,7 @@ def table(
     demo: bool = False,
     output: Path | None = None,
     radar: bool = False,
+    histograms: bool = False,
 ) -> bool:
     """Print a table and write it as Markdown, CSV and LaTeX; return whether a row has a finished run.
 
@@ -85,6 +88,7 @@ def table(
         demo: whether runs on the demo data are meant.
         output: folder to write to; default: the table's own among the runs.
         radar: whether to draw the paper's numbers and ours as radar charts too, `radar.svg`.
+        histograms: whether to draw histograms of luminance of our rows beside the truth too, `histograms.svg`.
 
     Raises:
         ValueError: there is no such table, a run cannot be read, or there is nothing to draw.
@@ -94,13 +98,15 @@ def table(
     paper_table = find_table(name)
     rows = collect(paper_table, runs, demo=demo)
     folder = output or runs / paper_table.name
-    if radar:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw(rows, folder / "radar.svg")
+    for wanted, draw, file in ((radar, draw_radar, "radar.svg"), (histograms, draw_histograms, "histograms.svg")):
+        if wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+            draw(rows, folder / file)
+            console.print(f"Drawn: {folder / file}", soft_wrap=True, markup=False)
     return show(paper_table, rows, folder, demo=demo)
 
 
-def draw(rows: Sequence[TableRow], path: Path) -> None:
+def draw_radar(rows: Sequence[TableRow], path: Path) -> None:
     """Draw the paper's numbers and ours as radar charts.
 
     Raises:
@@ -112,7 +118,20 @@ def draw(rows: Sequence[TableRow], path: Path) -> None:
     }
     if not write_radar(charts, path):
         raise ValueError("a radar chart needs two rows with the same three values or more")
-    console.print(f"Drawn: {path}", soft_wrap=True, markup=False)
+
+
+def draw_histograms(rows: Sequence[TableRow], path: Path) -> None:
+    """Draw histograms of luminance of test frames, as the run of the smallest seed of each row predicted them.
+
+    Raises:
+        ValueError: the rows share no test frame, or no run kept its histograms.
+    """
+    first = {row.name: row.runs[min(row.runs)] for row in rows if row.runs}
+    if not write_histograms({name: read_histograms(run.measured_in) for name, run in first.items()}, path):
+        raise ValueError(
+            f"no test frame is in the {HISTOGRAMS} of all rows: measure them on the same frames, and runs of older "
+            "versions once more (vitm run ENTRY test)"
+        )
 
 
 def collect(
