@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from vitm.files import digest, replace_when_whole
 
+CHOSEN_ON = "chosen_on"
+"""Key of our checkpoints that a validation chose: what identifies the pictures that it looked at."""
+
 KeyMap = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Regular expressions and what replaces their matches in a key, applied one after another."""
 

@@ -16,11 +16,12 @@ import yaml
 from tests.runs.conftest import COMMON, CROPS
 from tests.runs.conftest import run as main
 from vitm import cli
-from vitm.data import HDR10Frames
+from vitm.data import HDR10Frames, LongSequences
 from vitm.data.fake.frames import write_fake_frames
 from vitm.data.paired.fingerprint import fingerprint
 from vitm.papers.hdcfm import HDCFM
 from vitm.runs.entries import find_entry
+from vitm.runs.results import chosen_on
 from vitm.training.task import constructor_arguments
 from vitm.video import read_image
 
@@ -157,4 +158,37 @@ def test_a_checkpoint_chosen_on_the_measured_frames_is_marked(stand_in, tmp_path
         assert ("M1+M2+M4 †" in (tmp_path / "hdcfm/table2/table.md").read_text(encoding="utf-8")) is marked
         assert (r"M4 $\dagger$" in (tmp_path / "hdcfm/table2/table.tex").read_text(encoding="utf-8")) is marked
         for folder in tmp_path.glob("hdcfm/2*"):
+            kept = {path.name: torch.load(path, weights_only=True) for path in folder.glob("checkpoints/*.ckpt")}
+            assert {name for name, file in kept.items() if "chosen_on" in file} == ({"best.ckpt"} if marked else set())
             shutil.rmtree(folder)
+
+
+def test_the_mark_follows_what_chose_a_checkpoint(stand_in, tmp_path):
+    """Not its name, nor what would choose one now: the frames, wherever they lie."""
+    root, *_ = stand_in
+    copy = shutil.copytree(root, tmp_path / "copy")
+    other = write_fake_frames(tmp_path / "other", n=3, seed=7)
+    fit, test, moved, elsewhere = (
+        HDR10Frames(str(folder), crop_size=40, num_workers=0, val_split=split)
+        for folder, split in ((root, "test"), (root, None), (copy, "val"), (other, "test"))
+    )
+    fit.setup("fit")
+    for data in (test, moved, elsewhere):
+        data.setup("test")
+    chosen, left, old = {"chosen_on": fit.pictures("val"), "vitm": {}}, {"vitm": {}}, {"vitm": {}}
+    assert chosen_on(chosen, Path("any.ckpt"), test, "test")
+    assert chosen_on(chosen, Path("best.ckpt"), moved, "test")
+    assert not chosen_on(chosen, Path("best.ckpt"), elsewhere, "test")
+    assert not chosen_on(left, Path("last.ckpt"), test, "test")
+    assert chosen_on(old, Path("best.ckpt"), elsewhere, "test")  # of an earlier version
+    assert not chosen_on(old, Path("best.ckpt"), test, "test")
+    assert not chosen_on({"weight": 1}, Path("best.ckpt"), elsewhere, "test")  # a released file
+
+
+def test_clips_that_are_held_out_choose_and_are_measured(fake_panoramas):
+    """Where there is no folder for validation, VITM-TC's clips for validation are those of the test."""
+    data = LongSequences(str(fake_panoramas), size=48, crop_size=40, frames=12, val_clips=1, num_workers=0)
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    assert data.pictures("val")
+    assert chosen_on({"chosen_on": data.pictures("val")}, Path("x"), data, "test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -41,10 +41,16 @@ class ResumableDataModule(LightningDataModule):
         """
         return []
 
-    @property
-    def validates_on_test(self) -> bool:
-        """Whether validation, and so the choice of a best checkpoint, sees the frames that the test measures."""
-        return False
+    def pictures(self, stage: Literal["val", "test"]) -> list[str]:
+        """Return what identifies each picture or clip that a stage measures, wherever it lies; here: none is known.
+
+        A checkpoint keeps those of the validation that chose it. So tables can mark it where a test measures some of
+        them.
+
+        Args:
+            stage: stage, which is set up; of another one nothing is known.
+        """
+        return []
 
     def _train_loader(self, data: Dataset[Any], **options: Any) -> StreamLoader:
         """Return an endless stream of a data set's samples, starting after the batches that were trained on."""

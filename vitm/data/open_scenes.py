@@ -93,6 +93,11 @@ class OpenScenes(ResumableDataModule):
             if split not in self._sets:
                 self._sets[split] = _Views(_read(self.root / split / "hdr"), self.seed)
 
+    def pictures(self, stage: Literal["val", "test"]) -> list[str]:
+        """Return the names of the views that a stage measures; both take views of the test places."""
+        views = self._sets["test"]
+        return [views.names[i] for i in _spread(len(views), self.val_views if stage == "val" else self.test_views)]
+
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""
         return self._train_loader(self._sets["train"])

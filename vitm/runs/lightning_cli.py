@@ -27,6 +27,7 @@ from vitm.runs.setup import Setup
 from vitm.runs.tracking import csv_logger, wandb_logger
 from vitm.training.callbacks import (
     AnalyticBaselines,
+    BestCheckpoint,
     EpochBar,
     Histograms,
     LastCheckpoint,
@@ -162,9 +163,7 @@ class ExperimentCLI(EntryCLI):
         monitor, mode = self.model.monitor
         return [
             *own,
-            pl.ModelCheckpoint(
-                folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False
-            ),
+            BestCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False),
             LastCheckpoint(folder / "checkpoints"),
             StopAtNonFinite(),
             self.stop,

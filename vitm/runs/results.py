@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import ChainMap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from vitm.checkpoints import CHOSEN_ON
 from vitm.files import read_json, write_json
 from vitm.metrics import compatible, value_info, value_order, value_protocols
 from vitm.nets.complexity import count_parameters
@@ -105,9 +106,7 @@ class Results:
             macs=task.macs_per_frame(),
             steps=measured.get("global_step") if measured else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
-            chosen_on_test=bool(checkpoint)
-            and Path(checkpoint).stem == "best"
-            and trainer.datamodule.validates_on_test,
+            chosen_on_test=bool(measured) and chosen_on(measured, Path(checkpoint), trainer.datamodule, stage),
             device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
         )
 
@@ -187,6 +186,24 @@ class Results:
             console.print("The checkpoint was chosen on the frames that are measured: the numbers flatter it.")
         if self.demo:
             console.print("Demo data: these numbers do not compare with the paper's.")
+
+
+def chosen_on(weights: Mapping[str, Any], file: Path, data: Any, stage: str) -> bool:
+    """Return whether validation chose weights on pictures that a stage measured.
+
+    Checkpoints say what chose them. Those of earlier versions do not: there the best one has the name of its file, and
+    the data module says what would choose it now.
+
+    Args:
+        weights: content of the checkpoint.
+        file: its path.
+        data: data module, set up for the stage.
+        stage: stage that measured them.
+    """
+    chosen = weights.get(CHOSEN_ON)
+    if chosen is None and "vitm" in weights and file.stem == "best":
+        chosen = data.pictures("val")
+    return not {*(chosen or ())}.isdisjoint(data.pictures(stage))
 
 
 def _beside(*measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from vitm.training.callbacks import WholeCheckpointIO
+from vitm.training.callbacks import BestCheckpoint, WholeCheckpointIO
 
 
 def test_saved_checkpoint_is_read_back(tmp_path):
@@ -27,3 +28,9 @@ def test_a_failed_write_keeps_the_last_checkpoint(error, tmp_path, monkeypatch):
         WholeCheckpointIO().save_checkpoint({"step": 4}, path)
     assert torch.load(path, weights_only=True) == {"step": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_runs_of_before_go_on_with_their_best_value(tmp_path):
+    """Its state has the name that Lightning's own callback gave it."""
+    options = {"monitor": "val/psnr", "mode": "max"}
+    assert BestCheckpoint(tmp_path, **options).state_key == ModelCheckpoint(tmp_path, **options).state_key

@@ -16,6 +16,7 @@ from vitm.data.demo.cache import kept
 from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.paired import augment
 from vitm.data.paired.augment import Frames
+from vitm.data.paired.fingerprint import sketch
 from vitm.data.paired.layouts import Window, find_windows
 from vitm.data.paired.packed import pack_frames
 from vitm.data.paired.tiles import cut_tiles, tiles_of
@@ -188,11 +189,6 @@ class HDR10Windows(ResumableDataModule):
             return kept("demo_clips", partial(write_demo_frames, frames=10))
         return kept("demo", write_demo_frames)
 
-    @property
-    def validates_on_test(self) -> bool:
-        """Whether `val_split` is the test split."""
-        return self.val_split == "test"
-
     def windows(self, split: Split) -> list[Window]:
         """Find and check the samples of a split; a data set in a layout of its own overrides this."""
         return find_windows(self.root, split, self.frames)
@@ -235,6 +231,12 @@ class HDR10Windows(ResumableDataModule):
         splits = {str(split): data.windows for split, data in self._sets.items()}
         windows = splits.get(str(self.val_split) if stage == "val" else stage, ())
         return [path for window in windows if window.name == name for path in (*window.sdr, *window.hdr)]
+
+    def pictures(self, stage: Literal["val", "test"]) -> list[str]:
+        """Return what identifies the HDR frames that a stage measures."""
+        split = self.val_split if stage == "val" else stage
+        data = self._sets.get(split) if split else None
+        return sorted({sketch(path) for window in data.windows for path in window.hdr}) if data else []
 
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""

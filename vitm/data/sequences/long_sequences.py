@@ -23,6 +23,7 @@ from vitm.data.sequences.folders import Kind, find_clips, kind_of, merge_stills
 from vitm.data.sequences.long_clip import LongClip
 from vitm.data.sequences.source import Source
 from vitm.data.splits import Split
+from vitm.files import digest
 
 Sampling = Literal["references", "window"]
 
@@ -224,6 +225,13 @@ class LongSequences(ResumableDataModule):
     def clips(self, root: Path, split: Split) -> list[Source]:
         """Return the clips of a split in one root; a data set of another kind overrides this."""
         return find_clips(root, split, kind_of(root, self.source), self.val_clips)
+
+    def pictures(self, stage: Literal["val", "test"]) -> list[str]:
+        """Return what identifies the clips that a stage measures, by what they say of themselves inside their roots."""
+        marks = [repr(clip) for clip in self._clips.get(stage, ())]
+        for root in self.roots:
+            marks = [mark.replace(str(root), "") for mark in marks]
+        return sorted(digest(mark)[:16] for mark in marks)
 
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""

@@ -2,7 +2,7 @@
 
 from vitm.training.callbacks.bar import EpochBar
 from vitm.training.callbacks.baselines import AnalyticBaselines
-from vitm.training.callbacks.checkpoints import WholeCheckpointIO
+from vitm.training.callbacks.checkpoints import BestCheckpoint, WholeCheckpointIO
 from vitm.training.callbacks.finite import StopAtNonFinite
 from vitm.training.callbacks.histograms import Histograms
 from vitm.training.callbacks.last import LastCheckpoint
@@ -12,6 +12,7 @@ from vitm.training.callbacks.throughput import Throughput
 
 __all__ = [
     "AnalyticBaselines",
+    "BestCheckpoint",
     "EpochBar",
     "Histograms",
     "LastCheckpoint",

@@ -1,4 +1,4 @@
-"""Checkpoint files that are whole or absent."""
+"""Checkpoint files that are whole or absent, and the one that a validation chose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from vitm.checkpoints import CHOSEN_ON
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -34,3 +38,30 @@ class WholeCheckpointIO(TorchCheckpointIO):
             raise OSError(f"cannot write {path}: is the disk full? ({error})") from error
         finally:
             part.unlink(missing_ok=True)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keep the checkpoint with the best value of a validation, and write into it what that looked at.
+
+    It is what makes a checkpoint a chosen one, and not the name of its file: `last.ckpt` is what training left.
+    """
+
+    _saving = False
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints, as runs of before have it."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self._saving = True
+        try:
+            super()._save_checkpoint(trainer, filepath)
+        finally:
+            self._saving = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write what identifies the pictures of validation, if this callback saves."""
+        if self._saving:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            checkpoint[CHOSEN_ON] = data.pictures("val")
