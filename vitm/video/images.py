@@ -254,8 +254,9 @@ def image_header(path: Path) -> Header:
             with OpenEXR.File(str(path), header_only=True) as exr:
                 header = exr.header()
                 low, high = header["dataWindow"]
-                primaries = _primaries_of(header.get("chromaticities"))
-            return Header(int(high[0] - low[0] + 1), int(high[1] - low[1] + 1), "float32", primaries)
+                primaries, white_nits = _primaries_of(header.get("chromaticities")), header.get("whiteLuminance")
+            size = int(high[0] - low[0] + 1), int(high[1] - low[1] + 1)
+            return Header(*size, "float32", primaries, white_nits=white_nits)
         if suffix == ".hdr":
             height, width = read_image(path).shape[:2]
             return Header(width, height, "float32", "bt709")

@@ -50,6 +50,7 @@ class Header:
         notes: what of the file is not in its pixels, in words.
         channels: number of channels as stored: 3 for RGB, 4 with alpha, 1 for grey and for a palette, 2 for grey with
             alpha.
+        white_nits: light of the value 1.0 in cd/m2, of an EXR that says it; None elsewhere.
     """
 
     width: int
@@ -59,6 +60,7 @@ class Header:
     transfer: str | None = None
     notes: tuple[str, ...] = ()
     channels: int = 3
+    white_nits: float | None = None
 
 
 def read_photograph(path: Path) -> Pixels:

@@ -14,7 +14,7 @@ A single frame (N = 1) is a sample in any of them. A split may also be called as
 the sub-images that their script cuts, where there is no `train_{sdr,hdr}`.
 
 SDR files are 8-bit RGB (BT.709, gamma code), HDR files 16-bit RGB (BT.2020, PQ code; 65535 is 10,000 cd/m2), in PNG or
-TIFF.
+TIFF; or HDR files are EXR (linear light, see `vitm.data.paired.light`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Literal, Self
 
+from vitm.data.paired.light import LINEAR, is_linear
 from vitm.data.splits import Split
 from vitm.video.images import image_header
 
-FRAME_SUFFIXES = (".png", ".tif", ".tiff")
+FRAME_SUFFIXES = (".png", ".tif", ".tiff", LINEAR)
 
 _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training", "train_set", "training_set"),
@@ -39,7 +40,7 @@ _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
 }
 _SAMPLES = {  # sample type, and what it has to be
     "SDR": ("uint8", "8-bit RGB, the BT.709 code"),
-    "HDR": ("uint16", "16-bit RGB, the PQ code x 65535, which 8 bits would band"),
+    "HDR": ("uint16", "16-bit RGB, the PQ code x 65535, which 8 bits would band, or EXR"),
 }
 
 
@@ -92,7 +93,7 @@ def _size(path: Path, kind: str) -> tuple[int, int]:
     if header.channels != 3:
         problem = f"not an 8- or 16-bit RGB {path.suffix[1:].upper()} (it has {header.channels} channels)"
         raise ValueError(f"{kind} file {path}: {problem}; expected {expected}")
-    if header.sample != sample:
+    if header.sample != sample and not (kind == "HDR" and is_linear(path)):
         raise ValueError(f"{kind} file {path} has {header.sample} samples; expected {expected}")
     return header.height, header.width
 
@@ -164,7 +165,9 @@ def _files(folder: Path) -> dict[str, Path]:
     paths = paths or [p for p in folder.glob("*/*") if p.suffix.lower() in FRAME_SUFFIXES]
     if not paths:
         suffixes = sorted({p.suffix for p in folder.rglob("*") if p.is_file()})
-        raise FileNotFoundError(f"{folder} holds no PNG or TIFF file; found {', '.join(suffixes) or 'no file at all'}")
+        raise FileNotFoundError(
+            f"{folder} holds no EXR, and no PNG or TIFF file; found {', '.join(suffixes) or 'no file at all'}"
+        )
     files: dict[str, Path] = {}
     for path in sorted(paths, key=lambda p: p.relative_to(folder).as_posix()):
         stem = path.relative_to(folder).with_suffix("").as_posix()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from vitm.console import console, progress
 from vitm.data.paired.layouts import Window
+from vitm.data.paired.light import LinearLight, is_linear
 from vitm.files import WriteError, digest, one_at_a_time, replace_when_whole
 from vitm.video.images import image_header, read_image
 
@@ -41,7 +42,14 @@ class PackedFrames:
         return frame
 
 
-def pack_frames(windows: Iterable[Window], root: Path, cache_dir: Path, *, write: bool = True) -> PackedFrames:
+def pack_frames(
+    windows: Iterable[Window],
+    root: Path,
+    cache_dir: Path,
+    *,
+    light: LinearLight = LinearLight(),  # noqa: B008  # frozen
+    write: bool = True,
+) -> PackedFrames:
     """Return the packed frames of samples, which are written to `cache_dir/packed` where that is not done yet.
 
     A file's name is derived from the name, size and time of the frame's file, so that a changed frame is packed anew.
@@ -50,6 +58,7 @@ def pack_frames(windows: Iterable[Window], root: Path, cache_dir: Path, *, write
         windows: The samples.
         root: The data folder, from which files are named.
         cache_dir: Folder that holds the folder of the packed frames.
+        light: What the values of EXR files mean; their codes are packed.
         write: False only looks, and raises FileNotFoundError if a frame is not packed.
 
     Raises:
@@ -58,7 +67,7 @@ def pack_frames(windows: Iterable[Window], root: Path, cache_dir: Path, *, write
     """
     sizes = {path: (w.height, w.width) for w in windows for path in (*w.sdr, *w.hdr)}
     folder = cache_dir / FOLDER
-    packed = PackedFrames({path: folder / f"{_key(path, root)}.npy" for path in sizes})
+    packed = PackedFrames({path: folder / f"{_key(path, root, light)}.npy" for path in sizes})
     if not (missing := _missing(packed)):
         return packed
     if not write:
@@ -74,7 +83,7 @@ def pack_frames(windows: Iterable[Window], root: Path, cache_dir: Path, *, write
             )
         folder.mkdir(exist_ok=True)
         with ThreadPoolExecutor() as pool, progress(console()) as bar:
-            jobs = [pool.submit(_pack, path, packed.files[path]) for path in missing]
+            jobs = [pool.submit(_pack, path, packed.files[path], light) for path in missing]
             try:
                 for job in bar.track(as_completed(jobs), len(jobs), description="Packing frames"):
                     job.result()
@@ -101,16 +110,16 @@ def _missing(packed: PackedFrames) -> list[Path]:
     return [path for path, file in packed.files.items() if not file.is_file()]
 
 
-def _key(path: Path, root: Path) -> str:
+def _key(path: Path, root: Path, light: LinearLight) -> str:
     stat = path.stat()
-    return digest(json.dumps([os.path.relpath(path, root), stat.st_size, stat.st_mtime_ns]))[:20]
+    return digest(json.dumps([os.path.relpath(path, root), stat.st_size, stat.st_mtime_ns, *light.key(path)]))[:20]
 
 
 def _bytes(path: Path) -> int:
-    """Return the bytes of a sample of a frame: its PNG or TIFF has 8 or 16 bits."""
-    return np.dtype(image_header(path).sample).itemsize
+    """Return the bytes of a sample of a frame: it has 8 or 16 bits."""
+    return 2 if is_linear(path) else np.dtype(image_header(path).sample).itemsize
 
 
-def _pack(path: Path, file: Path) -> None:
+def _pack(path: Path, file: Path, light: LinearLight) -> None:
     with replace_when_whole(file) as part, part.open("wb") as opened:
-        np.save(opened, read_image(path))
+        np.save(opened, light.codes(read_image(path), path))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vitm.console import console, progress
 from vitm.data.paired.layouts import Window
+from vitm.data.paired.light import LinearLight
 from vitm.data.paired.packed import check_place
 from vitm.files import WriteError, digest, folder_when_whole, one_at_a_time
 from vitm.video import read_image, write_image
@@ -67,6 +68,7 @@ def cut_tiles(
     stride: int | None = None,
     *,
     cache_dir: Path | None = None,
+    light: LinearLight = LinearLight(),  # noqa: B008  # frozen
     write: bool = True,
 ) -> list[Window]:
     """Return the tiles of samples, written where that is not done yet, each frame of a sample cut at the same places.
@@ -81,6 +83,7 @@ def cut_tiles(
         size: Side of a tile, in pixels.
         stride: Pixels from one tile to the next; None is half of `size`.
         cache_dir: Folder that holds the folder of the tiles; None is `root`.
+        light: What the values of EXR files mean; their tiles are PNG as all others.
         write: False only looks, and raises FileNotFoundError if the tiles are not there.
 
     Returns:
@@ -92,7 +95,7 @@ def cut_tiles(
     """
     stride, cache_dir = stride or half(size), cache_dir or root
     _check_sizes(windows, size)
-    folder = cache_dir / f"tiles_{size}_{stride}_{_key(windows, root)}"
+    folder = cache_dir / f"tiles_{size}_{stride}_{_key(windows, root, light)}"
     if not folder.is_dir():
         if not write:
             raise FileNotFoundError(f"there are no tiles at {folder} yet: call prepare_data first")
@@ -100,7 +103,7 @@ def cut_tiles(
         with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
             if not folder.is_dir():  # else another process has cut them meanwhile
                 _check_room(windows, cache_dir, size, stride)
-                _write(windows, folder, size, stride)
+                _write(windows, folder, size, stride, light)
     return [tile for w in windows for tile, _, _ in _tiles(w, folder, size, stride)]
 
 
@@ -118,9 +121,11 @@ def _tiles(window: Window, folder: Path, size: int, stride: int) -> list[tuple[W
     return tiles
 
 
-def _key(windows: Sequence[Window], root: Path) -> str:
+def _key(windows: Sequence[Window], root: Path, light: LinearLight) -> str:
     files = [
-        (os.path.relpath(p, root), (stat := p.stat()).st_size, stat.st_mtime_ns) for w in windows for p in w.sdr + w.hdr
+        (os.path.relpath(p, root), (stat := p.stat()).st_size, stat.st_mtime_ns, *light.key(p))
+        for w in windows
+        for p in w.sdr + w.hdr
     ]
     return digest(json.dumps(files))[:12]
 
@@ -148,13 +153,13 @@ def _check_room(windows: Sequence[Window], cache_dir: Path, size: int, stride: i
         )
 
 
-def _write(windows: Sequence[Window], folder: Path, size: int, stride: int) -> None:
+def _write(windows: Sequence[Window], folder: Path, size: int, stride: int, light: LinearLight) -> None:
     with (
         folder_when_whole(folder) as part,
         ThreadPoolExecutor() as pool,  # OpenCV and zlib are outside Python's lock
         progress(console()) as bar,
     ):
-        jobs = [pool.submit(_cut, w, part, size, stride) for w in windows]
+        jobs = [pool.submit(_cut, w, part, size, stride, light) for w in windows]
         try:
             for job in bar.track(as_completed(jobs), len(jobs), description=f"Cutting tiles of {size}x{size}"):
                 job.result()
@@ -163,13 +168,13 @@ def _write(windows: Sequence[Window], folder: Path, size: int, stride: int) -> N
             raise
 
 
-def _cut(window: Window, folder: Path, size: int, stride: int) -> None:
+def _cut(window: Window, folder: Path, size: int, stride: int, light: LinearLight) -> None:
     """Write the tiles of one sample, frame by frame."""
     tiles = _tiles(window, folder, size, stride)
     for kind in ("sdr", "hdr"):
         (folder / "train" / kind / window.name).mkdir(parents=True)
     for t in range(len(window.sdr)):
-        sdr, hdr = read_image(window.sdr[t]), read_image(window.hdr[t])
+        sdr, hdr = read_image(window.sdr[t]), light.codes(read_image(window.hdr[t]), window.hdr[t])
         for tile, y, x in tiles:
             place = slice(y, y + size), slice(x, x + size)
             write_image(tile.sdr[t], sdr[place], bits=8)

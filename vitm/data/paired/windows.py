@@ -18,6 +18,7 @@ from vitm.data.paired import augment
 from vitm.data.paired.augment import Frames
 from vitm.data.paired.fingerprint import sketch
 from vitm.data.paired.layouts import Window, find_windows
+from vitm.data.paired.light import LinearLight, is_linear
 from vitm.data.paired.packed import pack_frames
 from vitm.data.paired.tiles import cut_tiles, tiles_of
 from vitm.data.sampling import StreamLoader
@@ -108,6 +109,10 @@ class WindowDataset(Dataset[Any]):
         return slice(y, y + size), slice(x, x + size)
 
 
+def _read_codes(light: LinearLight, path: Path) -> Frames:
+    return light.codes(read_image(path), path)
+
+
 def _to_tensor(frames: Frames, full_scale: int) -> torch.Tensor:
     """Convert codes to float32 in [0, 1]; full scale becomes 1 exactly."""
     channels_first = rearrange(frames, "n h w c -> n c h w")
@@ -138,6 +143,7 @@ class HDR10Windows(ResumableDataModule):
         cache: Keep the decoded training set on disk, mapped into memory and shared by all processes; then tiles are
             parts of it, and are not cut. See `vitm.data.paired.packed`.
         cache_dir: Folder for tiles and decoded frames; null is `root`.
+        unit_nits: Light of 1.0 in HDR files that are EXR, in cd/m2; null: as their header says (whiteLuminance).
         verify: Decode every file in `setup`, not the headers alone.
         **common: The options of `ResumableDataModule`.
     """
@@ -158,6 +164,7 @@ class HDR10Windows(ResumableDataModule):
         val_split: Literal["val", "test"] | None = "val",
         cache: bool = False,
         cache_dir: str | None = None,
+        unit_nits: float | None = None,
         verify: bool = False,
         **common: Any,
     ) -> None:
@@ -170,12 +177,15 @@ class HDR10Windows(ResumableDataModule):
                 f"tile_stride is {tile_stride}, tile_size {tile_size}; expected a stride of at most a tile, or pixels "
                 "are left out (null: half of a tile)"
             )
+        if unit_nits is not None and not unit_nits > 0:
+            raise ValueError(f"unit_nits is {unit_nits}; expected the light of 1.0 in cd/m2, such as 100")
         if not 0 <= highlights <= 1:
             raise ValueError(f"highlights is {highlights}; expected a share from 0 to 1")
         self.root, self.highlights = Path(root), highlights
         self.crop_size, self.tile_size, self.tile_stride = crop_size, tile_size, tile_stride
         self.val_split, self.cache, self.verify = val_split, cache, verify
         self.cache_dir = Path(cache_dir) if cache_dir else self.root
+        self.light = LinearLight(unit_nits)
         chosen = ((flips, augment.random_flip), (rotations, augment.random_rotation))
         self.augmentations: list[Augmentation] = [augmentation for on, augmentation in chosen if on]
         self._sets: dict[Split, WindowDataset] = {}
@@ -206,7 +216,9 @@ class HDR10Windows(ResumableDataModule):
         """
         for split in sorted(self._splits(stage) - self._sets.keys(), key=lambda s: (s == "train", s)):
             windows, train = self.windows(split), split == "train"
-            read: Callable[[Path], Frames] = read_image
+            for path in {path for window in windows for path in window.hdr if is_linear(path)}:
+                self.light.unit_of(path)
+            read: Callable[[Path], Frames] = partial(_read_codes, self.light)
             if train:
                 self._check_crop(windows)
                 windows, read = self._training_set(windows, write=not self.trainer)
@@ -266,10 +278,11 @@ class HDR10Windows(ResumableDataModule):
         size, stride = self.tile_size, self.tile_stride
         if self.cache:
             tiles = tiles_of(windows, size, stride) if size else windows  # errors before any work
-            return tiles, pack_frames(windows, self.root, self.cache_dir, write=write)
+            return tiles, pack_frames(windows, self.root, self.cache_dir, light=self.light, write=write)
         if size and any((window.height, window.width) != (size, size) for window in windows):
-            windows = cut_tiles(windows, self.root, size, stride, cache_dir=self.cache_dir, write=write)
-        return windows, read_image
+            kept = {"cache_dir": self.cache_dir, "light": self.light}
+            windows = cut_tiles(windows, self.root, size, stride, **kept, write=write)
+        return windows, partial(_read_codes, self.light)
 
     def _check_crop(self, windows: list[Window]) -> None:
         for window in windows:
