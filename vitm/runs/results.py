@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vitm.checkpoints import CHOSEN_ON
+from vitm.checkpoints import CHOSEN_ON, read_checkpoint
 from vitm.files import read_json, write_json
 from vitm.metrics import compatible, value_info, value_order, value_protocols
 from vitm.nets.complexity import count_parameters
@@ -88,7 +88,7 @@ class Results:
         cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
         protocols = value_protocols({**task.test_metrics, **task.masked_metrics()})
         of_paper = entry.protocols
-        measured = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint else None
+        measured = read_checkpoint(checkpoint) if checkpoint else {}
         return cls(
             entry=entry.name,
             about=entry.about,
@@ -104,9 +104,9 @@ class Results:
             },
             parameters=count_parameters(task.network),
             macs=task.macs_per_frame(),
-            steps=measured.get("global_step") if measured else trainer.global_step,
+            steps=measured.get("global_step") if checkpoint else trainer.global_step,
             checkpoint=str(checkpoint) if checkpoint else None,
-            chosen_on_test=bool(measured) and chosen_on(measured, Path(checkpoint), trainer.datamodule, stage),
+            chosen_on_test=bool(checkpoint) and chosen_on(measured, Path(checkpoint), trainer.datamodule, stage),
             device=torch.cuda.get_device_name(task.device) if task.device.type == "cuda" else cpu,
         )
 
