@@ -186,7 +186,7 @@ ROWS: dict[str, dict[str, Any]] = {  # rows of ablations, by what differs from t
     "vitm_tc/fcpm/table3/backward": {"propagation": "backward"},
 }
 AS_THE_PAPER = {"kpn_mfi": AS_KPN_MFI, "hdcfm": AS_HDCFM, "dslnet": BESIDE_DSLNET, "vitm_tc/fcpm": AS_VITM_TC}
-OF_OUR_OWN = ("open/",)  # no paper to compare with
+OF_OUR_OWN = ("open/", "vitm_tc/ours")  # no paper to compare with
 
 
 @pytest.mark.parametrize("name", SPECIFIED)

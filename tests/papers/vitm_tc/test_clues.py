@@ -8,8 +8,8 @@ import torch
 from vitm.data.filming.motion import homography_flow
 from vitm.nets.flow import ZeroFlow, flow_estimator
 from vitm.papers.vitm_tc import Clues
-from vitm.papers.vitm_tc.clues import fill_from_clues
 from vitm.papers.vitm_tc.exposure import linearise
+from vitm.papers.vitm_tc.fill import fill_from_clues
 from vitm.papers.vitm_tc.motion import (
     Motion,
     at_common_exposure,

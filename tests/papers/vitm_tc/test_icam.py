@@ -268,7 +268,7 @@ def test_errors():
         network(key, F.pad(frames, (0, 1)), flows)
     with pytest.raises(ValueError, match=r"present must be \(1, 2\), got \(2, 1\)"):
         network(key, frames, flows, torch.ones(2, 1))
-    with pytest.raises(ValueError, match="align must be one of dcn, corrected, flow, none, got 'both'"):
+    with pytest.raises(ValueError, match="align must be one of dcn, corrected, flow, none, fill, got 'both'"):
         ICAM(align="both")
     with pytest.raises(ValueError, match="five levels"):
         ICAM(widths=(8, 8, 8))

@@ -184,6 +184,27 @@ def test_fcpm_s_steps_are_adam_s_on_equation_13(pixel, first_stage, vgg, monkeyp
     assert_adam(of_fcpm, (0.9, 0.999))
 
 
+def test_motion_is_the_data_s_for_a_share_of_a_batch_and_estimated_for_the_rest(root):
+    """Of two samples the first; the zero flow of the estimator is no motion of a camera, so it stays as it is."""
+    task = icam_task(start="clues", align="fill", use_global=False, exact_motion=0.5)
+    (batch,) = batches_of(sequences(root, "references"), 1)
+    index = batch["references"][:, 0]
+    flows, gains = task._motions(batch, index)
+    exact, _ = task._true_flows(batch, index)
+    torch.testing.assert_close(flows[0], exact[0])
+    torch.testing.assert_close(gains[0], 2 ** (batch["ev"][0, 0] - batch["ev"][0, index[0]]))
+    for r, i in enumerate(index[1]):
+        estimated = task.network.reference_motion(batch["ldr"][1:, 0], batch["ldr"][1:, i])
+        torch.testing.assert_close((flows[1:, r], gains[1, r]), (estimated.flow, estimated.gain.squeeze()))
+    roughened(task.network)
+    before = {k: v.clone() for k, v in task.network.state_dict().items()}
+    take_steps(task, [batch])
+    after = task.network.state_dict()
+    assert {"prior", "last"} <= {k.split(".")[1] for k in before if not torch.equal(before[k], after[k])}
+    with pytest.raises(ValueError, match="exact_motion is a share"):
+        icam_task(exact_motion=2)
+
+
 def test_true_flows_lay_references_onto_their_key(root):
     """Warped along them, a reference's light equals the key's, but for the exposure, which the batch knows."""
     data = sequences(root, "references", size=96, crop_size=96, frames=24)

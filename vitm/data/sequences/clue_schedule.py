@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -73,6 +74,14 @@ class ClueSchedule:
         """Draw one key anywhere in the clip and its references: ICAM's sample, W = K = 1, N = 1 + R."""
         key = int(rng.integers(frames))
         return self._plan(rng, np.array([key]), np.array([key]), frames, slots=1, full=1 + self.references)
+
+    def key_with(self, key: int, references: Sequence[int]) -> Plan:
+        """Return the sample of `draw_key` with given references, at most R of them."""
+        n = len(references)
+        index, mask = np.zeros((1, self.references), np.int64), np.zeros((1, self.references), bool)
+        index[0, :n], mask[0, :n] = np.arange(1, n + 1), True
+        times = np.array([key, *references] + [key] * (self.references - n))
+        return Plan(times, np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, bool), index, mask)
 
     def draw_window(self, rng: np.random.Generator, frames: int) -> Plan:
         """Draw W consecutive frames anywhere in a clip, K keys and their references; N = W + K + K R."""

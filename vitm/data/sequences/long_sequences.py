@@ -12,20 +12,24 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vitm.console import console
 from vitm.data.demo.cache import kept
 from vitm.data.demo.panoramas import write_demo_panoramas
 from vitm.data.filming.motion import Placement, film_still
+from vitm.data.filming.walk import Walk
 from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.sampling import StreamLoader
-from vitm.data.sequences.clue_schedule import ClueSchedule
+from vitm.data.sequences.aim import ENOUGH, Aim, View, choose, look
+from vitm.data.sequences.clue_schedule import ClueSchedule, Plan
 from vitm.data.sequences.exposure import expose, exposure_walk
 from vitm.data.sequences.folders import Kind, find_clips, kind_of, merge_stills
 from vitm.data.sequences.long_clip import LongClip
-from vitm.data.sequences.source import Source
+from vitm.data.sequences.source import Source, Take
 from vitm.data.splits import Split
 from vitm.files import digest
 
 Sampling = Literal["references", "window"]
+SEARCH_STEP = 3  # frames from one frame that may be chosen by what it shows to the next
 
 
 class SequenceDataset(Dataset[dict[str, Any]]):
@@ -42,6 +46,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         flips: Mirror, each way with probability 1/2.
         rotations: Turn by a random multiple of 90 degrees.
         seed: Seed of everything that is drawn.
+        aim: What samples have to show; for `references` only.
     """
 
     def __init__(
@@ -57,7 +62,9 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         flips: bool,
         rotations: bool,
         seed: int,
+        aim: Aim = Aim(),  # noqa: B008  # frozen
     ) -> None:
+        self.aim = aim
         self.clips, self.schedule, self.sampling = clips, schedule, sampling
         self.size, self.crop_size, self.frames, self.ev_range = size, crop_size, frames, ev_range
         self.flips, self.rotations, self.seed = flips, rotations, seed
@@ -72,13 +79,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         0 EV, (N, 3, H, W), or (1, 3, side, side) if it is a `still` that the device films.
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        source = self.clips[index]
-        rng = np.random.default_rng((self.seed, epoch, index))
-        draw = self.schedule.draw_key if self.sampling == "references" else self.schedule.draw_window
-        plan = draw(rng, source.length(self.frames))
-        placement = Placement.draw(rng, self.size, self.crop_size, flips=self.flips, rotations=self.rotations)
-        take = source.take((self.seed, epoch, index, 0), self.size, self.frames)
-        walk = exposure_walk((self.seed, epoch, index, 1), self.ev_range)
+        source, take, walk, plan, placement = self._draw(epoch, index)
         times = plan.times.tolist()
         planes = np.ascontiguousarray(rearrange(take.planes(times, placement), "n h w c -> n c h w"))
         return {
@@ -94,6 +95,57 @@ class SequenceDataset(Dataset[dict[str, Any]]):
             "reference_mask": torch.from_numpy(plan.reference_mask),
             "name": source.name,
         }
+
+    def view(self, epoch: int, index: int) -> View:
+        """Return what the references of a sample show of its first key."""
+        _, take, walk, plan, placement = self._draw(epoch, index)
+        return look(take, walk, placement, *_first_key(plan))
+
+    def _draw(self, epoch: int, index: int) -> tuple[Source, Take, Walk, Plan, Placement]:
+        source = self.clips[index]
+        rng = np.random.default_rng((self.seed, epoch, index))
+        take = source.take((self.seed, epoch, index, 0), self.size, self.frames)
+        walk = exposure_walk((self.seed, epoch, index, 1), self.ev_range)
+        if self.aim.tries == 1:
+            return source, take, walk, *self._candidate(rng, source)
+        return source, take, walk, *self._aimed(rng, source, take, walk)
+
+    def _candidate(self, rng: np.random.Generator, source: Source) -> tuple[Plan, Placement]:
+        draw = self.schedule.draw_key if self.sampling == "references" else self.schedule.draw_window
+        plan = draw(rng, source.length(self.frames))
+        return plan, Placement.draw(rng, self.size, self.crop_size, flips=self.flips, rotations=self.rotations)
+
+    def _aimed(self, rng: np.random.Generator, source: Source, take: Take, walk: Walk) -> tuple[Plan, Placement]:
+        """Return the first draw that shows what is asked for, or else the best; references from near to far."""
+        aim, best = self.aim, (-1.0, -1.0)
+        by_show, shown = rng.random(2) < (aim.by_show, aim.shown)
+        enough = ENOUGH if shown and self.schedule.references else 0.0
+        for _ in range(aim.tries):
+            plan, placement = self._candidate(rng, source)
+            key, references = _first_key(plan)
+            if enough and not references:
+                continue
+            if by_show:
+                around = self.schedule.around(key, source.length(self.frames))
+                others = [
+                    t for t in range(min(around, default=0), max(around, default=-1) + 1, SEARCH_STEP) if t != key
+                ]
+                view = look(take, walk, placement, key, others)
+                references = choose(view, others, len(references)) or references
+            references = sorted(references, key=lambda t: abs(t - key))
+            view = look(take, walk, placement, key, references)
+            score = min(view.clipped_share, aim.clipped), min(view.shown_share, enough)
+            if score > best:
+                best, chosen = score, (self.schedule.key_with(key, references), placement)
+            if score == (aim.clipped, enough):
+                break
+        return chosen if best[0] >= 0 else self._candidate(rng, source)
+
+
+def _first_key(plan: Plan) -> tuple[int, list[int]]:
+    """Return the time of a plan's first key, and those of its references."""
+    references = plan.references[0][plan.reference_mask[0]]
+    return int(plan.times[plan.keys[0]]), plan.times[references].tolist()
 
 
 class LongClipDataset(Dataset[LongClip]):
@@ -138,6 +190,8 @@ class LongSequences(ResumableDataModule):
         ev_range: Least and largest exposure in stops.
         flips: Mirror crops left to right and top to bottom, each with probability 1/2.
         rotations: Turn crops by a random multiple of 90 degrees.
+        aim: What training samples with `references` have to show; the share of what is clipped that their references
+            show is printed when training starts, see `shown_share`.
         val_clips: Clips to validate on, evenly spread: of the folder for validation where there is one, else held out
             of training, for validation and test. 0 is no validation.
         eval_frames: Number of frames of a clip, from the first on, that are evaluated; null is all.
@@ -159,6 +213,7 @@ class LongSequences(ResumableDataModule):
         ev_range: tuple[float, float] = (0.0, 2.5),
         flips: bool = True,
         rotations: bool = True,
+        aim: Aim = Aim(),  # noqa: B008  # frozen
         val_clips: int = 8,
         eval_frames: int | None = None,
         **common: Any,
@@ -181,7 +236,9 @@ class LongSequences(ResumableDataModule):
         self.source, self.sampling, self.schedule = source, sampling, schedule
         self.size, self.crop_size = size, crop_size
         self.frames, self.ev_range = frames, (float(ev_range[0]), float(ev_range[1]))
-        self.flips, self.rotations = flips, rotations
+        self.flips, self.rotations, self.aim = flips, rotations, aim
+        if aim.tries > 1 and sampling != "references":
+            raise ValueError(f"aim.tries is {aim.tries}, sampling {sampling}; windows are drawn blindly: expected 1")
         self.val_clips, self.eval_frames = val_clips, eval_frames
         self._clips: dict[Split, list[Source]] = {}
 
@@ -213,6 +270,8 @@ class LongSequences(ResumableDataModule):
                 for clip in clips:
                     clip.check()
             self._clips[split] = clips
+        if stage == "fit" and self.aim.tries > 1 and self._rank_world()[0] == 0:
+            console().print(f"references show {self.shown_share():.0%} of what training samples clip")
 
     def find(self, split: Split) -> list[Source]:
         """Return the clips of a split, of all roots; raise ValueError if two have one name."""
@@ -235,7 +294,20 @@ class LongSequences(ResumableDataModule):
 
     def train_dataloader(self) -> StreamLoader:
         """Return the training stream, starting after the batches that the trainer has trained on."""
-        data = SequenceDataset(
+        return self._train_loader(self._train_data(), collate_fn=collate)
+
+    def shown_share(self, samples: int = 32) -> float:
+        """Return the share of what training samples clip that one of their references shows, after `setup("fit")`.
+
+        Args:
+            samples: Number of samples, of the first epochs, that are looked at.
+        """
+        data = self._train_data()
+        views = [data.view(*divmod(i, len(data))) for i in range(samples)]
+        return float(sum(v.shown.any(0).sum() for v in views) / max(1, sum(v.clipped.sum() for v in views)))
+
+    def _train_data(self) -> SequenceDataset:
+        return SequenceDataset(
             self._clips["train"],
             schedule=self.schedule,
             sampling=self.sampling,
@@ -246,8 +318,8 @@ class LongSequences(ResumableDataModule):
             flips=self.flips,
             rotations=self.rotations,
             seed=self.seed,
+            aim=self.aim,
         )
-        return self._train_loader(data, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Return one `LongClip` a batch; an empty list if `val_clips` is 0."""

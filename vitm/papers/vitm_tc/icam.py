@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vitm.color import gamma22_inverse_eotf
 from vitm.nets.swin import SwinBlocks
 from vitm.ops.padding import pad_to_multiple
 from vitm.papers.vitm_tc.alignment import (
@@ -24,8 +25,13 @@ from vitm.papers.vitm_tc.alignment import (
 )
 from vitm.papers.vitm_tc.bands import in_bands
 from vitm.papers.vitm_tc.exposure import code_gain, composite, linearise, over_exposure
+from vitm.papers.vitm_tc.fill import Fill, fill_from_clues
+from vitm.papers.vitm_tc.motion import Motion
 
-Alignment = Literal["dcn", "corrected", "flow", "none"]
+Alignment = Literal["dcn", "corrected", "flow", "none", "fill"]
+Start = Literal["key", "clues"]
+KNOWN = 0.1  # share of the residual that is left where a reference shows the light
+MOST_STOPS = 8.0  # largest change of the fill by the network
 STRIDE = 16  # four halvings
 
 
@@ -118,12 +124,13 @@ class ICAM(nn.Module):
 
     Convention: any height and width; they are padded to multiples of 16 by reflection (replication below 16 pixels).
     The order of the references matters: they are folded in one after another. Without any it is a plain U-Net. An
-    untrained network passes the key on, however many references it has.
+    untrained network passes on what it starts from, however many references it has.
 
     Args:
         widths: numbers of channels at 1/1, 1/2, 1/4, 1/8 and 1/16.
         align: form of alignment (Table 2). `"dcn"`: deformable convolution guided by the corrected flow;
             `"corrected"`: warped along the corrected flow; `"flow"`: along the flow as it was estimated; `"none"`: not.
+            `"fill"`: features of references are not used at all; what they show enters by the fill (`start="clues"`).
         use_global: whether deep features are aggregated too (Table 2, d).
         groups: number of deformable groups.
         heads: number of attention heads.
@@ -131,9 +138,12 @@ class ICAM(nn.Module):
         tau: see `over_exposure`.
         checkpointing: whether the backward pass computes the inner maps of a reference again. Memory grows by a few
             maps a reference, not by a hundred.
+        start: light that the network's residual is on top of: `"key"`, the key's, as in the paper; or `"clues"`, the
+            key's filled by `fill_from_clues` from its references. The fill and its confidence then are inputs too, and
+            the residual, in stops, is a tenth where a reference shows the light.
 
     Raises:
-        ValueError: for an unknown `align`, or not five widths.
+        ValueError: for an unknown `align` or `start`, not five widths, or `align="fill"` without `start="clues"`.
     """
 
     def __init__(
@@ -146,14 +156,18 @@ class ICAM(nn.Module):
         exposure_match: bool = True,
         tau: float = 0.95,
         checkpointing: bool = False,
+        start: Start = "key",
     ) -> None:
         super().__init__()
-        if align not in get_args(Alignment):
-            raise ValueError(f"align must be one of {', '.join(get_args(Alignment))}, got {align!r}")
+        for name, value, known in (("align", align, get_args(Alignment)), ("start", start, get_args(Start))):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if align == "fill" and (start != "clues" or use_global):
+            raise ValueError("align='fill' uses no features of references: it needs start='clues' and use_global=False")
         if len(widths) != 5:
             raise ValueError(f"ICAM has five levels, got the widths {tuple(widths)}")
         self.channels = channels = widths[0]
-        self.align_by = align
+        self.align_by, self.start = align, start
         self.exposure_match = exposure_match
         self.tau = tau
         self.checkpointing = checkpointing
@@ -163,22 +177,35 @@ class ICAM(nn.Module):
                 nn.init.zeros_(parameter)  # biases: features of a longer exposure are a multiple, see `gain`
         self.correction = FlowCorrection(channels) if align in ("corrected", "dcn") else None
         self.deformation = GuidedDeformation(channels, groups) if align == "dcn" else None
-        self.fusion = Fusion(channels)
+        self.fusion = None if align == "fill" else Fusion(channels)
         self.encoder = Encoder(widths)
         self.aggregation = GlobalAggregation(widths, heads) if use_global else None
         self.decoder = nn.ModuleList(DecoderBlock(b, a) for a, b in reversed([*pairwise(widths)]))
         self.last = zero(nn.Conv2d(channels, 3, 3, 1, 1))
+        self.prior = conv_stack(6, channels, channels, last=False) if start == "clues" else None
 
-    def forward(self, key: Tensor, references: Tensor, flows: Tensor, present: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        key: Tensor,
+        references: Tensor,
+        flows: Tensor,
+        present: Tensor | None = None,
+        gains: Tensor | None = None,
+    ) -> Tensor:
         """Reconstruct key frames; see `reconstruct`.
 
         Returns:
             The composite of equation 1 (B, 3, H, W), linear, in the key's exposure, fp32.
         """
-        return self.reconstruct(key, references, flows, present).hdr_linear
+        return self.reconstruct(key, references, flows, present, gains).hdr_linear
 
     def reconstruct(
-        self, key: Tensor, references: Tensor, flows: Tensor, present: Tensor | None = None
+        self,
+        key: Tensor,
+        references: Tensor,
+        flows: Tensor,
+        present: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Reconstruction:
         """Reconstruct key frames, with all that the losses need.
 
@@ -189,6 +216,8 @@ class ICAM(nn.Module):
                 resembles the key.
             present: (B, R), False where a sample has no such reference: its frame and its flow are not looked at. None:
                 all are present.
+            gains: (B, R), factors on the references' linear light that give it the key's exposure, see `Motion`. None:
+                the ratio of medians along the flow.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -202,17 +231,27 @@ class ICAM(nn.Module):
             )
         if present is not None and present.shape != (B, R):
             raise ValueError(f"present must be ({B}, {R}), got {tuple(present.shape)}")
+        if gains is not None and gains.shape != (B, R):
+            raise ValueError(f"gains must be ({B}, {R}), got {tuple(gains.shape)}")
         key = pad_to_multiple(key, STRIDE)
-        clues = (
-            self.reference(
-                key,
+        clues = [
+            (
                 pad_to_multiple(references[:, j], STRIDE),
                 F.pad(flows[:, j], (0, key.shape[3] - W, 0, key.shape[2] - H), mode="replicate"),
-                present=None if present is None else present[:, j].bool()[:, None, None, None],
+                None if present is None else present[:, j].bool()[:, None, None, None],
             )
             for j in range(R)
-        )
-        return Reconstruction(*(x[..., :H, :W] for x in self.aggregate(key, self.encode(key), clues)))
+        ]
+        fill = self._fill(key, clues, gains) if self.start == "clues" else None
+        folded = (self.reference(key, frame, flow, present=mask) for frame, flow, mask in clues if self.fusion)
+        return Reconstruction(*(x[..., :H, :W] for x in self.aggregate(key, self.encode(key), folded, fill)))
+
+    def _fill(self, key: Tensor, clues: Iterable[tuple[Tensor, Tensor, Tensor | None]], gains: Tensor | None) -> Fill:
+        motions = []
+        for j, (frame, flow, present) in enumerate(clues):
+            gain = gains[:, j, None, None, None] if gains is not None else code_gain(key, frame, flow, self.tau) ** 2.2
+            motions.append((frame, Motion(flow, gain if present is None else gain * present)))  # 0: not there
+        return fill_from_clues(key, motions, self.tau)
 
     def encode(self, ldr: Tensor) -> Tensor:
         """Compute F^l, the features of the first encoder block, (B, C, H, W), from camera code (B, 3, H, W)."""
@@ -249,14 +288,21 @@ class ICAM(nn.Module):
             return self.deformation(current, reference, flow), flow
         return (reference if self.align_by == "none" else warp_features(reference, flow)), flow
 
-    def aggregate(self, key: Tensor, features: Tensor, references: Iterable[Reference]) -> Reconstruction:
+    def aggregate(
+        self, key: Tensor, features: Tensor, references: Iterable[Reference], fill: Fill | None = None
+    ) -> Reconstruction:
         """Reconstruct key frames whose height and width are multiples of 16 from features.
 
         Args:
             key: L_cur (B, 3, H, W), camera code in [0, 1].
             features: features F^l_cur, `encode(key)`.
             references: folded in one after another; an iterator may make each when its turn comes.
+            fill: what `start="clues"` starts from; None: the key, filled by nothing.
         """
+        if self.prior is not None:
+            fill = fill_from_clues(key, (), self.tau) if fill is None else fill
+            known = torch.cat([gamma22_inverse_eotf(fill.hdr_linear).add(1).log2(), fill.confidence], 1)
+            features = features + in_bands(self.prior, self.prior, known, halo=2)
         deep_references, flows = [], []
         for reference in references:
             if self.checkpointing and torch.is_grad_enabled():
@@ -272,17 +318,21 @@ class ICAM(nn.Module):
                 x = keep(x, self.aggregation(x, deep), present)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
-        predicted = linearise(F.relu(self.last(x).float() + key))  # as camera codes, which go on above 1
-        hdr_linear = composite(key, predicted, over_exposure(key, self.tau))
-        return Reconstruction(
-            hdr_linear, predicted, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:])
-        )
+        corrected = torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:])
+        residual, alpha = self.last(x).float(), over_exposure(key, self.tau)
+        if fill is not None:
+            stops = residual.clamp(-MOST_STOPS, MOST_STOPS) * (1 - (1 - KNOWN) * fill.confidence)
+            hdr_linear, predicted = (fill.hdr_linear * (share * stops).exp2() for share in (alpha, 1.0))
+            return Reconstruction(hdr_linear, predicted, corrected)
+        predicted = linearise(F.relu(residual + key))  # as camera codes, which go on above 1
+        return Reconstruction(composite(key, predicted, alpha), predicted, corrected)
 
     def _fold_in(
         self, features: Tensor, reference: Tensor, flow: Tensor, present: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         aligned, flow = self.align(features, reference, flow)
         deep = None if self.aggregation is None else self.aggregation.stem(aligned)
+        assert self.fusion is not None
         return keep(features, self.fusion(features, aligned), present), deep, flow
 
 

@@ -14,9 +14,12 @@ from vitm.nets.flow import FlowName
 from vitm.ops.key_frames import key_frames, nearest_keys
 from vitm.ops.padding import pad_to_multiple
 from vitm.papers.vitm_tc import fcpm
+from vitm.papers.vitm_tc.clues import ClueFinder
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
-from vitm.papers.vitm_tc.icam import ICAM, STRIDE, Alignment, Reference
+from vitm.papers.vitm_tc.fill import fill_from_clues
+from vitm.papers.vitm_tc.icam import ICAM, STRIDE, Alignment, Reference, Start
+from vitm.papers.vitm_tc.motion import Motion, estimate_motion
 from vitm.papers.vitm_tc.whole_clip import ClipStore, Flow, WholeClip, check_least
 
 CACHE_BYTES = 2**31  # of features that wait to be used again
@@ -47,6 +50,8 @@ class VITMTC(WholeClip):
         use_global: see `ICAM`.
         tau: see `over_exposure`.
         checkpointing: see `ICAM`.
+        start: see `ICAM`. With `"clues"` the motion to references is that of `estimate_motion`.
+        search: see `Clues`; for `start="clues"` only.
     """
 
     kept_in_half = ("backward",)
@@ -66,11 +71,24 @@ class VITMTC(WholeClip):
         use_global: bool = True,
         tau: float = 0.95,
         checkpointing: bool = False,
+        start: Start = "key",
+        search: int = 0,
     ) -> None:
         super().__init__(clues_per_direction, clue_stride, flow, flow_weights)
-        check_least(key_stride=(key_stride, 1), neighbours=(neighbours, 1))
+        check_least(key_stride=(key_stride, 1), neighbours=(neighbours, 1), search=(search, 0))
+        if search and start != "clues":
+            raise ValueError(f"search={search} looks for frames to fill a key from: it needs start='clues'")
+        self.search = search
         self.key_stride = 1 if propagation == "none" else key_stride
-        self.icam = ICAM(widths, align, use_global, exposure_match=exposure_match, tau=tau, checkpointing=checkpointing)
+        self.icam = ICAM(
+            widths,
+            align,
+            use_global,
+            exposure_match=exposure_match,
+            tau=tau,
+            checkpointing=checkpointing,
+            start=start,
+        )
         self.fcpm = None if propagation == "none" else FCPM(propagation, neighbours, exposure_match, tau)
 
     def window(self, ldr: Mapping[int, Tensor], times: range, keys: Mapping[int, Sequence[int]]) -> Tensor:
@@ -139,14 +157,17 @@ class VITMTC(WholeClip):
         def features(t: int) -> Tensor:
             return self.icam.encode(clip["ldr", t])
 
+        find = ClueFinder(self, clip, self.search) if self.icam.start == "clues" else None
         for t in sorted(keys, key=lambda t: (t % self.clue_stride, t)):
             ldr = clip["ldr", t]
-            references = (self._reference(ldr, clip["ldr", r], features(r)) for r in keys[t])
-            hdr_linear = self.icam.aggregate(ldr, features(t), references).hdr_linear
+            fill = None if find is None else fill_from_clues(ldr, find(t, keys[t]), self.icam.tau)
+            folded = keys[t] if self.icam.fusion is not None else ()
+            references = (self._reference(ldr, clip["ldr", r], features(r)) for r in folded)
+            hdr_linear = self.icam.aggregate(ldr, features(t), references, fill).hdr_linear
             clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
 
     def _reference(self, key: Tensor, frame: Tensor, features: Tensor) -> Reference:
-        return self.icam.reference(key, frame, self.reference_flow(key, frame), features)
+        return self.icam.reference(key, frame, self.reference_motion(key, frame).flow, features)
 
     def _look_back(self, clip: ClipStore, fcpm: FCPM, near: dict[int, list[int]]) -> None:
         """Go from the last frame to the first: put "merged", "backward" and the "flow" to the frame before."""
@@ -204,8 +225,10 @@ class VITMTC(WholeClip):
             merged_before = merged
             yield composite(ldr, fcpm.finish(merged, states), over_exposure(ldr, self.icam.tau))
 
-    def reference_flow(self, key: Tensor, reference: Tensor) -> Tensor:
-        """Estimate the flow that ICAM begins with; zero where it needs none."""
-        if self.icam.align_by == "none":
-            return key.new_zeros(len(key), 2, *key.shape[2:])
-        return self.estimate(key, reference)
+    def reference_motion(self, key: Tensor, reference: Tensor) -> Motion:
+        """Estimate the motion that ICAM begins with: flow, zero where it needs none; the gain for `start="clues"`."""
+        if self.icam.start == "clues":
+            return estimate_motion(self.estimate, key, reference)
+        still = self.icam.align_by == "none"
+        flow = key.new_zeros(len(key), 2, *key.shape[2:]) if still else self.estimate(key, reference)
+        return Motion(flow, key.new_ones(len(key), 1, 1, 1))

@@ -67,6 +67,9 @@ class Spill(MutableMapping[Stored, Tensor]):
     def __iter__(self) -> Iterator[Stored]:
         return iter(self._kinds)
 
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._kinds
+
     def __len__(self) -> int:
         return len(self._kinds)
 

@@ -28,7 +28,9 @@ from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 CHUNK = 8  # frames that are measured at once
-FIRST_STAGE = ("widths", "align", "use_global", "exposure_match", "tau", "flow")  # arguments that FCPM shares with ICAM
+FIRST_STAGE = (  # arguments that FCPM shares with ICAM
+    *("widths", "align", "use_global", "exposure_match", "tau", "flow", "start", "search"),
+)
 
 
 class SequenceTask(InverseToneMappingTask):
@@ -202,6 +204,8 @@ class ICAMTask(WholeClipTask):
         flow_weight: weight of L_flow. The true flow is exact where the data know their motion, else estimated between
             true HDR frames.
         pixel: what L_pix compares: `"mu_law"` codes, or `"linear"` light (the paper names no domain).
+        exact_motion: share of a batch's samples whose motion and exposure are taken from the data, where these know
+            them, instead of estimated: for `start=clues`, which costs most of its time there. Not at the test.
         vgg_weights: file of VGG16's weights; see `vitm.nets.perceptual.PerceptualLoss`.
         lr: learning rate of Adam (section 4.1).
         betas: betas of Adam (not in the paper).
@@ -228,6 +232,7 @@ class ICAMTask(WholeClipTask):
         perceptual_weight: float = 0.1,
         flow_weight: float = 0.05,
         pixel: PixelDomain = "mu_law",
+        exact_motion: float = 0.0,
         vgg_weights: str | None = None,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -261,6 +266,9 @@ class ICAMTask(WholeClipTask):
         )
         self.perceptual_weight, self.flow_weight, self.vgg_weights = perceptual_weight, flow_weight, vgg_weights
         self.pixel: PixelDomain = pixel
+        if not 0 <= exact_motion <= 1:
+            raise ValueError(f"exact_motion is a share from 0 to 1, got {exact_motion}")
+        self.exact_motion = exact_motion
         self.configure_networks(**network)
 
     def configure_networks(self, **network: Any) -> None:
@@ -291,17 +299,15 @@ class ICAMTask(WholeClipTask):
         used = self._used_references(batch)
         index, present = batch["references"][:, 0, used], batch["reference_mask"][:, 0, used]
         key, references = batch["ldr"][:, 0], batch["ldr"][rows, index]
-        flows = [self.learner.reference_flow(key, frame) for frame in references.unbind(1)]
-        reconstruction = self.learner.icam.reconstruct(
-            key, references, torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:]), present
-        )
+        flows, gains = self._motions(batch, index)
+        reconstruction = self.learner.icam.reconstruct(key, references, flows, present, gains)
         loss = pixel = pixel_loss(reconstruction.hdr_linear, batch["linear"][:, 0], self.pixel)
         self.log("train/pixel", pixel, sync_dist=True)
         if self.perceptual is not None:
             perceptual = self.perceptual(reconstruction.hdr_linear, batch["linear"][:, 0])
             loss = loss + self.perceptual_weight * perceptual
             self.log("train/perceptual", perceptual, sync_dist=True)
-        if self.flow_weight > 0 and self.network.icam.correction is not None and flows:
+        if self.flow_weight > 0 and self.network.icam.correction is not None and references.shape[1]:
             true_flows, valid = self._true_flows(batch, index)
             flow = flow_loss(reconstruction.flows, true_flows, valid & present[:, :, None, None, None])  # eq. 4
             loss = loss + self.flow_weight * flow  # eq. 8
@@ -315,6 +321,21 @@ class ICAMTask(WholeClipTask):
         if self.trainer.world_size > 1 and not used.any():  # all processes need gradients of the same parameters
             used = torch.arange(len(used), device=used.device) == 0
         return used
+
+    def _motions(self, batch: SequenceBatch, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return flows from keys to references, (B, R, 2, H, W), and the references' gains, (B, R)."""
+        key, rows = batch["ldr"][:, 0], torch.arange(len(index), device=index.device)
+        flows, gains = key.new_zeros(*index.shape, 2, *key.shape[2:]), key.new_ones(index.shape)
+        exact = batch["homography"].isfinite().flatten(1).all(1) & (rows < round(self.exact_motion * len(rows)))
+        for j, r in enumerate(index.unbind(1)):
+            if exact.any():
+                h_key, h_reference = batch["homography"][exact, 0], batch["homography"][rows, r][exact]
+                flows[exact, j] = homography_flow(h_key, h_reference, (key.shape[2], key.shape[3]))[0]
+                gains[exact, j] = torch.exp2(batch["ev"][:, 0] - batch["ev"][rows, r])[exact]
+            if not exact.all():
+                flow, gain = self.learner.reference_motion(key[~exact], batch["ldr"][rows, r][~exact])
+                flows[~exact, j], gains[~exact, j] = flow, gain.flatten()
+        return flows, gains
 
     def _true_flows(self, batch: SequenceBatch, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the flows from keys to references, (B, R, 2, H, W), and where they are known, (B, R, 1, H, W)."""
