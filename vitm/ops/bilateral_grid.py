@@ -125,7 +125,7 @@ def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges
     columns = (torch.arange(x.shape[3], device=x.device) / sigma_px).expand(x.shape[2:])
     rows = (torch.arange(x.shape[2], device=x.device) / sigma_px)[:, None].expand(x.shape[2:])
     lasts = (1 / sigma_edges, (x.shape[2] - 1) / sigma_px, (x.shape[3] - 1) / sigma_px)
-    depth, height, width = (int(last) + 2 for last in lasts)
+    depth, height, width = (torch.sym_int(last) + 2 for last in lasts)
     bell = torch.arange(-1, 2, device=x.device).square().mul(-0.5).exp()
     kernel = bell[:, None, None] * bell[:, None] * bell
     out = []

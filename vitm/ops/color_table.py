@@ -56,6 +56,38 @@ def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
     return F.grid_sample(table, where, mode="bilinear", padding_mode="border", align_corners=True).squeeze(2)
 
 
+def look_up_in_tetrahedra(rgb: Tensor, table: Tensor) -> Tensor:
+    """Look colours up in a table, with interpolation between the four vertices of a tetrahedron.
+
+    Each cell is split into six along its grey diagonal, so greys are interpolated between two vertices. FFmpeg's
+    `lut3d` and DaVinci Resolve do so by default.
+
+    Args:
+        rgb: (B, 3, H, W), R, G and B in [0, 1]; values outside are clamped.
+        table: (C, N, N, N), values at [:, b, g, r].
+
+    Returns:
+        (B, C, H, W), in the type of `table`.
+
+    Example:
+        >>> table = color_grid(5).square()
+        >>> look_up_in_tetrahedra(torch.full((1, 3, 1, 1), 0.5), table).flatten().tolist()
+        [0.25, 0.25, 0.25]
+    """
+    size = table.shape[-1]
+    at = rgb.to(table.dtype).clamp(0, 1).movedim(1, 0).flatten(1) * (size - 1)
+    below = at.floor().clamp(max=size - 2)
+    parts, axes = (at - below).sort(0, descending=True)
+    steps = torch.tensor([1, size, size * size], device=rgb.device)  # of r, g and b in the flat table
+    place = (below.long() * steps[:, None]).sum(0)
+    ends = [*parts, torch.zeros_like(parts[0])]
+    values, out = table.flatten(1), (1 - parts[0]) * table.flatten(1)[:, place]
+    for axis, part, following in zip(axes, ends, ends[1:], strict=False):
+        place = place + steps[axis]
+        out = out + (part - following) * values[:, place]
+    return out.view(-1, len(rgb), *rgb.shape[2:]).movedim(1, 0)
+
+
 def even_positions(rgb: Tensor, vertices: Tensor) -> Tensor:
     """Return where colours lie among unevenly placed vertices, as if these were evenly placed.
 
@@ -76,9 +108,13 @@ def even_positions(rgb: Tensor, vertices: Tensor) -> Tensor:
     """
     x = rgb.to(vertices.dtype).clamp(0, 1).flatten(2)
     last = vertices.shape[2] - 2
-    below = (
-        torch.searchsorted(vertices.detach().contiguous(), x.detach().contiguous(), right=True).sub_(1).clamp_(0, last)
-    )
+    if torch.compiler.is_exporting():  # ONNX has no search
+        below = torch.zeros_like(x, dtype=torch.long)
+        for vertex in vertices[:, :, 1:-1].unbind(2):
+            below = below + (x >= vertex.unsqueeze(2))
+    else:
+        below = torch.searchsorted(vertices.detach().contiguous(), x.detach().contiguous(), right=True)
+        below = below.sub_(1).clamp_(0, last)
     low, high = vertices.gather(2, below), vertices.gather(2, below + 1)
     part = (x - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)  # intervals may vanish
     return ((below + part) / (last + 1)).view_as(rgb)

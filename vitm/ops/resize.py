@@ -1,4 +1,4 @@
-"""Bicubic resizing as MATLAB's `imresize` defines it, which the field's metrics were written against."""
+"""Resizing: bicubic as MATLAB's `imresize` defines it, which the field's metrics were written against; by area."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitm.color.precision import as_float
@@ -54,7 +55,8 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
     """Resize with the bicubic kernel (a = -0.5), antialiased, with symmetric borders.
 
     Convention: these are the rules of MATLAB's `imresize`. torch's `interpolate` and OpenCV differ at the borders, in
-    the kernel (a = -0.75) or in antialiasing. The sums are in fp64, which neither autocast nor TF32 rounds.
+    the kernel (a = -0.75) or in antialiasing. The sums are in fp64, which neither autocast nor TF32 rounds; an exporter
+    gets fp32, since TensorRT has no fp64.
 
     Args:
         x: (..., H, W), any range and domain; half precision is returned in fp32.
@@ -79,7 +81,7 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ValueError(f"cannot resize {tuple(x.shape)}: expected (..., H, W) with at least one pixel")
     x = as_float(x)
-    y = x.double()
+    y = x if torch.compiler.is_exporting() else x.double()
     for axis in (-2, -1):
         size_in = x.shape[axis]
         if size is not None:
@@ -88,6 +90,10 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
             size_out, ratio = math.ceil(scale * size_in), scale
         if ratio == 1:
             continue
+        if torch.compiler.is_exporting():
+            matrix = _any_matrix(size_in, size_out, ratio, y)
+            y = matrix @ y if axis == -2 else y @ matrix.mT
+            continue
         rows = size_out if torch.compiler.is_compiling() else _ROWS  # a compiler would unroll the blocks
         parts = [
             matrix @ y[..., needed, :] if axis == -2 else y[..., needed] @ matrix.T
@@ -95,3 +101,47 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
         ]
         y = torch.cat(parts, dim=axis)
     return y.to(x.dtype)
+
+
+def _any_matrix(size_in: int, size_out: int, scale: float, like: Tensor) -> Tensor:
+    """Return what `_blocks` yields in one piece (size_out, size_in), for an exporter, which knows no sizes."""
+    stretch = min(scale, 1.0)
+    centre = (torch.arange(size_out, device=like.device) + 0.5) / scale - 0.5
+    first = (centre - 2 / stretch).floor().long()
+    positions = first[:, None] + torch.arange(math.ceil(4 / stretch) + 2, device=like.device)
+    x = ((centre[:, None] - positions) * stretch).abs()
+    inner, outer = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
+    weights = weights / weights.sum(1, keepdim=True)
+    mirrored = torch.where(positions < 0, -1 - positions, positions)  # once: frames are larger than the kernel
+    mirrored = torch.minimum(mirrored, 2 * size_in - 1 - mirrored)
+    return like.new_zeros(size_out, size_in).scatter_add_(1, mirrored, weights.to(like.dtype))
+
+
+def resize_area(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize by the mean of the pixels that an area of the result touches, as `F.interpolate(mode="area")` does.
+
+    An exporter gets matrix products, since its formats know such areas only for sizes that divide.
+
+    Args:
+        x: (B, C, H, W).
+        size: height and width of the result.
+
+    Returns:
+        (B, C, height, width); differentiable.
+
+    Example:
+        >>> resize_area(torch.arange(4.0).view(1, 1, 1, 4), (1, 2)).flatten().tolist()
+        [0.5, 2.5]
+    """
+    if not torch.compiler.is_exporting():
+        return F.interpolate(x, size=size, mode="area")
+    return _area_means(size[0], x.shape[2], x) @ x @ _area_means(size[1], x.shape[3], x).mT
+
+
+def _area_means(size_out: int, size_in: int, like: Tensor) -> Tensor:
+    """Return the weights (size_out, size_in) of means along an axis."""
+    area, sample = (torch.arange(n, device=like.device) for n in (size_out, size_in))
+    first, beyond = area * size_in // size_out, ((area + 1) * size_in + size_out - 1) // size_out
+    touched = ((sample >= first[:, None]) & (sample < beyond[:, None])).to(like.dtype)
+    return touched / touched.sum(1, keepdim=True)

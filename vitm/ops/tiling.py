@@ -159,4 +159,4 @@ def upsample_rows(x: Tensor, size: tuple[int, int], rows: Tensor) -> Tensor:
     first = at.long().clamp_max(x.shape[2] - 1)
     second = (first + 1).clamp_max(x.shape[2] - 1)
     chosen = torch.lerp(x[:, :, first], x[:, :, second], (at - first).to(x.dtype)[:, None])
-    return F.interpolate(chosen, (len(rows), size[1]), mode="bilinear", align_corners=False)
+    return F.interpolate(chosen, (rows.shape[0], size[1]), mode="bilinear", align_corners=False)

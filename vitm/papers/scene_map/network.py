@@ -9,7 +9,7 @@ varies over time is one vector, which can be smoothed without blurring a pixel.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, bt1886_eotf, luminance, pq_inverse_eotf
 from vitm.ops.color_table import apply_color_table, color_grid
+from vitm.ops.resize import resize_area
 
 _THUMBNAIL = (90, 160)  # rows and columns that statistics are taken from
 _BINS = 32
@@ -27,7 +28,7 @@ _RESIDUAL = 0.25  # PQ code that an output of 1 adds
 
 def thumbnail(sdr: Tensor) -> Tensor:
     """Return the small picture that statistics are taken from: (B, 3, H, W) -> (B, 3, 90, 160), by area."""
-    return sdr if sdr.shape[-2:] == _THUMBNAIL else F.interpolate(sdr, size=_THUMBNAIL, mode="area")
+    return sdr if sdr.shape[-2:] == _THUMBNAIL else resize_area(sdr, _THUMBNAIL)
 
 
 def statistics(small: Tensor) -> Tensor:
@@ -97,6 +98,8 @@ class SceneMap(nn.Module):
         >>> network(torch.rand(1, 3, 54, 96)).shape
         torch.Size([1, 3, 54, 96])
     """
+
+    colors_by_scene = True
 
     def __init__(
         self,
@@ -170,6 +173,11 @@ class SceneMap(nn.Module):
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""
         return apply_color_table(sdr, self.table(self.describe(sdr)))
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the map of the frames' mean vector, see `vitm.nets.interface.ColorMapNetwork`."""
+        table = self.table(torch.stack([self.describe(sdr) for sdr in frames]).mean(0))
+        return lambda sdr: apply_color_table(sdr, table)
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Convert the frames of one scene: each by the mean of its own vector and those of up to `smoothing` before it.
