@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitm.conversion import convert as convert
+    from vitm.conversion import export as export
     from vitm.evaluation import evaluate as evaluate
     from vitm.zoo import list_networks as list_networks
     from vitm.zoo import load_network as load_network
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "convert", "evaluate", "list_networks", "load_network"]
+__all__ = ["__version__", "convert", "evaluate", "export", "list_networks", "load_network"]
 
 _HOMES = {
     "convert": "vitm.conversion",
     "evaluate": "vitm.evaluation",
+    "export": "vitm.conversion",
     "list_networks": "vitm.zoo",
     "load_network": "vitm.zoo",
 }

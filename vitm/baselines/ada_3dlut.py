@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,6 +61,8 @@ class Ada3DLUT(nn.Module):
         True
     """
 
+    colors_by_scene = True
+
     def __init__(self, size: int = 33, tables: int = 3) -> None:
         super().__init__()
         if size < 2 or tables < 1:
@@ -101,6 +105,11 @@ class Ada3DLUT(nn.Module):
         if sdr.ndim != 4 or sdr.shape[1] != 3 or 0 in sdr.shape:
             raise ValueError(f"expected sdr of shape (B, 3, H, W) with pixels, got {tuple(sdr.shape)}")
         return self.convert(sdr, self.weights(sdr))
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the lookup with the frames' mean weights, see `vitm.nets.interface.ColorMapNetwork`."""
+        weights = torch.stack([self.weights(sdr) for sdr in frames]).mean(0)
+        return lambda sdr: self.convert(sdr, weights)
 
 
 def roughness(tables: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +34,8 @@ class AdaInt(nn.Module):
         >>> AdaInt()(torch.rand(1, 3, 30, 41)).shape
         torch.Size([1, 3, 30, 41])
     """
+
+    colors_by_scene = True
 
     def __init__(self, size: int = 33, tables: int = 3) -> None:
         super().__init__()
@@ -78,3 +82,9 @@ class AdaInt(nn.Module):
         if sdr.ndim != 4 or sdr.shape[1] != 3 or 0 in sdr.shape:
             raise ValueError(f"expected sdr of shape (B, 3, H, W) with pixels, got {tuple(sdr.shape)}")
         return self.convert(sdr, *self.describe(sdr))
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the lookup by the frames' mean weights and vertices, see `vitm.nets.interface.ColorMapNetwork`."""
+        weights, vertices = zip(*(self.describe(sdr) for sdr in frames), strict=True)
+        fixed = torch.stack(weights).mean(0), torch.stack(vertices).mean(0)
+        return lambda sdr: self.convert(sdr, *fixed)

@@ -47,6 +47,7 @@ class ClipNetwork(nn.Module, ABC):
         self.stride = stride
         self.mfi = MFI(channels) if mfi else None
         self.context = 2 if mfi else 0  # frames before a frame that its result depends on
+        self.window_frames = 3 if mfi else 1
 
     @abstractmethod
     def encode(self, sdr: Tensor) -> Encoded:

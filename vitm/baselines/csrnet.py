@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -60,6 +60,8 @@ class CSRNet(nn.Module):
         conditions: length of the vector, and channels of the convolutions that compute it.
     """
 
+    colors_by_scene = True
+
     def __init__(self, width: int = 64, conditions: int = 32) -> None:
         super().__init__()
         self.estimator = nn.Sequential(
@@ -86,5 +88,14 @@ class CSRNet(nn.Module):
         """
         if sdr.ndim != 4 or sdr.shape[1] != 3 or min(sdr.shape[2:]) < 5:
             raise ValueError(f"expected sdr of shape (B, 3, H, W) with H, W >= 5, got {tuple(sdr.shape)}")
-        hdr_pq: Tensor = self.mapping(sdr, self.estimator(sdr).mean((2, 3)))
+        hdr_pq: Tensor = self.mapping(sdr, self._conditions(sdr))
         return hdr_pq
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the mapping by the frames' mean vector, see `vitm.nets.interface.ColorMapNetwork`."""
+        conditions = torch.stack([self._conditions(sdr) for sdr in frames]).mean(0)
+        return lambda sdr: self.mapping(sdr, conditions)
+
+    def _conditions(self, sdr: Tensor) -> Tensor:
+        conditions: Tensor = self.estimator(sdr).mean((2, 3))
+        return conditions

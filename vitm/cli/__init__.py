@@ -24,6 +24,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 COMMANDS = {  # each is a module of this package, imported when it is asked for
     "convert": "convert SDR video to HDR",
+    "export": "write a model for players and inference engines: ONNX, or a table of colours",
     "evaluate": "measure predicted HDR video against the truth",
     "prepare": "make data sets from SDR and HDR10 videos, or from HDR panoramas",
     "run": "train a network, measure it, convert with it: one experiment",
@@ -31,7 +32,7 @@ COMMANDS = {  # each is a module of this package, imported when it is asked for
     "table": "print a paper's table with our numbers beside its own",
     "report": "write a page about runs: curves, numbers, previews",
     "slurm": "run an experiment or a table on a cluster",
-    "bench": "measure how fast data are loaded here",
+    "bench": "measure how fast networks and loaders are here",
 }
 _KEEP_MEMORY = {  # parameters of glibc's mallopt, in malloc.h, and their values
     "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # nothing is given back

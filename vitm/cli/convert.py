@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from vitm.cli.options import device, frame_rate, in_words_of_the_command
+from vitm.cli.options import device, frame_rate, in_words_of_the_command, luminance_or_word
 from vitm.cli.pipes import PIPE, files_for_pipes
 from vitm.zoo import NETWORKS, OPERATORS, SHIPPED
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--diffuse-white",
         metavar="NITS",
         default="auto",
-        type=_luminance_or_word,
+        type=luminance_or_word,
         help="luminance of diffuse white: mid-tones come out where plain SDR with it has them. 'auto' (default): "
         "203 for analytic operators; for networks, where they put it, but 203 to 406. 'keep': the model's own picture",
     )
@@ -185,13 +185,6 @@ def print_report(report: ConversionReport, console: Console) -> None:
     )
     if report.previews:
         console.print(f"Previews: {', '.join(map(str, report.previews))}", soft_wrap=True, markup=False)
-
-
-def _luminance_or_word(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _number_or_word(text: str) -> int | str:

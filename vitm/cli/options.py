@@ -36,6 +36,14 @@ def device(text: str) -> str:
     return text
 
 
+def luminance_or_word(text: str) -> float | str:
+    """Return a number of cd/m2 from the command line, or a word such as auto."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def natural(text: str, least: int = 0) -> int:
     """Return a whole number from the command line that is not below `least`."""
     if not text.isdecimal() or int(text) < least:

@@ -1,6 +1,7 @@
-"""Conversion: an SDR file to an HDR file (`convert`), and a clip of tensors through a network (`convert_clip`)."""
+"""Conversion: an SDR file to an HDR file (`convert`), tensors through a network (`convert_clip`), files for players."""
 
 from vitm.conversion.convert import ConversionReport, convert, convert_parts
+from vitm.conversion.export import ExportReport, export
 from vitm.conversion.level import LevelControl
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.stream import convert_clip
@@ -8,10 +9,12 @@ from vitm.conversion.stream import convert_clip
 __all__ = [
     "ConversionReport",
     "Encoding",
+    "ExportReport",
     "Grading",
     "LevelControl",
     "Reading",
     "convert",
     "convert_clip",
     "convert_parts",
+    "export",
 ]

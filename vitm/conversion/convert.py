@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vitm.checkpoints import CheckpointError, checkpoint_digest, read_checkpoint
+from vitm.checkpoints import checkpoint_digest
 from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
 from vitm.conversion.level import DiffuseWhite, Level, choose_level, with_gain
+from vitm.conversion.model import choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
@@ -38,7 +39,7 @@ from vitm.video.read.frames import list_frames
 from vitm.video.read.stretch import StretchReader
 from vitm.video.write.companions import audio_choices
 from vitm.video.write.outputs import OutputKind, output_kind, usual_codec
-from vitm.zoo import SHIPPED, load_network, needs_no_weights, shipped_weights
+from vitm.zoo import SHIPPED, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
 
@@ -212,7 +213,7 @@ def convert(
     kind = output_kind(output, codec := str(encoding.codec))
     mastering, control = grading.mastering(codec, kind.holds_mastering), grading.control
     audio_choices(encoding.audio)
-    name, network = _network(model, checkpoint, flow_weights, device)
+    name, network = choose_model(model, checkpoint, flow_weights, device)
 
     # open
     reader = reading.open(source)
@@ -336,33 +337,6 @@ def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
             raise ValueError(f"{output} exists already: overwrite=True replaces it")
         if not place.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {place.parent}: create it first")
-
-
-def _network(
-    model: str | nn.Module | None,
-    checkpoint: Path | None,
-    flow_weights: str | PathLike[str] | None,
-    device: str | torch.device | None,
-) -> tuple[str, nn.Module]:
-    """Return the name of a network, and the network in eval mode on its device."""
-    if isinstance(model, nn.Module):
-        if checkpoint is not None or flow_weights is not None:
-            raise ValueError("a network given as an object has its weights: give no checkpoint and no flow_weights")
-        return type(model).__name__, (model if device is None else model.to(device)).eval()
-    if model is None and checkpoint is None:
-        model = "default"
-    if model is None:
-        assert checkpoint is not None
-        facts = read_checkpoint(checkpoint).get("vitm")
-        if facts is None:
-            raise CheckpointError(f"{checkpoint} is no checkpoint of a run and names no network: give model=NAME too")
-        model = str(facts["network"])
-    network = load_network(model, checkpoint, None if flow_weights is None else Path(flow_weights))
-    if model not in SHIPPED and checkpoint is None and network.state_dict():
-        raise ValueError(
-            f"{model} needs weights: give checkpoint=FILE (models that need none: {', '.join(needs_no_weights())})"
-        )
-    return model, network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _source_identity(source: Path) -> dict[str, str]:

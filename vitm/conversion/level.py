@@ -87,7 +87,9 @@ class LevelControl:
             return replace(self, strength=self.strength * (1 - graphics))(hdr_pq, sdr)
         if self == LevelControl(white_nits=self.white_nits):
             return hdr_pq
-        return self._apply(hdr_pq, sdr) if torch.is_grad_enabled() else map_rows(self._apply, [hdr_pq, sdr], halo=0)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._apply(hdr_pq, sdr)
+        return map_rows(self._apply, [hdr_pq, sdr], halo=0)
 
     @property
     def needs_sdr(self) -> bool:
@@ -143,7 +145,7 @@ class Level:
 
 def choose_level(
     network: nn.Module,
-    reader: FrameReader | StretchReader,
+    reader: FrameReader | StretchReader | None,
     control: LevelControl,
     diffuse_white: DiffuseWhite = "auto",
     graphics: Graphics = "auto",
@@ -154,7 +156,7 @@ def choose_level(
 
     Args:
         network: network of `convert_clip`.
-        reader: the clip.
+        reader: the clip; None where there is none, for an analytic operator or a network's own picture.
         control: other controls.
         diffuse_white: luminance of diffuse white in cd/m2; "auto" for 203 with an analytic operator, and with a network
             for where it puts white, but within 203 to 406; "keep" for the model's own picture: its level, its black,
@@ -163,7 +165,8 @@ def choose_level(
             leave them to the model.
 
     Raises:
-        ValueError: `diffuse_white` is neither a luminance nor one of the two words, or `graphics` no word.
+        ValueError: `diffuse_white` is neither a luminance nor one of the two words, or `graphics` no word; or there is
+            no clip to measure a network's level on.
     """
     if graphics not in get_args(Graphics):
         raise ValueError(f"graphics={graphics!r}: expected {' or '.join(get_args(Graphics))}")
@@ -175,7 +178,15 @@ def choose_level(
     if diffuse_white != "auto":
         control = replace(control, white_nits=float(diffuse_white))
     control = replace(control, anchor_black=not analytic)  # operators make black of black
-    white = operator_white(network) if analytic else midtone_white(_samples(network, reader))
+    if analytic:
+        white: float | None = operator_white(network)
+    elif reader is not None:
+        white = midtone_white(_samples(network, reader))
+    else:
+        raise ValueError(
+            f"diffuse_white={diffuse_white!r}: a network's level is measured on frames: give a clip, or "
+            "diffuse_white='keep'"
+        )
     if white is not None:
         usual = diffuse_white == "auto" and not analytic
         wanted = usual_white(white) if usual else control.white_nits
@@ -201,14 +212,20 @@ def with_gain(network: nn.Module, control: LevelControl) -> tuple[nn.Module, Lev
     return Analytic(network.method, network.peak_nits, network.gain * control.gain), replace(control, gain=1.0)
 
 
-def _samples(network: nn.Module, reader: FrameReader | StretchReader) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give (hdr_pq, sdr) of small frames spread over the clip: a level needs no details."""
+def sample_frames(reader: FrameReader | StretchReader) -> Iterator[Tensor]:
+    """Give sdr (3, H, W) of twelve frames spread over a clip, small: a level needs no details."""
     indices = {(2 * i + 1) * len(reader) // (2 * _SAMPLES) for i in range(_SAMPLES)}
     for frame in reader.read(sorted(indices)):
         sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
         factor = min(1.0, 540 / min(sdr.shape[1:]))
         if factor < 1:
             sdr = nn.functional.interpolate(sdr[None], scale_factor=factor, mode="area")[0]
+        yield sdr
+
+
+def _samples(network: nn.Module, reader: FrameReader | StretchReader) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give (hdr_pq, sdr) of the sampled frames, each converted by itself."""
+    for sdr in sample_frames(reader):
         for hdr_pq in convert_clip(network, [sdr]):
             yield hdr_pq, sdr
 

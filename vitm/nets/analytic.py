@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,8 @@ class Analytic(nn.Module):
         gain: factor on the light that comes out.
     """
 
+    colors_by_scene = False
+
     def __init__(self, method: str, peak_nits: float = 1000.0, gain: float = 1.0) -> None:
         super().__init__()
         self.method, self.peak_nits, self.gain = method, peak_nits, gain
@@ -39,6 +43,10 @@ class Analytic(nn.Module):
         if sdr.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._convert(sdr)
         return map_rows(self._convert, [sdr], halo=0, band=max(1, _BAND // sdr.shape[-1]))
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the operator itself, see `vitm.nets.interface.ColorMapNetwork`."""
+        return self
 
     def _convert(self, sdr: Tensor) -> Tensor:
         return inverse_tone_map(sdr.contiguous(), method=self.method, peak_nits=self.peak_nits, gain=self.gain)

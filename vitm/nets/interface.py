@@ -6,7 +6,7 @@ asks here what more there is, so any `nn.Module` with these names will do; there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -29,6 +29,25 @@ class WindowNetwork(StreamingNetwork, Protocol):
     """A network whose `forward` converts the middle one of 2 radius + 1 frames: (B, N, 3, H, W) -> (B, 3, H, W)."""
 
     radius: int
+
+
+@runtime_checkable
+class JointNetwork(StreamingNetwork, Protocol):
+    """A network whose `forward` converts all frames of a window: (B, N, 3, H, W) -> (B, N, 3, H, W)."""
+
+    window_frames: int
+    """How many frames a window has when it is converted for its middle one; 1 for (B, 3, H, W)."""
+
+
+@runtime_checkable
+class ColorMapNetwork(Protocol):
+    """A network that maps colours: what becomes of a pixel does not depend on where it is."""
+
+    colors_by_scene: bool
+    """Whether the map depends on the frames; otherwise it is one for all."""
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the map for a scene, hdr_pq of sdr (1, 3, H, W), from some of its frames (1, 3, H, W)."""
 
 
 @runtime_checkable
@@ -65,6 +84,15 @@ def context(network: nn.Module) -> int:
     """Return how many frames before a frame its result depends on: work that resumes there must begin so early."""
     _check(network)
     return network.context if isinstance(network, StreamingNetwork) else 0
+
+
+def forward_frames(network: nn.Module) -> tuple[int, int]:
+    """Return how many frames `forward` takes, and how many it returns: 1 and 1 for (B, 3, H, W)."""
+    if isinstance(network, WindowNetwork):
+        return 2 * network.radius + 1, 1
+    if isinstance(network, JointNetwork):
+        return network.window_frames, network.window_frames
+    return 1, 1
 
 
 def as_hdr_pq(network: nn.Module, output: Tensor) -> Tensor:

@@ -159,6 +159,7 @@ class KPNMFI(nn.Module):
     """
 
     context = 2  # frames before a frame that `stream` looks at: the last frame is an outer one of its window
+    window_frames = 3
 
     def __init__(
         self,

@@ -1,0 +1,201 @@
+"""Models as files that players and inference engines take: ONNX graphs, and tables of colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vitm.checkpoints import checkpoint_digest
+from vitm.conversion.export.graph import TOLERANCE, Converter, graph_differences, write_graph
+from vitm.conversion.export.table import ColorMap, TableErrors, make_table, table_errors, write_cube
+from vitm.conversion.level import Level, LevelControl, choose_level, sample_frames, with_gain
+from vitm.conversion.model import choose_model
+from vitm.conversion.options import Grading, Reading
+from vitm.files import check_writable, replace_when_whole
+from vitm.nets.analytic import Analytic
+from vitm.nets.interface import ColorMapNetwork, SpillingNetwork
+from vitm.video import FrameReader
+from vitm.video.read.stretch import StretchReader
+from vitm.zoo import SHIPPED, shipped_weights
+
+KINDS = (".onnx", ".cube")
+_DOMAINS = (
+    "input: RGB of BT.709, gamma code in [0, 1], full range",
+    "output: RGB of BT.2020, PQ code (SMPTE ST 2084) in [0, 1], 1 = 10000 cd/m2, full range",
+)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported, and how near it is to the model.
+
+    Attributes:
+        output: the file.
+        model: name of the network or operator.
+        level: the level that is part of the file.
+        facts: what the file says of itself.
+        differences: of a graph: largest difference between ONNX Runtime's and PyTorch's codes, by height and width.
+        errors: of a table: how far it is from its map.
+    """
+
+    output: Path
+    model: str
+    level: Level
+    facts: Mapping[str, str]
+    differences: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    errors: TableErrors | None = None
+
+
+def export(
+    model: str | nn.Module | None,
+    output: str | PathLike[str],
+    *,
+    checkpoint: str | PathLike[str] | None = None,
+    flow_weights: str | PathLike[str] | None = None,
+    half: bool = False,
+    size: int = 33,
+    clip: str | PathLike[str] | None = None,
+    reading: Reading = Reading(),
+    grading: Grading = Grading(),
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a model as an ONNX graph or as a table of colours, and check the file against the model.
+
+    A graph takes frames of any height and width, or the windows of frames of a clip network; ONNX Runtime's result on
+    the CPU is compared with PyTorch's. A table (`.cube`) holds a model that maps colours: an analytic operator, or a
+    network by the statistics of a clip.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     report = export("bt2446c", Path(folder, "bt2446c.cube"), size=17)
+        >>> report.errors.tetrahedral < 50  # codes of 10 bits
+        True
+
+    Args:
+        model: as for `vitm.convert`.
+        output: path of the file, `.onnx` or `.cube`.
+        checkpoint: as for `vitm.convert`.
+        flow_weights: as for `vitm.convert`.
+        half: whether a graph's convolutions and matrix products are in fp16.
+        size: number of a table's vertices along each axis; players take 33 and 65.
+        clip: SDR video or folder of frames, by which the model's map of colours and its level are chosen: on twelve
+            frames spread over it.
+        reading: how the clip is read.
+        grading: the level, which becomes part of the file. With "auto" and without a clip, a network's own picture.
+            Graphics are not found.
+        overwrite: whether a file that is there is replaced.
+
+    Raises:
+        FileNotFoundError: the clip or a file of weights does not exist.
+        ImportError: packages of the extra `export` are not installed.
+        ValueError: the output is there already, the model cannot be exported so, or an argument is out of range.
+        RuntimeError: the file's result differs from the model's; there is no output then.
+    """
+    output = Path(output)
+    checkpoint = None if checkpoint is None else Path(checkpoint)
+    if (kind := output.suffix.lower()) not in KINDS:
+        raise ValueError(f"cannot export to {output}: expected a file that ends in {' or '.join(KINDS)}")
+    check_writable(output)
+    if output.exists() and not overwrite:
+        raise ValueError(f"{output} exists already: overwrite=True replaces it")
+    if not 2 <= size <= 129:
+        raise ValueError(f"size={size}: expected 2 to 129 vertices")
+    name, network = choose_model(model, checkpoint, flow_weights, "cpu")
+    (_check_graph if kind == ".onnx" else _check_table)(name, network, half, clip is not None)
+    frames: list[Tensor] = []
+    with ExitStack() as stack:
+        reader = None if clip is None else stack.enter_context(reading.open(Path(clip)))
+        level = _level(network, grading, reader)
+        if reader is not None and kind == ".cube":
+            frames = [sdr[None] for sdr in sample_frames(reader)]
+    network, control = with_gain(network, level.control)
+    file = shipped_weights(name) if name in SHIPPED else checkpoint
+    facts = {
+        "model": name,
+        "weights": "none" if file is None else f"{file.name}, SHA-256 {checkpoint_digest(file)}",
+        "level": str(level).removeprefix("level: ") if level.control.gain != 1 else "the model's own",
+        "vitm": version("vitm"),
+    }
+    with replace_when_whole(output) as part:
+        if kind == ".onnx":
+            converter = Converter(network, control)
+            facts = write_graph(part, converter, half, facts)
+            differences = graph_differences(part, converter)
+            _check_differences(name, half, differences)
+            return ExportReport(output, name, level, facts, differences)
+        assert isinstance(network, ColorMapNetwork)
+        with torch.inference_mode():
+            errors = _write_table(part, network, control, size, frames, facts)
+        return ExportReport(output, name, level, facts, errors=errors)
+
+
+def _check_graph(name: str, network: nn.Module, half: bool, clip: bool) -> None:
+    """Raise if a network can be no graph."""
+    if isinstance(network, SpillingNetwork):
+        raise ValueError(
+            f"{name} cannot be an ONNX graph: it looks at whole scenes, whose length a graph would fix, and estimates "
+            "motion on the host; convert with it instead"
+        )
+
+
+def _check_table(name: str, network: nn.Module, half: bool, clip: bool) -> None:
+    """Raise if a network can be no table, or lacks a clip."""
+    if half:
+        raise ValueError("half=True: a table has numbers in text; only ONNX graphs are in fp16")
+    if not isinstance(network, ColorMapNetwork):
+        raise ValueError(
+            f"{name} cannot be a table of colours: what becomes of a pixel depends on its surroundings; write an ONNX "
+            "graph instead (OUT.onnx)"
+        )
+    if network.colors_by_scene and not clip:
+        raise ValueError(
+            f"{name} makes its map of colours from frames: give the clip that the table is for (clip=FILE)"
+        )
+
+
+def _level(network: nn.Module, grading: Grading, reader: FrameReader | StretchReader | None) -> Level:
+    """Choose the level as a conversion does; without a clip, a network's own picture where nothing else is asked."""
+    own = reader is None and not isinstance(network, Analytic) and grading.diffuse_white == "auto"
+    return choose_level(network, reader, grading.control, "keep" if own else grading.diffuse_white, "keep")
+
+
+def _check_differences(name: str, half: bool, differences: Mapping[tuple[int, int], float]) -> None:
+    """Raise if a graph does not give the model's codes. In fp16 nothing but finite numbers can be asked for."""
+    for (height, width), difference in differences.items():
+        if not difference <= (1 if half else TOLERANCE):
+            raise RuntimeError(
+                f"{name} cannot be an ONNX graph: at {height}x{width} ONNX Runtime's codes differ from PyTorch's by "
+                f"{difference:.1e}, more than {TOLERANCE:.0e}"
+            )
+
+
+def _write_table(
+    path: Path,
+    network: ColorMapNetwork,
+    control: LevelControl,
+    size: int,
+    frames: Sequence[Tensor],
+    facts: Mapping[str, str],
+) -> TableErrors:
+    """Write the table of a network's map with its level, and measure it."""
+    fixed = network.color_map_for(frames)
+
+    def leveled(convert: ColorMap) -> ColorMap:
+        return lambda sdr: control(convert(sdr).float().clamp(0, 1), sdr)
+
+    assert isinstance(network, nn.Module)
+    color_map, own = leveled(fixed), leveled(network)
+    table = make_table(color_map, size)
+    errors = table_errors(table, color_map, [(sdr, own(sdr)) for sdr in frames])
+    write_cube(
+        path, table, f"vitm {facts['model']}, SDR to HDR10", [*_DOMAINS, *map(": ".join, facts.items()), str(errors)]
+    )
+    return errors
