@@ -16,9 +16,9 @@ import av
 import torch
 from torch import Tensor
 
-from benchmarks.ops import Memory, hardware
 from vitm.baselines.ada_3dlut import Ada3DLUT
 from vitm.baselines.hdrnet import HDRNet
+from vitm.conversion.speed import PeakMemory, processor
 from vitm.ops.color_table import apply_color_table, color_grid
 
 FORMAT = "gbrpf32le"
@@ -75,7 +75,7 @@ def main() -> None:
         difference = float((apply_color_table(rgb, table[None])[0] - reference).abs().max())
         for name, form in forms.items():
             form()
-            with Memory("cpu") as memory:
+            with PeakMemory("cpu") as memory:
                 form()
             peak[name] = memory.mib
         for _ in range(options.rounds):
@@ -84,7 +84,7 @@ def main() -> None:
                 form()
                 cpu[name] = min(cpu[name], time.process_time() - started)
     size = "x".join(map(str, reversed(options.size)))
-    print(f"{hardware('cpu')}, 1 thread, torch {torch.__version__}, FFmpeg by PyAV {av.__version__}, fp32, {size}\n")
+    print(f"{processor('cpu')}, 1 thread, torch {torch.__version__}, FFmpeg by PyAV {av.__version__}, fp32, {size}\n")
     print("| form | CPU ms | time / lut3d | extra peak MiB |")
     print("| --- | ---: | ---: | ---: |")
     for name in forms:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.ops import Memory, hardware
+from vitm.conversion.speed import PeakMemory, processor
 
 
 def compare(known: Mapping[str, Callable[[Tensor], Tensor]], forms: Sequence[str], x: Tensor, rounds: int) -> None:
@@ -20,7 +20,7 @@ def compare(known: Mapping[str, Callable[[Tensor], Tensor]], forms: Sequence[str
     with torch.inference_mode():
         for form in forms:
             known[form](x)  # compiles, fills the caches
-            with Memory("cpu") as memory:
+            with PeakMemory("cpu") as memory:
                 outputs[form] = known[form](x)
             peak[form] = memory.mib
         for _ in range(rounds):
@@ -30,7 +30,7 @@ def compare(known: Mapping[str, Callable[[Tensor], Tensor]], forms: Sequence[str
                 cpu[form] = min(cpu[form], time.process_time() - starts[0])
                 wall[form] = min(wall[form], time.perf_counter() - starts[1])
     size = "x".join(map(str, x.shape[-2:]))
-    print(f"{hardware('cpu')}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, fp32, {size}\n")
+    print(f"{processor('cpu')}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, fp32, {size}\n")
     print("| form | CPU s | wall s | CPU / vitm | wall / vitm | extra peak MiB | memory / vitm | largest difference |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for form in forms:

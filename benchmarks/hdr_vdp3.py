@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.ops import Memory, hardware
 from vitm.color import pq_eotf
+from vitm.conversion.speed import PeakMemory, processor
 from vitm.metrics.functional.hdr_vdp3 import HDR_VDP3_CONFIGS, hdr_vdp3
 from vitm.metrics.functional.hdr_vdp3_observer import BT2020_TO_NATIVE, NATIVE_TO_LMSR
 from vitm.metrics.functional.steerable import BFILT, HI0FILT, LO0FILT, LOFILT
@@ -217,7 +217,7 @@ def measure(form: str, config: str, size: tuple[int, int], rounds: int) -> dict[
 
     best = {"cpu": math.inf, "wall": math.inf}
     with torch.inference_mode():
-        with Memory("cpu") as memory:
+        with PeakMemory("cpu") as memory:
             value = call()
         for _ in range(rounds):
             cpu, wall = time.process_time(), time.perf_counter()
@@ -239,9 +239,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.inner:
         return print(json.dumps(measure(args.form, args.only, tuple(args.size), args.rounds)))
-    print(
-        f"{hardware('cpu')}, {args.threads} thread(s), torch {torch.__version__}, fp32, {args.size[0]}x{args.size[1]}\n"
-    )
+    size = f"{args.size[0]}x{args.size[1]}"
+    print(f"{processor('cpu')}, {args.threads} thread(s), torch {torch.__version__}, fp32, {size}\n")
     print("| configuration | form | CPU s | time / vitm | s | extra peak MiB | Q |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for config in [args.only] if args.only else ["default", "hdrtvnet", "kpn_mfi"]:

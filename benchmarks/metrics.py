@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from benchmarks.ops import Memory, hardware
+from vitm.conversion.speed import PeakMemory, processor
 from vitm.metrics import frame_metrics
 from vitm.metrics.functional import delta_e_itp, psnr, quantize_16bit, sr_sim, ssim
 
@@ -89,7 +89,7 @@ def measure(name: str, threads: int, rounds: int) -> list[str]:
     peak, result = {}, {}
     for label, fn in CASES[name].items():
         fn(*pair)
-        with Memory("cpu") as memory:
+        with PeakMemory("cpu") as memory:
             result[label] = float(fn(*pair))  # type: ignore[arg-type]
         peak[label] = memory.mib
     for _ in range(rounds):
@@ -116,7 +116,7 @@ def main() -> None:
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-image", "piq", "colour-science"))
     lines = [
-        f"{hardware('cpu')}, {args.threads} thread(s), {versions}; one 1920x1080 pair, 16-bit codes in fp64",
+        f"{processor('cpu')}, {args.threads} thread(s), {versions}; one 1920x1080 pair, 16-bit codes in fp64",
         "",
         "| metric | form | CPU s | time / vitm | extra peak MiB | memory / vitm | difference |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",

@@ -6,13 +6,9 @@ python -m benchmarks.ops [--only pixel_conv] [--threads 1] [--device cuda] [--sa
 from __future__ import annotations
 
 import argparse
-import ctypes
 import datetime
-import gc
 import math
 import multiprocessing
-import platform
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,13 +21,12 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
+from vitm.conversion.speed import PeakMemory, processor
 from vitm.ops.attention import correlate, softmax_attention
 from vitm.ops.deform import deform_conv2d, deform_conv2d_torch
 from vitm.ops.filtering import bilateral_blur
 from vitm.ops.large_kernel import depthwise_conv2d, dynamic_depthwise_conv2d
 from vitm.ops.pixel_conv import pixel_conv
-
-MIB = 2**20
 
 
 def windows(x: Tensor, kernels: Tensor) -> Tensor:
@@ -128,36 +123,6 @@ CASES = {
 }
 
 
-class Memory:
-    """Extra peak memory of what runs inside, in MiB; not a number where the system does not tell."""
-
-    def __init__(self, device: str) -> None:
-        self.device, self.mib = device, math.nan
-
-    def __enter__(self) -> Memory:
-        gc.collect()
-        if self.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            self.before = torch.cuda.memory_allocated() / MIB
-        elif platform.system() == "Linux":
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")
-            self.before = self._status("VmRSS")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.device == "cuda":
-            self.mib = torch.cuda.max_memory_allocated() / MIB - self.before
-        elif platform.system() == "Linux":
-            self.mib = self._status("VmHWM") - self.before
-
-    @staticmethod
-    def _status(key: str) -> float:
-        match = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        assert match
-        return int(match[1]) / 1024
-
-
 def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
     """Table rows of one case. The variants take turns; each row has the best of its rounds."""
     case = CASES[name]
@@ -185,7 +150,7 @@ def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
     best, peak, results = {}, {}, {}
     for label, fn in case.variants.items():
         call(fn)
-        with Memory(device) as memory:
+        with PeakMemory(device) as memory:
             call(fn)
         best[label], peak[label] = math.inf, memory.mib
     for _ in range(rounds):
@@ -205,14 +170,6 @@ def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
     return rows
 
 
-def hardware(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return model[1] if model else platform.processor() or platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name contains this")
@@ -222,7 +179,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="write docs/results/benchmarks/operators_<device>.md")
     args = parser.parse_args()
 
-    machine = hardware(args.device)
+    machine = processor(args.device)
     clock = "CPU ms" if args.device == "cpu" else "ms"
     lines = [
         f"{machine}, {args.threads} thread(s), torch {torch.__version__}, kornia {kornia.__version__}, fp32",

@@ -1,8 +1,9 @@
-"""`vitm bench data` as a person runs it."""
+"""`vitm bench` as a person runs it."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,49 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("error:")
     with pytest.raises(SystemExit):
         main(["bench", "data", "hdcfm", "--model.lr", "1"])
+
+
+def test_networks_beside_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    command = ["bench", "csrnet", "hable", "--sizes", "40x56", "--precisions", "fp32", "bf16", "--rounds", "1"]
+    assert main([*command, "--json", str(before)]) == 0
+    told = json.loads(before.read_text())
+    assert [machine["precision"] for machine in told["machines"]] == ["fp32", "bf16"]
+    assert all(machine["gmacs"] > 0 and machine["gbytes"] > 0 for machine in told["machines"])
+    rows = told["rows"]
+    assert [(row["network"], row["precision"]) for row in rows] == [
+        (n, p) for n in ("csrnet", "hable") for p in ("fp32", "bf16")
+    ]
+    assert all(row["seconds"] > 0 and row["elementwise"] > 0 and row["share"] > 0 for row in rows)
+    assert rows[0]["parameters"] == 36489  # HDRTVNet's table
+    assert rows[0]["codes"] is None
+    assert 0 < rows[1]["codes"] < 100
+    assert rows[3]["codes"] == 0  # an operator has nothing in half precision
+    told["rows"][0]["seconds"] = 1e6
+    before.write_text(json.dumps({"rows": told["rows"][:1]}))
+    assert main([*command, "--json", str(after), "--compare", str(before), "--plain"]) == 0
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"\d{6,}\.\d\d times", printed)) == 1
+    assert all(row["plain_seconds"] > 0 for row in json.loads(after.read_text())["rows"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["csrmet"], "unknown network 'csrmet'"),
+        (["hable", "--compare", "rows.json"], "rows.json is no file of vitm bench"),
+    ],
+)
+def test_wrong_networks_and_files_are_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.json").write_text("{}")
+    assert main(["bench", *words]) == 2
+    assert message in capsys.readouterr().out
+
+
+def test_frames_that_are_too_small_do_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "hdcfm", "hable", "--sizes", "16x16", "--rounds", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "hdcfm 16x16 cpu: expected sdr of shape (B, 3, H, W) with H, W >= 32" in printed
