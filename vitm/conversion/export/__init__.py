@@ -112,7 +112,9 @@ def export(
     (_check_graph if kind == ".onnx" else _check_table)(name, network, half, clip is not None)
     frames: list[Tensor] = []
     with ExitStack() as stack:
-        reader = None if clip is None else stack.enter_context(reading.open(Path(clip)))
+        reader: FrameReader | StretchReader | None = None
+        if clip is not None:
+            stack.enter_context(reader := reading.open(Path(clip)))
         level = _level(network, grading, reader)
         if reader is not None and kind == ".cube":
             frames = [sdr[None] for sdr in sample_frames(reader)]
