@@ -63,6 +63,23 @@ def test_bands_and_streams(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch
     assert len(frames) == 5
 
 
+def test_bands_without_over_exposure_are_not_computed(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of what would be computed counts there, by equation 1: the result is that of the whole."""
+    network = randomised(DeepVITM((2, 3)), rng)
+    ldr = 0.9 * torch.rand(1, 5, 3, 200, 8, generator=rng)
+    ldr[:, 2, :, 150:160] = 1
+    whole = network(ldr).detach()
+    heights = []
+    real = network._residual
+    monkeypatch.setattr(network, "_residual", lambda x: heights.append(x.shape[-2]) or real(x))
+    with torch.no_grad():
+        torch.testing.assert_close(network(ldr), whole, rtol=1e-4, atol=1e-5 * float(whole.max()))
+    assert 0 < sum(heights) < 120
+    monkeypatch.setattr(network, "_residual", real)
+    with torch.no_grad():
+        assert not torch.equal(network(ldr)[..., 150:160, :], ldr[:, 2, :, 150:160] ** 2.2)
+
+
 @pytest.mark.parametrize("radius", [0, 1, 3])
 def test_other_radii_and_sizes(radius: int, rng: torch.Generator) -> None:
     network = randomised(DeepVITM((2, 3, 4), radius=radius), rng)
