@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 
+from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.cli import main
 from vitm.data.fake.frames import write_fake_triplets
 from vitm.data.fake.sequences import write_fake_panoramas
@@ -51,6 +52,9 @@ MODEL = {
     "vitm.baselines.task.DeepSRITMTask": ["--model.width", "4"],
     "vitm.baselines.task.JSInetTask": ["--model.width", "4"],
     "vitm.baselines.jsi_gan_task.JSIGANTask": ["--model.width", "4", "--model.gan_start", "0"],
+    "vitm.baselines.highlight_task.HighlightTask": [
+        *("--model.width", "8", "--model.blocks", "1", "--model.highlights", "2", "--model.perceptual_weight", "0"),
+    ],
     "vitm.baselines.task.HDRTVNetPlusTask": ["--model.width", "8"],
     "vitm.baselines.task.HDRTVNetTask": ["--model.width", "8", "--model.blocks", "1"],
     "vitm.baselines.task.LSNTask": ["--model.width", "8"],
@@ -125,6 +129,8 @@ def first_stage(tmp_path_factory):
     def save(entry):
         torch.manual_seed(0)
         name, made, arguments = "hdcfm", HDCFM, {}
+        if entry == "kpn_mfi/table1/hdrtvnet":
+            name, made, arguments = "hdrtvnet", HDRTVNet, {"width": 8, "blocks": 1, "highlights": 2}
         if entry.startswith("vitm_tc"):
             name, made, arguments = "vitm_tc", VITMTC, {"widths": (8, 8, 8, 8, 8), "propagation": "none"}
             of_network = inspect.signature(VITMTC).parameters
