@@ -42,6 +42,23 @@ def test_each_choice_of_a_readme_can_be_compared(paper):
     assert choices - NEEDS_FILES <= {*compared(paper)}
 
 
+@pytest.mark.parametrize("paper", ["kpn_mfi", "hdcfm", "dslnet", "vitm_tc"])
+def test_each_question_has_another_answer_or_a_reason_why_not(paper):
+    """In the third column: an option, or "no row" with the reason."""
+    lines = (READMES / paper / "README.md").read_text(encoding="utf-8").splitlines()
+    questions = [line for i, line in enumerate(lines) if line.startswith("|") and _header(lines, i) == "question"]
+    assert len(questions) > 10
+    for line in questions:
+        answer = line.strip("|").split("|")[2].strip()
+        assert "`" in answer or answer.startswith("no row: "), line
+
+
+def _header(lines, i):
+    """The first cell of the header of the table that a row is in; empty for the header itself and its rule."""
+    start = max(j for j in range(i + 1) if j == 0 or not lines[j - 1].startswith("|"))
+    return lines[start].strip("|").split("|")[0].strip() if i > start + 1 else ""
+
+
 READINGS = [name for name in table_names() if name.endswith("/readings")]
 
 

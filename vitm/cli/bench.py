@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,7 @@ def _data(arguments: list[str], console: Console) -> int:
 
     entry = find_entry(options.entry)
     module = entry.load_data_module()
+    warnings.filterwarnings("ignore", ".*worker processes in total", UserWarning)  # their number is what is measured
     paired = issubclass(module, HDR10Windows)
     rows: list[dict[str, Any]] = []
     for form in options.forms if paired else ["files"]:

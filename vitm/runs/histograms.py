@@ -13,7 +13,6 @@ from vitm.runs.drawing import drawn
 from vitm.runs.overrides import unreadable
 
 FILE = "histograms.json"
-SAMPLES = 2  # frames that Figure 12 shows
 TICKS_NITS = (0.1, 1, 10, 100, 1000, 10_000)
 
 Shares = Mapping[str, Mapping[str, list[float]]]
@@ -35,7 +34,7 @@ def read_histograms(folder: Path) -> Shares:
 
 
 def write_histograms(rows: Mapping[str, Shares], path: Path) -> bool:
-    """Draw a chart for each of the first two samples that all rows share: a line a row, the truth as an area.
+    """Draw two samples that all rows share, the first and the last one: a line for each row, the truth as an area.
 
     Args:
         rows: name of a row -> its histograms; rows without any are left out.
@@ -48,11 +47,12 @@ def write_histograms(rows: Mapping[str, Shares], path: Path) -> bool:
         ImportError: matplotlib is missing; the message names the extra that has it.
     """
     measured = {row: shares for row, shares in rows.items() if shares}
-    samples = [
+    shared = [
         name
         for name, sides in next(iter(measured.values()), {}).items()
         if all(name in shares and _alike(shares[name]["target"], sides["target"]) for shares in measured.values())
-    ][:SAMPLES]
+    ]
+    samples = [*dict.fromkeys((*shared[:1], *shared[-1:]))]
     if not samples:
         return False
     with drawn(path, "a histogram", 6.4 * len(samples), 4.8) as figure:

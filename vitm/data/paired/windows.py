@@ -280,8 +280,9 @@ class HDR10Windows(ResumableDataModule):
             tiles = tiles_of(windows, size, stride) if size else windows  # errors before any work
             return tiles, pack_frames(windows, self.root, self.cache_dir, light=self.light, write=write)
         if size and any((window.height, window.width) != (size, size) for window in windows):
-            kept = {"cache_dir": self.cache_dir, "light": self.light}
-            windows = cut_tiles(windows, self.root, size, stride, **kept, write=write)
+            windows = cut_tiles(
+                windows, self.root, size, stride, cache_dir=self.cache_dir, light=self.light, write=write
+            )
         return windows, partial(_read_codes, self.light)
 
     def _check_crop(self, windows: list[Window]) -> None:

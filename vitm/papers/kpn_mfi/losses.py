@@ -70,8 +70,8 @@ def illumination(hdr_pq: Tensor, log_first: bool = False, luma: bool = False) ->
 class BrightnessConsistencyLoss:
     """L_T of equation 9: aligned neighbours and the middle frame have the same illumination at all scales.
 
-    Flows are estimated between the SDR frames, without gradient (the paper does not say between which frames); the
-    predictions are warped and no occlusion mask is used, since coarse levels forgive what is misaligned.
+    Flows are estimated between given frames, without gradient; the predictions are warped. No occlusion mask is used,
+    since coarse levels forgive what is misaligned.
 
     Args:
         flow: estimator of `vitm.nets.flow`.
@@ -87,12 +87,12 @@ class BrightnessConsistencyLoss:
         self.reduction = reduction
         self.log_first, self.luma = log_first, luma
 
-    def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
+    def __call__(self, hdr_pq: Tensor, seen: Tensor) -> Tensor:
         """Compare the neighbours with the middle frame.
 
         Args:
             hdr_pq: prediction (B, 3, 3, H, W), PQ code; gradients reach all three frames.
-            sdr: (B, 3, 3, H, W), BT.709 gamma code in [0, 1].
+            seen: (B, 3, 3, H, W), frames between which motion is estimated, codes in [0, 1]: SDR, or the target.
 
         Returns:
             A scalar, fp32 (fp64 when `hdr_pq` is fp64).
@@ -104,8 +104,8 @@ class BrightnessConsistencyLoss:
             raise ValueError(f"the consistency loss needs three frames, got {tuple(hdr_pq.shape)}")
         with torch.autocast(hdr_pq.device.type, enabled=False):
             before, current, after = as_float(hdr_pq).unbind(1)
-            before = warp(before, self.flow(sdr[:, 1], sdr[:, 0]))
-            after = warp(after, self.flow(sdr[:, 1], sdr[:, 2]))
+            before = warp(before, self.flow(seen[:, 1], seen[:, 0]))
+            after = warp(after, self.flow(seen[:, 1], seen[:, 2]))
             aligned = torch.cat([before, current, after])  # one filter for all three
             levels = gaussian_pyramid(illumination(aligned, self.log_first, self.luma))
             loss = current.new_zeros(())
@@ -123,8 +123,8 @@ class OfficialConsistencyLoss:
     its pyramid uses the 5 x 5 binomial kernel with zero padding.
     """
 
-    def __call__(self, hdr_pq: Tensor, sdr: Tensor) -> Tensor:
-        """Map a prediction (B, 3, 3, H, W), PQ code, to a scalar; `sdr` is not used."""
+    def __call__(self, hdr_pq: Tensor, seen: Tensor) -> Tensor:
+        """Map a prediction (B, 3, 3, H, W), PQ code, to a scalar; `seen` is not used."""
         with torch.autocast(hdr_pq.device.type, enabled=False):
             frames = as_float(hdr_pq).unbind(1)
             pyramids = [_binomial_pyramid(guided_filter(frame)) for frame in frames]

@@ -34,6 +34,7 @@ class KPNMFITask(InverseToneMappingTask):
             frames; `"printed"`: norms are sums, see `vitm.papers.kpn_mfi.losses.Reduction`.
         log_first: whether equation 9 filters the logarithm, and does not take that of what was filtered.
         luma: whether equation 9 looks at luma, and not at each channel.
+        flow_frames: frames between which motion is estimated: `"sdr"`, or the `"target"` in PQ code.
         flow: optical flow that aligns the frames for equation 9.
         flow_weights: file of the flow network's weights, for all but `"dis"` and `"zero"`.
         lr: learning rate of Adam (released code).
@@ -66,6 +67,7 @@ class KPNMFITask(InverseToneMappingTask):
         reduction: Reduction = "mean",
         log_first: bool = False,
         luma: bool = False,
+        flow_frames: Literal["sdr", "target"] = "sdr",
         flow: FlowName = "dis",
         flow_weights: str | None = None,
         lr: float = 5e-4,
@@ -100,7 +102,7 @@ class KPNMFITask(InverseToneMappingTask):
             raise ValueError("reduction='printed', log_first and luma belong to consistency='paper'")
         self.alpha, self.consistency = alpha, consistency
         self.content, self.reduction = content, reduction
-        self.log_first, self.luma = log_first, luma
+        self.log_first, self.luma, self.flow_frames = log_first, luma, flow_frames
         self.flow, self.flow_weights = flow, flow_weights
         self.configure_networks(**network)
 
@@ -122,7 +124,8 @@ class KPNMFITask(InverseToneMappingTask):
         hdr_pq = self.learner(batch["sdr"])
         loss = content = content_loss(hdr_pq, batch["hdr_pq"], self.reduction, self.content)
         if self.consistency_loss is not None:
-            consistency = self.consistency_loss(hdr_pq, batch["sdr"])
+            seen = batch["sdr"] if self.flow_frames == "sdr" else batch["hdr_pq"]
+            consistency = self.consistency_loss(hdr_pq, seen)
             loss = content + self.alpha * consistency
             self.log("train/consistency", consistency, sync_dist=True)
         self.log("train/content", content, sync_dist=True)
