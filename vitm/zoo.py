@@ -70,7 +70,7 @@ def needs_no_weights() -> list[str]:
 
     Example:
         >>> needs_no_weights()[:3]
-        ['default', 'clues', 'huo']
+        ['default', 'temporal', 'clues']
     """
     return [*SHIPPED, *(name for name, listed in NETWORKS.items() if not listed.learned), *OPERATORS]
 
@@ -120,9 +120,9 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
     """Load a network, in eval mode.
 
     Args:
-        name: a name of `list_networks()`: `"default"`, which comes with its weights; a network (`"pdcg"` is HDCFM and
-            PDCG after it); or an analytic operator, which needs no checkpoint. Or the import path of a network class:
-            `"mypackage.networks.MyNetwork"`.
+        name: a name of `list_networks()`: `"default"` or `"temporal"`, which come with their weights; a network
+            (`"pdcg"` is HDCFM and PDCG after it); or an analytic operator, which needs no checkpoint. Or the import
+            path of a network class: `"mypackage.networks.MyNetwork"`.
         checkpoint: a local file: a checkpoint of a run (its constructor arguments are in the file), the authors'
             released file (a folder, where they released several), or a plain state dict. None gives an untrained
             network with the paper's arguments.

@@ -270,8 +270,8 @@ class LongSequences(ResumableDataModule):
                 for clip in clips:
                     clip.check()
             self._clips[split] = clips
-        if stage == "fit" and self.aim.tries > 1 and self._rank_world()[0] == 0:
-            console().print(f"references show {self.shown_share():.0%} of what training samples clip")
+            if split == "train" and self.aim.tries > 1 and self._rank_world()[0] == 0:
+                console().print(f"references show {self.shown_share():.0%} of what training samples clip")
 
     def find(self, split: Split) -> list[Source]:
         """Return the clips of a split, of all roots; raise ValueError if two have one name."""
