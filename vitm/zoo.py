@@ -70,7 +70,7 @@ def needs_no_weights() -> list[str]:
 
     Example:
         >>> needs_no_weights()[:3]
-        ['default', 'temporal', 'clues']
+        ['default', 'free_map', 'temporal']
     """
     return [*SHIPPED, *(name for name, listed in NETWORKS.items() if not listed.learned), *OPERATORS]
 

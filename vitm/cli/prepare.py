@@ -9,6 +9,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ _OPEN = """\
 OUT/SPLIT/hdr/PLACE_000.png has 16-bit PQ codes in BT.2020, OUT/ATTRIBUTION.md the credits. The package knows the places
 of the benchmark, their splits and licences; of others, a manifest.json beside them must state a free licence: a list of
 {"file": ..., "licence": ..., "source": ...}. SDR is made in training (vitm.data.open_scenes) and in `benchmarks.open`.
+With --download 4k the panoramas of Poly Haven (CC0, about 1 GB) are fetched first, by its public API; those that are
+there are not asked for again.
 Interrupted, the same command goes on. Exit status: 0 if at least one place gave views, 2 if none did."""
 _ULTRAHDR = """\
 OUT/SPLIT/sdr/NAME.png is the camera's own SDR in BT.709, OUT/SPLIT/hdr/NAME.png the HDR that its gain map makes, as
@@ -131,6 +134,11 @@ def _add_open(kinds: Any) -> None:
     command.add_argument("--views", metavar="N", type=_number(1, int), default=116, help="views of each place (116)")
     command.add_argument("--size", metavar="WxH", type=_size, default=(160, 90), help="size of a view (160x90)")
     command.add_argument("--seed", type=_number(0, int), default=0, help="seed of where the camera looks (0)")
+    command.add_argument(
+        "--download",
+        choices=("1k", "2k", "4k", "8k"),
+        help="download the benchmark's panoramas from Poly Haven to the first of PANORAMAS, a folder, in this size",
+    )
     _add_shared(command, "places")
     command.set_defaults(run=_open)
 
@@ -276,8 +284,12 @@ def _panoramas(options: argparse.Namespace, console: Console) -> int:
 
 
 def _open(options: argparse.Namespace, console: Console) -> int:
-    from vitm.data.prepare.open import Views, prepare_open
+    from vitm.data.prepare.open import Views, places_to_download, prepare_open
+    from vitm.data.prepare.polyhaven import download_panoramas
 
+    if options.download:
+        folder = options.panoramas[0]
+        download_panoramas(places_to_download(), folder, options.download, tell=partial(console.print, markup=False))
     width, height = options.size
     given = [f"--views={options.views}", f"--size={width}x{height}", f"--seed={options.seed}"]
     records = prepare_open(

@@ -16,7 +16,11 @@ def main(arguments: list[str], console: Console) -> int:
         "vitm table",
         description="Print a table of the newest finished run of each row and seed, and write it as files.",
     )
-    parser.add_argument("table", metavar="TABLE", help="such as dslnet/table2, or a YAML file of your own")
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        help="such as dslnet/table2, or a YAML file of your own; `open`: the open benchmark's leaderboard, as kept",
+    )
     add_runs(parser)
     parser.add_argument("--demo", action="store_true", help="show runs on the demo data (default: on your own)")
     parser.add_argument("--output", type=Path, help="folder to write to (default: the folder of the table's runs)")
@@ -26,7 +30,12 @@ def main(arguments: list[str], console: Console) -> int:
     )
     options = parser.parse_args(arguments)
 
+    from vitm.runs.leaderboard import NAME, print_leaderboard
     from vitm.runs.table import table
+
+    if options.table == NAME:
+        print_leaderboard(output=options.output)
+        return 0
 
     shown = table(
         options.table,

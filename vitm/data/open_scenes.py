@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -15,12 +16,13 @@ from torch.utils.data import DataLoader, Dataset
 from vitm.color import luminance, pq_eotf, pq_inverse_eotf
 from vitm.color.midtones import level_normalised
 from vitm.data.module import ResumableDataModule, check_least
-from vitm.data.production import PRODUCTIONS, produce, random_production
+from vitm.data.production import PRODUCTIONS, Production, produce, random_production
 from vitm.data.sampling import StreamLoader
 from vitm.data.workers import SteadyLoader
 from vitm.video import read_image
 
 _PEAKS = (600.0, 1000.0, 1000.0, 1000.0, 2000.0, 4000.0)  # mastering peaks of real HDR, in cd/m2
+_DARK_NITS = 1e-3
 
 
 def remaster(nits: Tensor, gain: float, peak_nits: float, knee: float) -> Tensor:
@@ -51,6 +53,9 @@ class OpenScenes(ResumableDataModule):
         batch_size: Training samples in a batch of one process.
         num_workers: Processes that load; the pictures lie in memory, so 0 is best.
         productions: `random`: the whole family. Or the name of one production, for training on it alone.
+        fixed_share: Share of the training samples of the family that one of the fixed productions is taken for, as it
+            is: what programs do when nobody touches their settings.
+        mixed_places: Whether training also zooms into views, puts parts of others into them, and changes their hues.
         val_views: Number of views to validate on.
         test_views: Number of views to test on.
         seed: Seed of the order of the samples, of their masters and of their productions.
@@ -64,6 +69,8 @@ class OpenScenes(ResumableDataModule):
         productions: Literal[
             "random", "clip", "mobius", "hable", "bt2390", "filmic", "reinhard", "bt2446a", "bt2446c", "local"
         ] = "random",
+        fixed_share: float = 0.0,
+        mixed_places: bool = False,
         val_views: int = 54,
         test_views: int = 108,
         seed: int = 0,
@@ -71,6 +78,9 @@ class OpenScenes(ResumableDataModule):
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
         check_least(val_views=(val_views, 1), test_views=(test_views, 1))
         self.root, self.productions = Path(root), productions
+        if not 0 <= fixed_share <= 1:
+            raise ValueError(f"expected fixed_share from 0 to 1, got {fixed_share}")
+        self.fixed_share, self.mixed_places = fixed_share, mixed_places
         self.val_views, self.test_views = val_views, test_views
         self._sets: dict[str, _Views] = {}
 
@@ -130,13 +140,60 @@ class OpenScenes(ResumableDataModule):
                 draw = torch.Generator().manual_seed(seed)
                 gain, knee = 2 ** (0.8 * float(torch.randn((), generator=draw))), float(torch.rand((), generator=draw))
                 peak = _PEAKS[int(torch.randint(len(_PEAKS), (), generator=draw))]
+                if self.mixed_places:
+                    nits = _mixed_place(nits, pq_eotf(self._another(draw, nits.device)), draw)
                 nits = remaster(_other_place(nits, draw), min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
-                random = self.productions == "random"
-                production = random_production(draw) if random else PRODUCTIONS[self.productions]
+                production = self._production(draw)
             sdr = produce(nits, production, peak, noise)
             pairs.append((sdr, level_normalised(pq_inverse_eotf(nits), sdr, stride=1 if name else 3)))
         batch["sdr"], batch["hdr_pq"] = (torch.stack(side) for side in zip(*pairs, strict=True))
         return batch
+
+    def _production(self, draw: torch.Generator) -> Production:
+        if self.productions != "random":
+            return PRODUCTIONS[self.productions]
+        if self.fixed_share and float(torch.rand((), generator=draw)) < self.fixed_share:
+            return [*PRODUCTIONS.values()][int(torch.randint(len(PRODUCTIONS), (), generator=draw))]
+        return random_production(draw)
+
+    def _another(self, draw: torch.Generator, device: torch.device) -> Tensor:
+        views = self._sets["train"]
+        return views.picture(int(torch.randint(len(views), (), generator=draw))).to(device)
+
+
+def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
+    """Return light of a place that does not exist: a part of a view, with a part of another one, in other hues.
+
+    Args:
+        nits: (3, H, W), linear light in cd/m2.
+        other: the same shape, another view.
+        draw: random numbers, on the CPU.
+    """
+
+    def uniform() -> float:
+        return float(torch.rand((), generator=draw))
+
+    def window(least: float) -> tuple[slice, slice]:
+        share = least + (1 - least) * uniform()
+        sides = [(int(share * side), side) for side in nits.shape[-2:]]
+        starts = [int(uniform() * (whole - part + 1)) for part, whole in sides]
+        rows, columns = (slice(start, start + part) for start, (part, _) in zip(starts, sides, strict=True))
+        return rows, columns
+
+    if uniform() < 0.4:
+        rows, columns = window(0.45)
+        stops = nits[None, :, rows, columns].clamp(min=_DARK_NITS).log()
+        nits = F.interpolate(stops, size=nits.shape[-2:], mode="bicubic", align_corners=False)[0].exp()
+    if uniform() < 0.35:
+        gain = 2 ** float(torch.randn((), generator=draw))
+        rows, columns = window(0.3)
+        nits = nits.clone()
+        nits[:, rows, columns] = gain * other[:, rows, columns]
+    if uniform() < 0.25:
+        hues = torch.eye(3) + 0.25 * torch.randn(3, 3, generator=draw).clamp(-1, 1)
+        hues = (hues / hues.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
+        nits = torch.einsum("ij,jhw->ihw", hues, nits).clamp(min=_DARK_NITS)
+    return nits
 
 
 def _other_place(nits: Tensor, draw: torch.Generator) -> Tensor:

@@ -7,8 +7,7 @@ applies it on the device of the frames, the same way to all frames of a clip.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeVar
@@ -17,33 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitm.color import (
-    bt709_oetf,
-    bt1886_eotf,
-    bt1886_inverse_eotf,
-    bt2020_to_bt709,
-    gamma22_inverse_eotf,
-    luminance,
-    pq_eotf,
-    pq_inverse_eotf,
-    srgb_inverse_eotf,
-    tone_map,
-)
-from vitm.color.eetf import bt2390_eetf
+from vitm.color import bt1886_eotf, bt2020_to_bt709, luminance, pq_inverse_eotf, tone_map
+from vitm.color.curves import CURVES, ENCODINGS, Curve, Encoding
 
-ToneCurve = Literal["clip", "reinhard", "mobius", "hable", "filmic", "sigmoid", "log", "bt2390", "bt2446a", "bt2446c"]
+ToneCurve = Curve | Literal["bt2446a", "bt2446c"]
 Signal = Literal["luminance", "channel", "maximum"]
 ExposureRule = Literal["white", "key", "percentile"]
-Encoding = Literal["bt1886", "gamma22", "srgb", "bt709"]
-
-_ENCODINGS: Mapping[Encoding, Callable[[Tensor], Tensor]] = {
-    "bt1886": bt1886_inverse_eotf,
-    "gamma22": gamma22_inverse_eotf,
-    "srgb": srgb_inverse_eotf,
-    "bt709": bt709_oetf,
-}
 _DARK = 1e-6  # keeps denominators and logarithms away from zero
-_MIDDLE = 0.4  # light at which the sigmoid is half of what it tends to
 
 
 @dataclass(frozen=True)
@@ -144,7 +123,7 @@ def produce(
     display = grey + production.saturation * (display - grey)
     if production.compress_gamut:
         display = _compress(display)
-    code = _ENCODINGS[production.encoding](display.clamp(0, 1))
+    code = ENCODINGS[production.encoding](display.clamp(0, 1))
     code = code**production.gamma
     code = code + production.contrast * (code * code * (3 - 2 * code) - code)
     code = production.lift + (1 - production.lift) * code
@@ -171,7 +150,7 @@ def random_production(generator: torch.Generator) -> Production:
     def normal(deviation: float) -> float:
         return deviation * float(torch.randn((), generator=generator))
 
-    curve: ToneCurve = _choose(generator, (*_CURVES, "bt2446a", "bt2446c"))
+    curve: ToneCurve = _choose(generator, (*CURVES, "bt2446a", "bt2446c"))
     bends = {"mobius": (0.2, 0.8), "filmic": (0.6, 1.4), "sigmoid": (0.8, 1.6), "log": (0.3, 3), "bt2390": (0.5, 1.2)}
     exposure: ExposureRule = _choose(generator, ("white", "key", "percentile"))
     graded = not chance(0.35)
@@ -191,7 +170,7 @@ def random_production(generator: torch.Generator) -> Production:
         white_balance=tuple(2 ** normal(0.07) for _ in range(3)) if graded else (1.0, 1.0, 1.0),  # type: ignore[arg-type]
         saturation=uniform(0.8, 1.35) if graded else 1.0,
         compress_gamut=chance(0.3),
-        encoding=_choose(generator, tuple(_ENCODINGS)),
+        encoding=_choose(generator, tuple(ENCODINGS)),
         gamma=2 ** normal(0.2) if graded else 1.0,
         contrast=uniform(-0.25, 0.5) if graded else 0.0,
         lift=uniform(0, 0.03) if graded and chance(0.4) else 0.0,
@@ -220,72 +199,12 @@ def _scale(rgb: Tensor, production: Production) -> Tensor:
 
 def _apply(light: Tensor, production: Production, top: float) -> Tensor:
     """Apply the curve to relative light in BT.709, not above `top`."""
-    curve = _CURVES[production.curve]
+    curve = CURVES[production.curve]
     if production.signal == "channel":
         return curve(light.clamp(max=top), top, production.bend)
     signal = luminance(light, "bt709") if production.signal == "luminance" else light.amax(-3, keepdim=True)
     signal = signal.clamp(min=_DARK)
     return light * (curve(signal.clamp(max=top), top, production.bend) / signal)
-
-
-def _reinhard(x: Tensor, top: float, bend: float) -> Tensor:
-    """Reinhard et al. 2002, equation 4, with white at `top`."""
-    return x * (1 + x / top**2) / (1 + x)
-
-
-def _mobius(x: Tensor, top: float, bend: float) -> Tensor:
-    """Map light by a straight line up to `bend`, then by a Mobius transformation with its slope; `top` becomes 1."""
-    a = -bend * bend * (top - 1) / (bend * bend - 2 * bend + top)
-    b = (bend * bend - 2 * bend * top + top) / max(top - 1, 1e-3)
-    bent = (b * b + 2 * b * bend + bend * bend) / (b - a) * (x + a) / (x + b)
-    return torch.where(x <= bend, x, bent)
-
-
-def _hable(x: Tensor, top: float, bend: float) -> Tensor:
-    """Map light by the curve of Hable (2010), normalised at `top`."""
-
-    def raw(v: Tensor) -> Tensor:
-        return (v * (0.15 * v + 0.05) + 0.004) / (v * (0.15 * v + 0.5) + 0.06) - 0.02 / 0.3
-
-    return raw(x) / raw(x.new_tensor(top))
-
-
-def _filmic(x: Tensor, top: float, bend: float) -> Tensor:
-    """Map light by the rational fit of the ACES output transform of Narkowicz (2015); `bend` is a gain before it."""
-    x = bend * x
-    return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
-
-
-def _sigmoid(x: Tensor, top: float, bend: float) -> Tensor:
-    """Map the logarithm of light by a logistic curve, normalised at `top`."""
-    half = _MIDDLE**bend
-    result: Tensor = x**bend / (x**bend + half) * (top**bend + half) / top**bend
-    return result
-
-
-def _log(x: Tensor, top: float, bend: float) -> Tensor:
-    """Map light by a logarithm, as Drago does, normalised at `top`."""
-    scale = 8 * bend
-    result: Tensor = torch.log1p(scale * x) / math.log1p(scale * top)
-    return result
-
-
-def _bt2390(x: Tensor, top: float, bend: float) -> Tensor:
-    """Map light by the EETF of Report ITU-R BT.2390, 5.4.1, with black at 0 and SDR white at `bend` times 203 cd/m2."""
-    white = 203 * bend
-    return pq_eotf(bt2390_eetf(pq_inverse_eotf(x * white), top * white, white)) / white
-
-
-_CURVES: Mapping[ToneCurve, Callable[[Tensor, float, float], Tensor]] = {
-    "clip": lambda x, top, bend: x.clamp(max=1),
-    "reinhard": _reinhard,
-    "mobius": _mobius,
-    "hable": _hable,
-    "filmic": _filmic,
-    "sigmoid": _sigmoid,
-    "log": _log,
-    "bt2390": _bt2390,
-}
 
 
 def _flatten_base(light: Tensor, contrast: float, width: float) -> Tensor:

@@ -250,23 +250,33 @@ def show(table: PaperTable, rows: Sequence[TableRow], folder: Path, *, demo: boo
     """Print rows and write them to a folder; return whether one has a run, without which nothing is written."""
     cells, remarks = columns(rows, demo=demo), notes(rows, demo=demo)
     titles, lines = [column.title for column in cells], list(zip(*(column.cells for column in cells), strict=True))
-    printed = rich.table.Table(title=table.title, title_justify="left")
-    for title in titles:
-        printed.add_column(title, justify="left" if title == "row" else "right", overflow="fold")
+    print_lines(table.title, titles, lines, remarks)
+    if not any(row.runs for row in rows):
+        return False
+    write_lines(folder, titles, lines, remarks)
+    return True
+
+
+def print_lines(title: str, titles: Sequence[str], lines: Sequence[Sequence[str]], remarks: Sequence[str]) -> None:
+    """Print the lines of a table, and remarks below it."""
+    printed = rich.table.Table(title=title, title_justify="left")
+    for i, text in enumerate(titles):
+        printed.add_column(text, justify="right" if i else "left", overflow="fold")
     for line in lines:
         printed.add_row(*line)
     console.print(printed)
     for note in remarks:
         console.print(note, style="dim", highlight=False, markup=False)
-    if not any(row.runs for row in rows):
-        return False
+
+
+def write_lines(folder: Path, titles: Sequence[str], lines: Sequence[Sequence[str]], remarks: Sequence[str]) -> None:
+    """Write the lines of a table to a folder: as Markdown, with remarks below, as CSV and as LaTeX."""
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown(titles, lines) + "\n" + "".join(f"- {note}\n" for note in remarks)
     for name, content in (("md", text), ("csv", as_csv(titles, lines)), ("tex", latex(titles, lines))):
         with replace_when_whole(folder / f"table.{name}") as part:
             part.write_text(content)
     console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
-    return True
 
 
 def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

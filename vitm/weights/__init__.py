@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SHIPPED = {"default": ("scene_map", "scene_map.ckpt"), "temporal": ("vitm_tc", "temporal.ckpt")}
+SHIPPED = {
+    "default": ("scene_map", "free_map.ckpt"),
+    "free_map": ("scene_map", "free_map.ckpt"),
+    "temporal": ("vitm_tc", "temporal.ckpt"),
+}
 """Networks that come with their weights: name -> name in `vitm.zoo.NETWORKS`, and a file in this folder."""
 
 

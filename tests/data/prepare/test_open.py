@@ -118,6 +118,25 @@ def test_samples_depend_on_their_place_alone(module):
             assert abs(float(stops.median())) < 0.1
 
 
+def test_places_are_mixed_and_plain_productions_are_as_they_are(module, monkeypatch):
+    """Samples repeat, with other light than their view's; none has a random production when all are plain."""
+    module.fixed_share, module.mixed_places = 1.0, True
+    monkeypatch.setattr("vitm.data.open_scenes.random_production", None)
+    plain = []
+    monkeypatch.setattr(
+        "vitm.data.open_scenes.produce", lambda nits, p, *rest: plain.append(p) or produce(nits, p, *rest)
+    )
+    first, again = (module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0) for _ in range(2))
+    torch.testing.assert_close(first["sdr"], again["sdr"], rtol=0, atol=0)
+    assert {*plain} <= {*PRODUCTIONS.values()}
+    assert len({*plain}) > 1
+    module.mixed_places = False
+    unmixed = module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0)
+    assert not torch.equal(unmixed["hdr_pq"], first["hdr_pq"])
+    with pytest.raises(ValueError, match="fixed_share from 0 to 1"):
+        OpenScenes("nowhere", fixed_share=1.5)
+
+
 def test_the_test_takes_every_production(module):
     names = [batch["name"][0] for batch in module.test_dataloader()]
     assert len(names) == len(set(names)) == 2 * len(PRODUCTIONS)

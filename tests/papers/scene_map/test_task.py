@@ -8,7 +8,10 @@ import numpy as np
 import torch
 
 from tests.steps import assert_adam, assert_gradients, take_steps
-from vitm.papers.scene_map import SceneMapTask
+from vitm.ops.color_table import apply_color_table
+from vitm.papers.scene_map import OperatorsTask, SceneMapTask
+from vitm.papers.scene_map import task as module
+from vitm.papers.scene_map.operators import operator_tables
 
 M1, M2, C1, C2, C3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32  # ST 2084
 RGB_TO_LMS = torch.tensor([[1688.0, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096  # BT.2100, table 7
@@ -79,3 +82,48 @@ def test_steps_are_adam_s_on_colours_as_they_are_and_at_their_best_level(rng, mo
         average = [decay * a + (1 - decay) * p.numpy() for a, p in zip(average, step.parameters, strict=True)]
     for ours, expected in zip(task.network.parameters(), average, strict=True):
         np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_second_stage_learns_which_operator_has_the_least_error_and_nothing_else(rng, monkeypatch):
+    """Gains of the target from -0.9 to 0.9 stops; the free map is frozen, and so are what reads for it."""
+    torch.manual_seed(0)
+    frozen = ["read_statistics.*", "encode.*", "layers.*", "modulate.*", "last.*"]
+    task = OperatorsTask(operators=True, table_size=9, freeze=frozen, ema_decay=0.9, schedule="constant")
+    for layer in task.learner.recognise:
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    network = copy.deepcopy(task.learner)
+    monkeypatch.setattr(torch, "randint", lambda n, size, device: torch.arange(48).expand(size[0], 1, 48))
+    monkeypatch.setattr(module, "_SMALL_SHARE", 0.0)
+    sdr, target = (torch.rand(2, 3, 6, 8, generator=rng) for _ in range(2))
+    (steps,) = take_steps(task, [{"sdr": sdr, "hdr_pq": 0.7 * target, "name": "ab"}] * 2)
+
+    code, colours = network.describe(sdr), sdr.flatten(2).mT
+    light = to_light(0.7 * target.flatten(2).mT)
+    gained = [to_code((light * 2 ** (0.15 * k)).clamp(max=10_000)) for k in range(-6, 7)]
+
+    def error(prediction):
+        return torch.stack([(prediction - x).square().mean((1, 2)) for x in gained]).min(0).values
+
+    tables = operator_tables(9, sdr.device)
+    operators = [apply_color_table(sdr, table.expand(2, -1, -1, -1, -1)).flatten(2).mT for table in tables]
+    free = network.free_map(colours, code[:, :128])
+    with torch.no_grad():
+        worth = torch.stack([*(error(x) for x in operators), 1.297 * error(free)], 1).double() ** -5
+        worth = (worth / worth.sum(1, keepdim=True)).float()
+    loss = -(worth * torch.log_softmax(code[:, 128:], 1)).sum(1).mean()
+    parameters = [p for name, p in network.named_parameters() if name.startswith("recognise")]
+    assert len(steps[0].parameters) == len([*network.parameters()])
+    moved = [not torch.equal(a, b) for a, b in zip(steps[0].parameters, steps[1].parameters, strict=True)]
+    learns = [name.startswith("recognise") for name, _ in network.named_parameters()]
+    assert moved == learns
+    ours = [g for g, learned in zip(steps[0].gradients, learns, strict=True) if learned]
+    expected = torch.autograd.grad(loss, parameters)
+    for gradient, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-2, atol=1e-2 * float(other.abs().max()))
+
+
+def test_a_softened_picture_is_blurred_by_a_quarter_pixel():
+    step = torch.zeros(1, 3, 4, 8)
+    step[..., 4:] = 1
+    torch.testing.assert_close(module._softened(step)[0, 0, 0], torch.tensor([0, 0, 0, 0.125, 0.875, 1, 1, 1.0]))

@@ -248,6 +248,15 @@ def _about(path: Path) -> dict[str, str]:
     return {}
 
 
+def places_to_download() -> list[str]:
+    """Return the places of the benchmark that Poly Haven has under the same name."""
+    return [
+        name
+        for name, row in _known_places().items()
+        if row["source"].startswith("Poly Haven,") and not name.startswith("pmndrs_")
+    ]
+
+
 @cache
 def _known_places() -> dict[str, dict[str, str]]:
     with (files("vitm.data.prepare") / "places.csv").open(encoding="utf-8") as file:

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 from vitm.papers.scene_map.network import SceneMap
 
 if TYPE_CHECKING:
-    from vitm.papers.scene_map.task import SceneMapTask
+    from vitm.papers.scene_map.task import OperatorsTask, SceneMapTask
 
-__all__ = ["SceneMap", "SceneMapTask"]
+__all__ = ["OperatorsTask", "SceneMap", "SceneMapTask"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the task when it is asked for: it needs Lightning, the network needs torch alone."""
-    if name == "SceneMapTask":
-        from vitm.papers.scene_map.task import SceneMapTask
+    """Import a task when it is asked for: it needs Lightning, the network needs torch alone."""
+    if name in ("OperatorsTask", "SceneMapTask"):
+        from vitm.papers.scene_map import task
 
-        return SceneMapTask
+        return getattr(task, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

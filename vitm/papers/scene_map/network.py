@@ -4,6 +4,9 @@ Tone curves leave traces: gradients shrink where a curve is flat, histograms pil
 it desaturates. The network reads these traces from a small picture, and gives a colour map, the same for all pixels,
 which is applied at full size through a table. So it costs a table's lookup whatever the size of the picture, and what
 varies over time is one vector, which can be smoothed without blurring a pixel.
+
+The map is a mixture: of the exact inverses of the operators that SDR is usually made by, each as far as the traces
+speak for it, and of a free map for all else.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from torch import Tensor, nn
 from vitm.color import DIFFUSE_WHITE_NITS, bt709_to_bt2020, bt1886_eotf, luminance, pq_inverse_eotf
 from vitm.ops.color_table import apply_color_table, color_grid
 from vitm.ops.resize import resize_area
+from vitm.papers.scene_map.operators import OPERATORS, operator_tables
 
 _THUMBNAIL = (90, 160)  # rows and columns that statistics are taken from
 _BINS = 32
 _FEW = 1e-3  # share of pixels below which a bin's mean counts little
+_RECOGNISER = 192  # channels of the layers that recognise operators
 _RESIDUAL = 0.25  # PQ code that an output of 1 adds
 
 
@@ -92,6 +97,8 @@ class SceneMap(nn.Module):
         smoothing: number of frames before a frame, of the same scene, that its vector is averaged with.
         picture: whether the vector is also read from a small picture, by convolutions. They recognise places: with few
             places in training, that does harm.
+        operators: whether the map is a mixture of the free map and of the inverses of `OPERATORS`. Without, it is the
+            free map alone.
 
     Example:
         >>> network = SceneMap()
@@ -109,9 +116,10 @@ class SceneMap(nn.Module):
         table_size: int = 33,
         smoothing: int = 24,
         picture: bool = False,
+        operators: bool = False,
     ) -> None:
         super().__init__()
-        self.table_size, self.context = table_size, smoothing
+        self.table_size, self.context, self.code_size = table_size, smoothing, code_size
         self.read_statistics = nn.Sequential(
             nn.LayerNorm(STATISTICS), nn.Linear(STATISTICS, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
@@ -129,31 +137,50 @@ class SceneMap(nn.Module):
         for layer in (self.modulate, self.last):  # the map begins as SDR shown with white at 203 cd/m2
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.recognise: nn.Sequential | None = None
+        if operators:
+            self.recognise = nn.Sequential(
+                nn.LayerNorm(STATISTICS),
+                *(nn.Linear(STATISTICS, _RECOGNISER), nn.GELU(), nn.Dropout(0.2)),
+                *(nn.Linear(_RECOGNISER, _RECOGNISER), nn.GELU(), nn.Dropout(0.2)),
+                nn.Linear(_RECOGNISER, len(OPERATORS) + 1),
+            )
 
     def describe(self, sdr: Tensor) -> Tensor:
-        """Return the vector that describes pictures: (B, 3, H, W) -> (B, code_size)."""
+        """Return the vector that describes pictures: (B, 3, H, W) -> (B, code_size), or longer with operators."""
         small = thumbnail(sdr.float())
         return self.describe_statistics(statistics(small), F.avg_pool2d(small, 2))
 
     def describe_statistics(self, numbers: Tensor, small: Tensor) -> Tensor:
-        """Return the vector from (B, STATISTICS) and a picture of (B, 3, 45, 80)."""
+        """Return the vector from (B, STATISTICS) and a picture of (B, 3, 45, 80).
+
+        With operators, the logarithms of their shares follow, and that of the free map.
+        """
         read = self.read_statistics(numbers)
         if self.read_picture is not None:
             maps = self.read_picture(small - 0.4)
             read = torch.cat((read, maps.mean((2, 3)), maps.amax((2, 3))), 1)
         code: Tensor = self.encode(read)
-        return code
+        return code if self.recognise is None else torch.cat((code, self.recognise(numbers)), 1)
 
     def color_map(self, rgb: Tensor, code: Tensor) -> Tensor:
         """Map colours, exactly.
 
         Args:
             rgb: (B, N, 3), BT.709 code in [0, 1].
-            code: (B, code_size), what `describe` returns.
+            code: what `describe` returns.
 
         Returns:
             (B, N, 3), BT.2020 PQ code.
         """
+        free = self.free_map(rgb, code[:, : self.code_size])
+        if self.recognise is None:
+            return free
+        operators, rest = self._shares(code)
+        return apply_color_table(rgb.mT.unsqueeze(-1), operators).squeeze(-1).mT + rest.unsqueeze(-1) * free
+
+    def free_map(self, rgb: Tensor, code: Tensor) -> Tensor:
+        """Map colours by the layers that the vector modulates: (B, N, 3), (B, code_size) -> (B, N, 3), PQ code."""
         planes = rgb.mT.unsqueeze(-1)  # (B, 3, N, 1): the colour functions have channels third from the end
         luma = luminance(planes, "bt709").squeeze(-1).mT
         x = torch.cat((rgb, luma, rgb.amax(-1, keepdim=True), rgb.amin(-1, keepdim=True)), -1)
@@ -167,8 +194,17 @@ class SceneMap(nn.Module):
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, code_size) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
         grid = color_grid(self.table_size, code.device).flatten(1).mT.expand(len(code), -1, -1)
-        size = self.table_size
-        return self.color_map(grid, code).mT.reshape(len(code), 3, size, size, size)
+        free = self.free_map(grid, code[:, : self.code_size]).mT.unflatten(2, (self.table_size,) * 3)
+        if self.recognise is None:
+            return free
+        operators, rest = self._shares(code)
+        return operators + rest[..., None, None, None] * free
+
+    def _shares(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the operators' part of the table, (B, 3, N, N, N), and the share of the free map, (B, 1)."""
+        shares, size = code[:, self.code_size :].softmax(1), self.table_size
+        mixed = shares[:, :-1] @ operator_tables(size, code.device).flatten(1)
+        return mixed.view(-1, 3, size, size, size), shares[:, -1:]
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""

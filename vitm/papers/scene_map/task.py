@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitm.color import pq_eotf, pq_inverse_eotf, rgb2020_to_ictcp
 from vitm.data.batch import FrameBatch
 from vitm.papers.scene_map.network import SceneMap
+from vitm.papers.scene_map.operators import operator_colors
 from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
+_SHARPNESS = 5.0  # power of the errors by which shares are given
+_LEAST_ERROR = 1e-6
+_HANDICAP = 0.26  # logarithm of the factor on the error of the free map
+_SMALL_SHARE = 0.3  # share of the pictures that are seen as thumbnails
 _MIDTONE_PQ = 0.2  # code above which a pixel counts for the level: 3 cd/m2
 
 
@@ -121,14 +127,85 @@ class SceneMapTask(InverseToneMappingTask):
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return the loss of pixels that are drawn from each picture."""
-        sdr, target = batch["sdr"], batch["hdr_pq"]
         with self.step_rng(batch_idx):
-            where = torch.randint(sdr[0, 0].numel(), (len(sdr), 1, self.pixels), device=sdr.device).expand(-1, 3, -1)
-        colours, wanted = (x.flatten(2).gather(2, where).mT for x in (sdr, target))
-        prediction = self.learner.color_map(colours, self.learner.describe(sdr))
+            colours, wanted = self.drawn(batch)
+        prediction = self.learner.color_map(colours, self.learner.describe(batch["sdr"]))
         outside = (prediction - prediction.clamp(0, 1)).abs().mean()
         as_it_is = picture_loss(prediction, wanted)
         at_best = picture_loss(level_matched(prediction, wanted), wanted)
         loss: Tensor = self.level_weight * as_it_is + (1 - self.level_weight) * at_best + outside
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def drawn(self, batch: FrameBatch) -> tuple[Tensor, Tensor]:
+        """Draw pixels from each picture: their SDR and their target, (B, pixels, 3)."""
+        sdr, target = batch["sdr"], batch["hdr_pq"]
+        where = torch.randint(sdr[0, 0].numel(), (len(sdr), 1, self.pixels), device=sdr.device).expand(-1, 3, -1)
+        sdr, target = (x.flatten(2).gather(2, where).mT for x in (sdr, target))
+        return sdr, target
+
+
+def best_level_errors(predictions: Tensor, target: Tensor) -> Tensor:
+    """Return the mean square errors of PQ codes, each at the best of 13 gains of the target, from -0.9 to 0.9 stops.
+
+    Args:
+        predictions: (B, K, N, 3), BT.2020 PQ code.
+        target: (B, N, 3), BT.2020 PQ code.
+
+    Returns:
+        (B, K)
+    """
+    gains = torch.linspace(-0.9, 0.9, 13, device=target.device).exp2()
+    targets = pq_inverse_eotf((gains[:, None, None] * pq_eotf(target).unsqueeze(1)).clamp(max=10_000)).flatten(2)
+    options = predictions.flatten(2)
+    products = options @ targets.mT / options.shape[2]  # (B, K, gains)
+    errors = options.square().mean(2).unsqueeze(2) - 2 * products + targets.square().mean(2).unsqueeze(1)
+    return errors.clamp(min=_LEAST_ERROR).amin(2)
+
+
+def _softened(sdr: Tensor) -> Tensor:
+    twice = F.interpolate(sdr, scale_factor=2, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(twice, 2)
+
+
+class OperatorsTask(SceneMapTask):
+    """SceneMap's second stage: it learns which operator made the SDR, and how far its free map is needed.
+
+    The loss is the entropy of the shares against those that the errors of each operator, and of the free map, by itself
+    give: nearly all to the best one, where there is one. The entry freezes the free map of the first stage. A third of
+    the pictures is seen as the thumbnail of a larger one is: its pixels are means, without the steps of 8 bits.
+
+    Args:
+        pixels: number of pixels of each picture that a step looks at.
+        lr: learning rate of Adam.
+        betas: betas of Adam.
+        schedule: schedule of the learning rate.
+        milestones: steps after which `schedule=halving` halves the rate.
+        compile: whether the network runs through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, a plain state dict, or the name of weights
+            that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
+        **network: arguments of `SceneMap`.
+    """
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
+        """Return the loss of pixels that are drawn from each picture."""
+        sdr = batch["sdr"]
+        with self.step_rng(batch_idx):
+            colours, wanted = self.drawn(batch)
+            small = torch.rand(len(sdr), 1, 1, 1, device=sdr.device) < _SMALL_SHARE
+            code = self.learner.describe(torch.where(small, _softened(sdr), sdr))  # its dropout is random, too
+        free = self.learner.free_map(colours, code[:, : self.learner.code_size]).unsqueeze(1)
+        options = torch.cat((operator_colors(colours, self.learner.table_size), free), 1).detach()
+        errors = best_level_errors(options, wanted).log()
+        errors[:, -1] += _HANDICAP  # the free map knows the places of the training
+        shares = (-_SHARPNESS * errors).softmax(1)
+        loss = -(shares * code[:, self.learner.code_size :].log_softmax(1)).sum(1).mean()
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
