@@ -136,6 +136,7 @@ def test_what_cannot_be_checked_is_refused(tmp_path, capsys):
         (["kpn_mfi", "test", "--data.root", "DATA"], "kpn_mfi has none"),
         (["hdcfm", "test"], "belongs to test, on the paper's data"),
         (["hdcfm", "fit", "--data.root", "DATA"], "belongs to test, on the paper's data"),
+        (["hdcfm", "test", "--data.root", "DATA", "--trainer.limit_test_batches=1"], "measures every sample"),
     ):
         checkpoint = tmp_path / "any.ckpt"
         torch.save({}, checkpoint)

@@ -15,6 +15,7 @@ from vitm.runs.entries import Entry, find_entry
 
 Command = Literal["fit", "validate", "test"]
 PREVIEW_SIDE = 1280  # pixels of the longest side of a picture, unless asked otherwise
+PARTIAL = ("trainer.limit_test_batches", "trainer.fast_dev_run")  # options that leave samples out of a test
 PREDICT = ("--input", "--output", "--assume", "--fps", "--device")  # options that only `predict` has
 
 
@@ -58,6 +59,8 @@ class Request:
             raise ValueError("--checkpoint belongs to validate, test and predict; a fit goes on with --resume")
         if self.protocol and (self.command != "test" or not self.gives("data.root")):
             raise ValueError("--protocol paper belongs to test, on the paper's data (--data.root DATA)")
+        if self.protocol and (part := [o for o in PARTIAL if self.gives(o)]):
+            raise ValueError(f"--protocol paper measures every sample of the split: leave out --{part[0]}")
 
     @property
     def trains(self) -> bool:
