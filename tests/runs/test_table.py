@@ -9,6 +9,7 @@ import statistics
 
 import pytest
 import yaml
+from rich.console import Console
 
 from vitm import cli
 from vitm.runs.entries import find_entry, find_table
@@ -287,3 +288,27 @@ def test_what_needs_no_training_stands_below_from_the_newest_run(tmp_path, capsy
 def test_an_unknown_table_is_an_error(table, tmp_path, capsys):
     assert main([table, "--runs", str(tmp_path)]) == 2
     assert "dslnet/table2" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_an_operator_makes_no_step_which_is_no_difference(tmp_path, capsys):
+    finish(tmp_path, "kpn_mfi/table1/huo", "a", psnr=20.0, steps=0)
+    finish(tmp_path, "kpn_mfi/table1/hdrunet", "b", psnr=30.0, steps=7)
+    assert main(["kpn_mfi/table1", "--runs", str(tmp_path)]) == 0
+    assert "different numbers of steps" not in capsys.readouterr().out
+    finish(tmp_path, "kpn_mfi/table1/jsinet", "c", psnr=30.0, steps=8)
+    assert main(["kpn_mfi/table1", "--runs", str(tmp_path)]) == 0
+    assert "different numbers of steps: [7, 8]" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("width", [60, 90, 300])
+def test_a_wide_table_is_printed_as_several_with_whole_numbers(tmp_path, capsys, monkeypatch, width):
+    finish(tmp_path, "kpn_mfi/table1/hdrunet", "b", psnr=30.125)
+    monkeypatch.setattr("vitm.runs.table.console", Console(width=width))
+    assert main(["kpn_mfi/table1", "--runs", str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("│", "┃"))]
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if "HDRUnet" in line]
+    assert (len(rows) > 1) == (width < 300)
+    numbers = " ".join(rows)
+    for number in ("36.6332", "30.1250", "9.4729", "1.6515", "23.4223"):
+        assert numbers.count(number) == 1, number

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.published import hdrtvnet
-from vitm.baselines.task import FrameTask
 from vitm.baselines.translation_task import TranslationTask, cross_entropy
 from vitm.data.batch import ClipBatch, FrameBatch, TripletBatch
 from vitm.nets.perceptual import PerceptualLoss
@@ -55,7 +54,7 @@ class PictureDiscriminator(nn.Module):
         return logits
 
 
-class HighlightTask(TranslationTask, FrameTask):
+class HighlightTask(TranslationTask):
     """HDRTVNet's highlight generation, trained at last against a discriminator, as its authors do.
 
     Chen et al., ICCV 2021. All three stages are trained by L1 before (`HDRTVNetTask`, whose checkpoint is `init_from`);
@@ -110,6 +109,10 @@ class HighlightTask(TranslationTask, FrameTask):
     def configure_losses(self) -> None:
         """Make the perceptual loss, unless its weight is 0."""
         self.perceptual = PerceptualLoss(self.vgg_weights, "conv5_4") if self.perceptual_weight > 0 else None
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Return predictions in [0, 1]: (..., 3, H, W) -> (..., 3, H, W)."""
+        return super().forward(sdr.flatten(0, -4)).view_as(sdr)
 
     def losses(self, batch: FrameBatch | TripletBatch | ClipBatch) -> dict[str, Tensor]:
         """Return the generator's `loss`, its parts, and the `discriminator`'s."""

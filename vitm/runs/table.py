@@ -224,7 +224,7 @@ def notes(rows: Sequence[TableRow], *, demo: bool) -> list[str]:
         texts.append("Ours are of the demo data: not the paper's, and too short a training for deep networks.")
     if not demo and measured:
         texts.append("The difference means something only where data and schedule are the paper's.")
-    if len(steps := sorted({results.steps or 0 for results in measured})) > 1:
+    if len(steps := sorted({results.steps for results in measured if results.steps})) > 1:  # an operator makes none
         texts.append(f"The rows were trained for different numbers of steps: {steps}.")
     if any(results.chosen_on_test for results in measured):
         texts.append(
@@ -259,12 +259,14 @@ def show(table: PaperTable, rows: Sequence[TableRow], folder: Path, *, demo: boo
 
 def print_lines(title: str, titles: Sequence[str], lines: Sequence[Sequence[str]], remarks: Sequence[str]) -> None:
     """Print the lines of a table, and remarks below it."""
-    printed = rich.table.Table(title=title, title_justify="left")
-    for i, text in enumerate(titles):
-        printed.add_column(text, justify="right" if i else "left", overflow="fold")
-    for line in lines:
-        printed.add_row(*line)
-    console.print(printed)
+    for i, block in enumerate(blocks(titles, lines, console.width)):
+        printed = rich.table.Table(title=None if i else title, title_justify="left")
+        for column, width in block.items():
+            justify: Literal["left", "right"] = "right" if column else "left"
+            printed.add_column(titles[column], justify=justify, overflow="fold", min_width=width, max_width=width)
+        for line in lines:
+            printed.add_row(*(line[column] for column in block))
+        console.print(printed)
     for note in remarks:
         console.print(note, style="dim", highlight=False, markup=False)
 
@@ -277,6 +279,37 @@ def write_lines(folder: Path, titles: Sequence[str], lines: Sequence[Sequence[st
         with replace_when_whole(folder / f"table.{name}") as part:
             part.write_text(content)
     console.print(f"Written to {folder}: table.md, table.csv, table.tex", soft_wrap=True, markup=False)
+
+
+def blocks(titles: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> list[dict[int, int]]:
+    """Split a table into tables that fit a width, each beginning with the first column, so that no number is broken.
+
+    Args:
+        titles: titles of the columns, which may be broken between words.
+        lines: texts of the rows; those of the first column may be broken anywhere.
+        width: number of characters in a line.
+
+    Returns:
+        Column -> width, for each table.
+
+    Example:
+        >>> blocks(["row", "PSNR dB paper", "PSNR dB ours"], [["M6", "30.1234", "30.1200"]], 30)
+        [{0: 3, 1: 7, 2: 7}]
+        >>> blocks(["row", "PSNR dB paper", "PSNR dB ours"], [["M6", "30.1234", "30.1200"]], 20)
+        [{0: 3, 1: 7}, {0: 3, 2: 7}]
+    """
+    texts = [[*title.split(), *(line[i] for line in lines)] for i, title in enumerate(titles)]
+    first, *others = (max(map(len, column), default=1) for column in texts)
+    first = min(first, max(10, width // 4))
+    border, frame = 3, 1
+    result, left = [{0: first}], width - frame - first - border
+    for i, own in enumerate(others, start=1):
+        if own + border > left and len(result[-1]) > 1:
+            result.append({0: first})
+            left = width - frame - first - border
+        result[-1][i] = own
+        left -= own + border
+    return result
 
 
 def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
