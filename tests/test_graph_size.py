@@ -1,4 +1,4 @@
-"""The graph that a compiler makes of a network does not grow with the height of the frames.
+"""The graph that a compiler makes of a network does not grow with the height of the frames, and is made of few sizes.
 
 In plain execution networks work in bands of rows; a compiler would unroll them. Counted are the operations that reach
 the device, with shapes alone, as they are while a compiler traces.
@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.test_fake_device import FRAMES, HOST_FLOW, ON_DEVICE
 from vitm.nets.flow import ZeroFlow
-from vitm.ops.resize import _matrices
+from vitm.ops.padding import pad_to_multiple
+from vitm.ops.resize import _matrices, resize_bicubic
 from vitm.zoo import network_class
 
 
@@ -54,3 +56,24 @@ def test_the_graph_does_not_grow_with_the_height(name: str, monkeypatch: pytest.
     with FakeTensorMode(), torch.inference_mode():
         network = network_class(name)(**({"flow": ZeroFlow()} if name in HOST_FLOW else {})).eval()
         assert operations(name, network, 576) == operations(name, network, 288)
+
+
+class Resized(nn.Module):
+    """What some networks do first, each with tables or branches of the size."""
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        return resize_bicubic(pad_to_multiple(sdr, 8), scale=0.25)
+
+
+@pytest.mark.parametrize("name", ["csrnet", "adaint", "resized"])
+def test_few_sizes_are_traced(name: str) -> None:
+    """The first as numbers, then symbols: for padding below, on the right, both and none, or a library's alignment."""
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    network = Resized() if name == "resized" else network_class(name)()
+    compiled = torch.compile(network.eval(), backend=counter)
+    with torch.no_grad():
+        for size in ((41, 51), (43, 61), (52, 73), (64, 83), (45, 96), (72, 104), (77, 85), (88, 120)):
+            sdr = torch.rand(1, 3, *size)
+            torch.testing.assert_close(compiled(sdr), network(sdr), atol=1e-5, rtol=0)
+    assert counter.frame_count <= 4

@@ -172,9 +172,17 @@ class Branches(nn.Module):
         return sdr if sdr.shape[2] > 400 else sdr / 2
 
 
+class PaddedBranches(Branches):
+    """The same of a size that is calculated."""
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        return super().forward(pad_to_multiple(sdr, 8))[..., : sdr.shape[2], : sdr.shape[3]]
+
+
 def test_branches_over_sizes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Branches does something else for sides above 400"):
-        vitm.export(Branches(), tmp_path / "o.onnx")
+    for network in (Branches(), PaddedBranches()):
+        with pytest.raises(ValueError, match="Branches does something else for large frames"):
+            vitm.export(network, tmp_path / "o.onnx")
     assert not [*tmp_path.iterdir()]
 
 

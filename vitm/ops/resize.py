@@ -24,8 +24,8 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
 
 
-def _blocks(size_in: int, size_out: int, scale: float, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield for every `rows` output samples the input samples that they need, and the weights (output, input)."""
+def _blocks(size_in: int, size_out: int, scale: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield for every `_ROWS` output samples the input samples that they need, and the weights (output, input)."""
     stretch = min(scale, 1.0)  # antialiasing: the kernel widens where samples become fewer
     centre = (np.arange(size_out) + 0.5) / scale - 0.5
     taps = math.ceil(4 / stretch) + 2
@@ -34,8 +34,8 @@ def _blocks(size_in: int, size_out: int, scale: float, rows: int) -> Iterator[tu
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = positions % (2 * size_in)  # symmetric borders: the edge sample is repeated
     mirrored = np.where(mirrored < size_in, mirrored, 2 * size_in - 1 - mirrored)
-    for start in range(0, size_out, rows):
-        needed, factors = mirrored[start : start + rows], weights[start : start + rows]
+    for start in range(0, size_out, _ROWS):
+        needed, factors = mirrored[start : start + _ROWS], weights[start : start + _ROWS]
         low, high = int(needed.min()), int(needed.max()) + 1
         matrix = np.zeros((len(needed), high - low))
         np.add.at(matrix, (np.arange(len(needed))[:, None], needed - low), factors)
@@ -43,12 +43,10 @@ def _blocks(size_in: int, size_out: int, scale: float, rows: int) -> Iterator[tu
 
 
 @lru_cache(maxsize=16)
-def _matrices(
-    size_in: int, size_out: int, scale: float, rows: int, device: torch.device
-) -> tuple[tuple[slice, Tensor], ...]:
+def _matrices(size_in: int, size_out: int, scale: float, device: torch.device) -> tuple[tuple[slice, Tensor], ...]:
     """Return the blocks on a device, copied there once: each copy would wait for all work of the device."""
     with torch.inference_mode(False):  # what is cached must serve graphs later
-        return tuple((needed, torch.from_numpy(m).to(device)) for needed, m in _blocks(size_in, size_out, scale, rows))
+        return tuple((needed, torch.from_numpy(m).to(device)) for needed, m in _blocks(size_in, size_out, scale))
 
 
 def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float | None = None) -> Tensor:
@@ -90,32 +88,31 @@ def resize_bicubic(x: Tensor, size: tuple[int, int] | None = None, scale: float 
             size_out, ratio = math.ceil(scale * size_in), scale
         if ratio == 1:
             continue
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_compiling():  # which would unroll the blocks, and keep their sizes
             matrix = _any_matrix(size_in, size_out, ratio, y)
             y = matrix @ y if axis == -2 else y @ matrix.mT
             continue
-        rows = size_out if torch.compiler.is_compiling() else _ROWS  # a compiler would unroll the blocks
         parts = [
             matrix @ y[..., needed, :] if axis == -2 else y[..., needed] @ matrix.T
-            for needed, matrix in _matrices(size_in, size_out, ratio, rows, y.device)
+            for needed, matrix in _matrices(size_in, size_out, ratio, y.device)
         ]
         y = torch.cat(parts, dim=axis)
     return y.to(x.dtype)
 
 
 def _any_matrix(size_in: int, size_out: int, scale: float, like: Tensor) -> Tensor:
-    """Return what `_blocks` yields in one piece (size_out, size_in), for an exporter, which knows no sizes."""
+    """Return what `_blocks` yields in one piece (size_out, size_in), for a compiler, to which sizes are symbols."""
     stretch = min(scale, 1.0)
-    centre = (torch.arange(size_out, device=like.device) + 0.5) / scale - 0.5
+    centre = (torch.arange(size_out, dtype=like.dtype, device=like.device) + 0.5) / scale - 0.5
     first = (centre - 2 / stretch).floor().long()
     positions = first[:, None] + torch.arange(math.ceil(4 / stretch) + 2, device=like.device)
     x = ((centre[:, None] - positions) * stretch).abs()
     inner, outer = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
     weights = torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
     weights = weights / weights.sum(1, keepdim=True)
-    mirrored = torch.where(positions < 0, -1 - positions, positions)  # once: frames are larger than the kernel
+    mirrored = positions % torch.full((), 2 * size_in, device=like.device)
     mirrored = torch.minimum(mirrored, 2 * size_in - 1 - mirrored)
-    return like.new_zeros(size_out, size_in).scatter_add_(1, mirrored, weights.to(like.dtype))
+    return like.new_zeros(size_out, size_in).scatter_add_(1, mirrored, weights)
 
 
 def resize_area(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from vitm.nets.interface import as_hdr_pq, forward_frames
 TOLERANCE = 1e-4  # of codes, between ONNX Runtime and PyTorch
 CHECKED = ((128, 192), (101, 135))  # heights and widths, of which all, and none, divide by 64
 _TRACED = (131, 167)  # primes, so that nothing is left out that sizes which divide do not need
+_LARGE = (2161, 3847)  # primes, at which the branches must be the same
+_HALF = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Relu", "LeakyRelu", "DepthToSpace", "Concat", "MaxPool"}
 _INPUT = "sdr: RGB of BT.709, gamma code in [0, 1], full range"
 _OUTPUT = "hdr_pq: RGB of BT.2020, PQ code (SMPTE ST 2084) in [0, 1], 1 = 10000 cd/m2, full range"
 
@@ -52,8 +55,8 @@ def write_graph(path: Path, converter: Converter, half: bool, facts: Mapping[str
     Args:
         path: the file.
         converter: network and level, on the CPU.
-        half: whether convolutions and matrix products are in fp16, as autocast has them. Inputs, outputs and the
-            mathematics of colour stay in fp32.
+        half: whether convolutions and matrix products, and what follows them directly, are in fp16. Inputs, outputs
+            and the mathematics of colour stay in fp32.
         facts: what else the file says of itself.
 
     Returns:
@@ -69,9 +72,8 @@ def write_graph(path: Path, converter: Converter, half: bool, facts: Mapping[str
     name = type(converter.network).__name__
     with _quietly(), torch.no_grad():
         try:
-            with torch.autocast("cpu", torch.float16, enabled=half):
-                program = torch.export.export(converter, (sdr,), dynamic_shapes=(free,))
-            smallest = _smallest(program, name)
+            program = torch.export.export(converter, (sdr,), dynamic_shapes=(free,))
+            _check_any_size(program, sdr, name)
             graph = torch.onnx.export(program, input_names=["sdr"], output_names=["hdr_pq"], verbose=False)
         except (RuntimeError, torch.onnx.errors.OnnxExporterError, torch._dynamo.exc.UserError) as error:
             raise ValueError(f"{name} has a step that cannot be exported: {_reason(error)}") from error
@@ -85,7 +87,6 @@ def write_graph(path: Path, converter: Converter, half: bool, facts: Mapping[str
         **facts,
         "input": _INPUT,
         "output": _OUTPUT,
-        "smallest": f"{smallest}x{smallest}",
         "frames_in": str(converter.taken),
         "frames_out": str(converter.returned),
         "precision": "fp16 inside, fp32 at both ends" if half else "fp32",
@@ -93,6 +94,8 @@ def write_graph(path: Path, converter: Converter, half: bool, facts: Mapping[str
     }
     model.metadata_props.update(facts)
     graph.save(path, external_data=False)
+    if half:
+        _to_half(path)
     return dict(facts)
 
 
@@ -118,6 +121,17 @@ def graph_differences(path: Path, converter: Converter) -> dict[tuple[int, int],
     return differences
 
 
+def _to_half(path: Path) -> None:
+    """Bring the operations of `_HALF` to fp16, with casts around them."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(path)
+    others = {node.op_type for graph in (model.graph, *model.functions) for node in graph.node} - _HALF
+    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=sorted(others))
+    onnx.save(half, path)
+
+
 def _check_packages() -> None:
     for package in ("onnx", "onnxruntime", "onnxscript"):
         try:
@@ -126,14 +140,18 @@ def _check_packages() -> None:
             raise ImportError(f'ONNX needs {package}: pip install "vitm[export]"') from error
 
 
-def _smallest(program: torch.export.ExportedProgram, name: str) -> int:
-    """Return the least side that a graph holds for; raise if it does not hold for all larger ones."""
+def _check_any_size(program: torch.export.ExportedProgram, sdr: Tensor, name: str) -> None:
+    """Raise if branches were taken that large frames do not take.
+
+    The exporter keeps the conditions of branches: bounds of each side, and others as lines of Python.
+    """
     from torch.utils._sympy.numbers import int_oo
 
-    for bounds in program.range_constraints.values():
-        if bounds.upper < int_oo:
-            raise ValueError(f"{name} does something else for sides above {bounds.upper}, which a graph cannot")
-    return max(int(bounds.lower) for bounds in program.range_constraints.values())
+    large = torch.empty(*sdr.shape[:-2], *_LARGE, device="meta")
+    names = {"math": math, "torch": torch, "L": {"sdr": large}}
+    others = [line for line in getattr(program, "_guards_code", []) if not eval(line, dict(names))]
+    if others or any(bound.upper < int_oo for bound in program.range_constraints.values()):
+        raise ValueError(f"{name} does something else for large frames, which a graph cannot")
 
 
 def _reason(error: BaseException) -> str:
