@@ -150,6 +150,22 @@ def test_a_fresh_network_aligns_and_modulates_by_nothing():
     assert not any(c.any() for c in (found.temporal, *found.channel, *found.spatial))
 
 
+def test_neighbours_as_differences_do_nothing_where_frames_agree():
+    """And elsewhere they filter the differences, from the same weights: a checkpoint fits both forms."""
+    torch.manual_seed(0)
+    made, plain = DSLNet(width=8, neighbours="differences").align, DSLNet(width=8).align
+    plain.load_state_dict(made.state_dict())
+    frames = windows().unbind(1)
+    weights, bias = made.deform.weight.chunk(5, 1), made.deform.bias
+    target = frames[2]
+    parts = [x if i == 2 else x - target for i, x in enumerate(frames)]
+    expected = sum(torch.nn.functional.conv2d(x, w, padding=1) for x, w in zip(parts, weights, strict=True))
+    torch.testing.assert_close(made(torch.cat(frames, 1)), torch.relu(expected + bias[:, None, None]))
+    still = torch.relu(torch.nn.functional.conv2d(target, weights[2], bias, padding=1))
+    torch.testing.assert_close(made(torch.cat([target] * 5, 1)), still)
+    assert not torch.allclose(plain(torch.cat([target] * 5, 1)), still, atol=1e-2)
+
+
 @pytest.mark.slow
 def test_memory_does_not_hold_the_maps_of_every_layer(extra_peak):
     """Inference: two maps of 16 channels, the offsets of 90 and bands; a training pass holds over thirty maps."""

@@ -205,6 +205,17 @@ def test_motion_is_the_data_s_for_a_share_of_a_batch_and_estimated_for_the_rest(
         icam_task(exact_motion=2)
 
 
+def test_fcpm_goes_on_from_the_start_of_its_first_stage(tmp_path):
+    task = icam_task(start="clues", align="fill", use_global=False, search=2)
+    state = {f"network.{k}": v for k, v in task.network.state_dict().items()}
+    torch.save(
+        {"vitm": {"network": task.name, "arguments": task.arguments}, "state_dict": state}, tmp_path / "icam.ckpt"
+    )
+    network = fcpm_task(tmp_path / "icam.ckpt").network
+    assert (network.icam.start, network.icam.align_by, network.search) == ("clues", "fill", 2)
+    assert torch.equal(network.icam.prior[0].weight, task.network.icam.prior[0].weight)
+
+
 def test_true_flows_lay_references_onto_their_key(root):
     """Warped along them, a reference's light equals the key's, but for the exposure, which the batch knows."""
     data = sequences(root, "references", size=96, crop_size=96, frames=24)

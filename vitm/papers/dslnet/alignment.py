@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitm.ops.deform import DeformConv2d
+from vitm.ops.deform import DeformConv2d, deform_conv2d
 from vitm.ops.large_kernel import DepthwiseConv2d, dynamic_depthwise_conv2d
 from vitm.papers.dslnet.layers import conv3x3, plain_convs
 
@@ -55,6 +55,7 @@ class DMFA(nn.Module):
         dynamic: whether its kernels are predicted, or learnt (Table 2, M5 and M6).
         norm: see `DynamicDepthwise`.
         modulated: whether a predicted mask weighs every tap (deformable convolution v2; the paper cites v1).
+        differences: whether weights of neighbours are those of their differences from the target frame.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class DMFA(nn.Module):
         dynamic: bool,
         norm: Literal["layer", "batch"],
         modulated: bool,
+        differences: bool,
     ) -> None:
         super().__init__()
+        self.frames, self.differences = frames, differences
         self.stem = nn.Sequential(conv3x3(3 * frames, width, 2), nn.ReLU(), DepthwiseConv2d(width, kernel_size))
         self.middle: DynamicDepthwise | DepthwiseConv2d = (
             DynamicDepthwise(width, dynamic_kernel, norm) if dynamic else DepthwiseConv2d(width, dynamic_kernel)
@@ -96,7 +99,22 @@ class DMFA(nn.Module):
     def sample(self, x: Tensor, offsets: Tensor) -> Tensor:
         """Convolve all frames (B, 3 N, H, W) where the offsets point: (B, C, H, W)."""
         offset, mask = offsets[:, : 2 * self.taps], offsets[:, 2 * self.taps :]
-        return F.relu(self.deform(x, offset, mask.sigmoid() if mask.shape[1] else None))
+        mask_or_none = mask.sigmoid() if mask.shape[1] else None
+        return F.relu(deform_conv2d(x, offset, self.weight(), self.deform.bias, mask_or_none, 1))
+
+    def weight(self) -> Tensor:
+        """Return the weight of the deformable convolution, (C, 3 N, 3, 3).
+
+        With `differences`, the target frame's is its own minus the sum of all neighbours': where frames agree, it alone
+        decides, however the neighbours' start. Both forms can be any convolution.
+        """
+        own = self.deform.weight
+        if not self.differences:
+            return own
+        frames = [*own.chunk(self.frames, 1)]
+        middle = self.frames // 2
+        frames[middle] = 2 * frames[middle] - torch.stack(frames).sum(0)
+        return torch.cat(frames, 1)
 
 
 class StackedConvs(nn.Module):

@@ -47,6 +47,8 @@ class DSLNet(nn.Module):
         residual: kind of the residual branch's blocks: `"lk"` (M2) or `"plain"`.
         lkrb_order: `"text"` or `"eq8"`, see `vitm.papers.dslnet.layers.LKRB`.
         use_lkqe: whether there is large-kernel quality enhancement (M6).
+        neighbours: form of DMFA's weights for the frames around the target. `"own"`; or `"differences"`: of their
+            differences from it, the same convolutions from a start that cannot hurt (not in the paper).
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class DSLNet(nn.Module):
         residual: Literal["lk", "plain"] = "lk",
         lkrb_order: Literal["text", "eq8"] = "text",
         use_lkqe: bool = True,
+        neighbours: Literal["own", "differences"] = "own",
     ) -> None:
         super().__init__()
         for name, option, choices in (
@@ -78,6 +81,7 @@ class DSLNet(nn.Module):
             ("colorblock", colorblock, ("hdrtvnet", "literal")),
             ("residual", residual, ("lk", "plain")),
             ("lkrb_order", lkrb_order, ("text", "eq8")),
+            ("neighbours", neighbours, ("own", "differences")),
         ):
             if option not in choices:
                 raise ValueError(f"{name} is {option!r}; expected {' or '.join(map(repr, choices))}")
@@ -90,7 +94,16 @@ class DSLNet(nn.Module):
         frames = 2 * radius + 1
         self.align: DMFA | StackedConvs
         if alignment == "dmfa":
-            self.align = DMFA(frames, width, kernel_size, dynamic_kernel, dmfa_dynamic, dyn_norm, deform == "v2")
+            self.align = DMFA(
+                frames,
+                width,
+                kernel_size,
+                dynamic_kernel,
+                dmfa_dynamic,
+                dyn_norm,
+                modulated=deform == "v2",
+                differences=neighbours == "differences",
+            )
         else:
             count = 1 if self.target_only else 1 + PLAIN_CONVS
             self.align = StackedConvs(1 if self.target_only else frames, width, count)
