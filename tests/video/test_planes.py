@@ -105,6 +105,17 @@ def test_rare_formats_are_what_zscale_makes_of_them(
     assert ("its alpha channel is left out" in reader.notes) == ("a" in pixel_format[:4] and "gray" not in pixel_format)
 
 
+@pytest.mark.parametrize(("pixel_format", "location"), [("yuv420p", "left"), ("yuv422p10le", None), ("yuv444p", None)])
+def test_bands_change_no_bit(pixel_format: str, location: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout, random = pixel_layout(pixel_format), np.random.default_rng(3)
+    across, down = layout.subsampling
+    sizes = [(71, 37), *2 * [(-(-71 // down), -(-37 // across))]]
+    y, cb, cr = (random.integers(0, 2**layout.bits, size).astype(layout.dtype) for size in sizes)
+    whole = planes_to_rgb((y, cb, cr), layout, "bt709", False, location)
+    monkeypatch.setattr("vitm.video.planes._BAND", 1)
+    np.testing.assert_array_equal(planes_to_rgb((y, cb, cr), layout, "bt709", False, location), whole)
+
+
 def test_prores_4444_with_alpha(tmp_path: Path, ffmpeg: Callable[..., bytes]) -> None:
     """The colours that FFmpeg decodes; the alpha channel is left out, and named."""
     tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"

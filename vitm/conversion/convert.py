@@ -1,4 +1,4 @@
-"""The one converter: an SDR video, photograph or folder of frames to HDR, file to file."""
+"""Convert files: an SDR video, photograph or folder of frames to HDR. There is no other converter."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from vitm.video.write.companions import audio_choices
 from vitm.video.write.outputs import OutputKind, output_kind, usual_codec
 from vitm.zoo import SHIPPED, shipped_weights
 
-_FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; of networks that hold more they are read again
+_FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; where a network holds more, they are read once more
 
 
 @dataclass(frozen=True)
@@ -332,11 +332,11 @@ def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
     for output in outputs:
         source_place, place = source.resolve(), output.resolve()
         if source_place == place or place in source_place.parents:
-            raise ValueError(f"{output} would replace {source}: choose another name")
+            raise ValueError(f"{output} would replace {source}: choose another output")
         if place.exists() and not overwrite:
             raise ValueError(f"{output} exists already: overwrite=True replaces it")
         if not place.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {place.parent}: create it first")
+            raise FileNotFoundError(f"{output}: there is no folder {place.parent}: create it first")
 
 
 def _source_identity(source: Path) -> dict[str, str]:

@@ -24,10 +24,10 @@ def take_super_white(rgb: Tensor) -> tuple[Tensor, Tensor | None]:
     """
     if rgb.amax() <= 1:
         return rgb.clamp(0, 1), None
-    excess = luminance(rgb, "bt709").clamp(min=1)  # of codes: luma
+    excess = luminance(rgb, "bt709").clamp_(min=1)  # of codes: luma
     if excess.amax() <= 1:
         return rgb.clamp(0, 1), None
-    return (rgb / excess).clamp(0, 1), excess
+    return (rgb / excess).clamp_(0, 1), excess
 
 
 def give_super_white(hdr_pq: Tensor, excess: Tensor | None) -> Tensor:
@@ -39,7 +39,8 @@ def give_super_white(hdr_pq: Tensor, excess: Tensor | None) -> Tensor:
     """
     if excess is None:
         return hdr_pq
-    bright = excess[0] > 1
-    result = hdr_pq.clone()
-    result[:, bright] = pq_inverse_eotf(pq_eotf(hdr_pq[:, bright]) * excess[:, bright] ** _BT1886).clamp(max=1)
-    return result
+    factors = excess.flatten()
+    places = (factors > 1).nonzero()[:, 0]  # once for all channels
+    result = hdr_pq.flatten(1).clone()
+    result[:, places] = pq_inverse_eotf(pq_eotf(result[:, places]) * factors[places] ** _BT1886).clamp(max=1)
+    return result.view_as(hdr_pq)

@@ -1,6 +1,7 @@
-"""Raw planes <-> R'G'B', in the project's own float32.
+"""Convert raw planes to R'G'B' and back, in float32.
 
-FFmpeg's swscale is off by up to 4 ten-bit codes, and by 113 on untagged frames: only raw planes cross PyAV.
+FFmpeg's swscale is wrong by up to 4 ten-bit codes, and by 113 in untagged frames. So PyAV only gives and takes raw
+planes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ SUPPORTED = (
     "packed RGB (8, 16 bit), ya"
 )
 
-# Position of the first chroma sample relative to the first luma sample, in luma pixels (x, y); H.273, figure 1.
+_BAND = 2**21  # pixels that are converted at once: what is between codes and R'G'B' needs no memory of large frames
+
+# Place of the first chroma sample from the first luma sample on, in luma pixels (x, y); H.273, figure 1
 _SITING = {
     "left": (0.0, 0.5),
     "center": (0.5, 0.5),
@@ -143,19 +146,22 @@ def _plane_heights(frame: av.VideoFrame, layout: PixelLayout) -> tuple[int, ...]
     return (frame.height, chroma) if layout.packing == "semiplanar" else (frame.height, chroma, chroma)
 
 
-def upsample_chroma(plane: Float, size: tuple[int, int], subsampling: tuple[int, int], location: str) -> Float:
+def upsample_chroma(
+    plane: Float, size: tuple[int, int], subsampling: tuple[int, int], location: str, first_row: int = 0
+) -> Float:
     """Interpolate a chroma plane bilinearly at the places of the luma samples; edges are repeated.
 
     Args:
         plane: (h, w).
-        size: (width, height) of the luma plane.
+        size: (width, height) of the result.
         subsampling: luma samples for one chroma sample, (across, down).
         location: place of the chroma samples: "left", "topleft", "center", ...
+        first_row: row of the luma plane at which the result begins.
     """
     (sx, sy), (px, py) = subsampling, _SITING[location]
     px, py = px * (sx > 1), py * (sy > 1)
     # chroma position of luma x: (x - px) / sx; warpAffine takes just this inverse map, and 1/4 steps are exact in it
-    inverse = np.array([[1 / sx, 0, -px / sx], [0, 1 / sy, -py / sy]])
+    inverse = np.array([[1 / sx, 0, -px / sx], [0, 1 / sy, (first_row - py) / sy]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     full: Float = cv2.warpAffine(plane, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return full
@@ -169,9 +175,9 @@ def planes_to_rgb(
     Args:
         planes: planes from `frame_planes`.
         layout: layout of the frame's pixel format.
-        matrix: "bt709", "bt2020" or "rgb".
+        matrix: name of the matrix in `vitm.color.ycbcr.YCBCR_TO_RGB`, or "rgb".
         full_range: whether the codes are full range.
-        location: location of subsampled chroma.
+        location: place of subsampled chroma; None for "left".
 
     Returns:
         (H, W, 3), float32, nominally in [0, 1]. Nothing is clipped: footroom, headroom, and Y'CbCr outside the R'G'B'
@@ -183,12 +189,23 @@ def planes_to_rgb(
         scale, zero = np.float32(1 / gain[0]), np.float32(offset[0])  # R, G, B are coded as Y is (BT.2100-2, table 9)
         rgb = (cv2.merge([p.astype(np.float32) for p in planes]) - zero) * scale
         return rgb
-    y, cb, cr = (p.astype(np.float32) for p in planes)
-    if layout.subsampling != (1, 1):
-        size = (y.shape[1], y.shape[0])
-        cb, cr = (upsample_chroma(c, size, layout.subsampling, location or "left") for c in (cb, cr))
     linear = np.array(YCBCR_TO_RGB[matrix]) / np.array(gain)
-    rgb = cv2.transform(cv2.merge([y, cb, cr]), np.column_stack([linear, -linear @ np.array(offset)]))
+    affine = np.column_stack([linear, -linear @ np.array(offset)])
+    y, cb, cr = planes
+    height, width = y.shape
+    subsampled = layout.subsampling != (1, 1)
+    if subsampled:
+        cb, cr = cb.astype(np.float32), cr.astype(np.float32)
+    rgb = np.empty((height, width, 3), np.float32)
+    rows = max(1, _BAND // width // 16) * 16  # OpenCV takes up to 16 pixels at a time
+    for start in range(0, height, rows):
+        end = min(height, start + rows + 1)  # and rounds the end of a call otherwise: the next band writes it once more
+        if subsampled:
+            size = (width, end - start)
+            chroma = [upsample_chroma(c, size, layout.subsampling, location or "left", start) for c in (cb, cr)]
+        else:
+            chroma = [c[start:end].astype(np.float32) for c in (cb, cr)]
+        cv2.transform(cv2.merge([y[start:end].astype(np.float32), *chroma]), affine, dst=rgb[start:end])
     return rgb
 
 
@@ -207,7 +224,7 @@ def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tu
     """
     gain, offset = (np.array(v) for v in code_scale(10, full_range=False))
     forward = np.array(RGB_TO_YCBCR["bt2020"]) * gain[:, None]
-    # + 0.5: the conversion to integers cuts, so this rounds half up
+    # + 0.5: conversion to integers cuts off, so this rounds half up
     ycbcr = cv2.transform(rgb, np.column_stack([forward, offset + 0.5]))
     across = np.array([0.25, 0.5, 0.25], dtype=np.float32)
     down, step = (across, 2) if chroma == "4:2:0" else (np.ones(1, np.float32), 1)

@@ -273,13 +273,13 @@ def require_tags(info: StreamInfo) -> None:
         if getattr(info, tag) is None:
             label = "range" if tag == "full_range" else tag
             raise VideoTagError(
-                f"{info.path}: no {label} tag. If you know what the file holds, pass "
-                f"assume={' or assume='.join(repr(a) for a in get_args(Assume))} (it fills in missing tags only)."
+                f"{info.path}: no {label} tag: if you know what the file holds, pass assume='bt709', or in place of "
+                f"bt709 one of {', '.join(get_args(Assume)[1:])}; tags that are there stay"
             )
     if info.matrix != "rgb" and info.matrix not in YCBCR_TO_RGB:
         raise VideoTagError(
-            f"{info.path}: matrix {info.matrix!r} is not supported (supported: {', '.join(YCBCR_TO_RGB)}, rgb). "
-            "Convert the file to BT.709 first, for example with FFmpeg's zscale filter."
+            f"{info.path}: matrix {info.matrix!r} is not supported (supported: {', '.join(YCBCR_TO_RGB)}, rgb): "
+            "convert the file to BT.709 first, for example with FFmpeg's zscale filter"
         )
 
 
@@ -295,20 +295,20 @@ def check_role(info: StreamInfo, expect: Role | None) -> None:
     transfer = str(info.transfer)
     is_now = f"{info.path}: tagged {_HDR_TRANSFERS.get(transfer, transfer)} with {info.primaries} primaries"
     if expect == "linear":
-        raise VideoTagError(f"{is_now}, but linear frames were expected: give a folder of EXR files.")
+        raise VideoTagError(f"{is_now}, but linear frames were expected: give a folder of EXR files")
     if expect == "sdr":
         if transfer in _HDR_TRANSFERS:
-            raise VideoTagError(f"{is_now}, but an SDR video was expected: this is HDR already.")
+            raise VideoTagError(f"{is_now}, but an SDR video was expected: this is HDR already")
         if transfer not in SDR_TRANSFERS or info.primaries not in D65_PRIMARIES:
             raise VideoTagError(
                 f"{is_now}, but SDR was expected: transfer {', '.join(SDR_TRANSFERS)}; "
-                f"primaries {', '.join(D65_PRIMARIES)}. If the tags are wrong, pass override='bt709' or another name."
+                f"primaries {', '.join(D65_PRIMARIES)}; if the tags are wrong, pass override='bt709' or another name"
             )
         return
     wanted = "pq" if expect == "hdr10" else "hlg"
     primaries = ("bt2020", "p3-d65") if info.kind == "frames" else ("bt2020",)
     if transfer != wanted or info.primaries not in primaries:
         known = " or ".join(primaries)
-        raise VideoTagError(f"{is_now}, but {expect} ({_HDR_TRANSFERS[wanted]} with {known} primaries) was expected.")
+        raise VideoTagError(f"{is_now}, but {expect} ({_HDR_TRANSFERS[wanted]} with {known} primaries) was expected")
     if info.bit_depth < 10:
-        raise VideoTagError(f"{info.path}: {info.bit_depth}-bit HDR: {expect} needs at least 10 bits a sample.")
+        raise VideoTagError(f"{info.path}: {info.bit_depth}-bit HDR: {expect} needs at least 10 bits a sample")

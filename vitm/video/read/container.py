@@ -68,7 +68,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     with open_container(path) as container:
         streams = [s for s in container.streams.video if not is_cover(s)]
         if not streams:
-            raise VideoDecodeError(f"{path}: no video stream")
+            raise VideoDecodeError(f"{path}: no video stream, though a video was expected")
         if streams[0].codec_context is None:
             if container.format.name.startswith("jpegxl") or path.suffix.lower() == ".jxl":
                 raise VideoDecodeError(f"{path}: JPEG XL is not read: make a PNG of it first (djxl IN.jxl OUT.png)")

@@ -16,10 +16,10 @@ from vitm.video.read.container import open_video
 
 _COPY_OPAQUE = 1 << 7  # AV_CODEC_FLAG_COPY_OPAQUE: a decoded frame carries the mark of its packet
 _INDEXED_FORMATS = {"mov", "matroska", "avi", "flv"}
-_LEADING = 64  # packets after a key frame among which its leading pictures are, and references to what was before it
-_WITHOUT_KEY = 300  # after so many packets without a key frame, decoding begins without one
-_EARLIER_SECONDS = (0, 1, 10)  # by how much a seek goes before a key frame, until it comes down before it
-_LATE_SECONDS = 2  # the search for a key frame ends at packets that are decoded so much later
+_LEADING = 64  # after so many packets from a key frame on, no picture refers to what was before it
+_WITHOUT_KEY = 300  # after so many packets without a key frame, decoding begins without it
+_EARLIER_SECONDS = (0, 1, 10)  # a seek goes so much before a key frame; the next step is tried where it ends behind it
+_LATE_SECONDS = 2  # the search for a key frame ends at packets that are decoded so much later than it
 
 OnPacket = Callable[[int, Any], None]  # number of a packet, and the packet
 OnDamage = Callable[[int, int | None], None]  # number and time of a packet

@@ -206,7 +206,9 @@ def _transfer(path: Path, header: Header, expect: Role | None) -> str:
             "pass expect='sdr', 'hdr10', 'hlg' or 'linear'"
         )
     if expect == "linear" and header.sample.startswith("uint"):
-        raise VideoTagError(f"{path}: {header.sample} samples, but linear light needs floating point (EXR, TIFF)")
+        raise VideoTagError(
+            f"{path}: {header.sample} samples, but linear light needs floating point: write EXR, or TIFF of floats"
+        )
     if expect in ("hdr10", "hlg") and header.sample == "uint8":
-        raise VideoTagError(f"{path}: 8-bit HDR: {expect} frames need 16-bit samples")
+        raise VideoTagError(f"{path}: 8-bit HDR: {expect} frames need 16-bit samples: write them anew")
     return {"sdr": "bt709", "hdr10": "pq", "hlg": "hlg", "linear": "linear"}[expect]

@@ -74,7 +74,7 @@ def probe(path: str | PathLike[str]) -> StreamInfo:
 def _probe(path: Path, past_damage: bool = False, interlaced: bool = False) -> Video:
     if path.is_dir():
         raise VideoDecodeError(
-            f"{path}: a folder; frames do not say what their codes mean: use FrameReader(..., expect=...)"
+            f"{path}: a folder, whose frames do not say what their codes mean: use FrameReader(..., expect=...)"
         )
     if path.suffix.lower() in SUFFIXES:
         raise VideoDecodeError(f"{path}: a picture; use FrameReader(..., expect=...), or read_image")
@@ -230,9 +230,11 @@ class FrameReader:
         """
         wanted = [int(i) for i in indices]
         if any(b <= a for a, b in itertools.pairwise(wanted)):
-            raise ValueError(f"{self.info.path}: frame numbers must ascend, got {wanted}")
+            raise ValueError(f"{self.info.path}: frames {wanted}: expected numbers that ascend")
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
-            raise IndexError(f"{self.info.path}: frames {wanted[0]} to {wanted[-1]} of a video of {len(self)} frames")
+            raise IndexError(
+                f"{self.info.path}: frames {wanted[0]} to {wanted[-1]}, but there are {len(self)} frames, from 0 on"
+            )
         if self._pictures is not None:
             return self._track(self._read_pictures(wanted))
         return self._track(self._repaired(wanted) if self._repeats else self._seek(wanted))
@@ -380,7 +382,9 @@ class FrameReader:
         """
         path = self.info.path
         if len(self) - count > _OFF_BY or anywhere or self._ends_in_damage():
-            raise VideoDecodeError(f"{path}: {len(self)} frames are declared, but only {count} can be decoded")
+            raise VideoDecodeError(
+                f"{path}: {len(self)} frames are declared, but only {count} can be decoded: copy the file again"
+            )
         self._note(f"{len(self)} frames are declared, and {count} are there")
 
     def _note(self, words: str) -> None:
@@ -440,7 +444,9 @@ class FrameReader:
             while coming is not None and coming[0] <= index:
                 held, coming = coming, next(frames, None)
             if held is None:
-                raise VideoDecodeError(f"{path}: damaged at the beginning: there is no good frame to repeat")
+                raise VideoDecodeError(
+                    f"{path}: damaged at the beginning: there is no good frame to repeat: cut it off first"
+                )
             good, frame = held
             self._look(frame)
             if coming is None and good < index and len(self) - 1 - good <= _OFF_BY and not self._ends_in_damage():

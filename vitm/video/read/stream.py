@@ -67,7 +67,9 @@ def probe_video(path: Path, past_damage: bool = False, interlaced: bool = False)
             raise VideoDecodeError(f"{path}: cut short: {missing}")
         frame = next(decoder.frames(on_packet=lambda *packet: packets.append(packet)), None)
         if frame is None:
-            raise VideoDecodeError(f"{path}: the video stream holds no frame")
+            raise VideoDecodeError(
+                f"{path}: the video stream holds no frame: it is empty, or damaged from its beginning on"
+            )
         if frame.interlaced_frame and not interlaced:
             raise refusal(path, "its first frame")
         table = None
@@ -143,7 +145,9 @@ def _orientation(frame: Any, path: Path) -> tuple[int, bool]:
     along, across = max(abs(a), abs(d)), max(abs(b), abs(c))
     if min(along, across) > 0.01 * max(along, across):
         degrees = -round(frame.rotation) % 360
-        raise VideoDecodeError(f"{path}: rotated by {degrees} degrees: only multiples of 90 are supported")
+        raise VideoDecodeError(
+            f"{path}: rotated by {degrees} degrees, but only multiples of 90 are supported: rotate it first"
+        )
     if along >= across:  # x and y stay
         return (0 if d >= 0 else 180), (a >= 0) != (d >= 0)
     return (90 if c < 0 else 270), (b > 0) == (c > 0)

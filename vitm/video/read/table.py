@@ -19,8 +19,8 @@ from vitm.video.read.decoder import Decoder, Start, decodable, first_key
 
 # in these containers each packet of these codecs, or of one without reference frames, is one shown frame, with its time
 _COUNTABLE_FORMATS = {"mov", "matroska", "flv"}
-_ENDLESS_FORMATS = {"mpegts", "mpeg"}  # recordings that end anywhere
-_CUT = 2  # the last packets, in which such an end may show
+_ENDLESS_FORMATS = {"mpegts", "mpeg"}  # recordings, which may end anywhere
+_CUT = 2  # such an end shows in so many packets, the last ones
 _COUNTABLE_CODECS = {"h264", "hevc", "vvc", "av1"}
 
 
