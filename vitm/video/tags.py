@@ -273,8 +273,8 @@ def require_tags(info: StreamInfo) -> None:
         if getattr(info, tag) is None:
             label = "range" if tag == "full_range" else tag
             raise VideoTagError(
-                f"{info.path}: no {label} tag: if you know what the file holds, pass assume='bt709', or in place of "
-                f"bt709 one of {', '.join(get_args(Assume)[1:])}; tags that are there stay"
+                f"{info.path}: no {label} tag: if you know what the file holds, pass assume='bt709', "
+                f"assume='bt2020-pq' or another of {', '.join(get_args(Assume)[2:])}; tags that are there stay"
             )
     if info.matrix != "rgb" and info.matrix not in YCBCR_TO_RGB:
         raise VideoTagError(
