@@ -10,11 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -28,6 +29,8 @@ from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.hdcfm.losses import patch_loss
 from vitm.papers.kpn_mfi.losses import BrightnessConsistencyLoss, OfficialConsistencyLoss
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss
+from vitm.training.callbacks.finite import StopAtNonFinite
+from vitm.training.callbacks.throughput import Throughput
 from vitm.zoo import NETWORKS, network_class
 
 SIZE = (136, 40)  # more rows than a band has
@@ -168,6 +171,20 @@ def test_sequences_are_filmed_and_exposed_on_the_device() -> None:
         )
     assert [batch[key].device.type for key in ("ldr", "linear")] == ["cuda", "cuda"]
     assert batch["ldr"].shape == (2, 4, 3, 64, 64)
+
+
+def test_callbacks_do_not_wait_for_the_step_that_has_just_begun() -> None:
+    """Losses are looked at a step later; a fake loss that is asked for a value raises."""
+    trainer = Mock(callback_metrics={"train/loss": random(1)[0]}, global_step=3, world_size=1, log_every_n_steps=1)
+    trainer.strategy.root_device = torch.device("cuda")
+    trainer.precision_plugin.scaler = None
+    batch = {"sdr": random(2, 3, *SIZE), "name": ["a", "b"]}
+    stop = StopAtNonFinite()
+    with Crossing():
+        for callback in (stop, Throughput()):
+            callback.on_train_batch_end(trainer, Mock(), {"loss": random(1)[0]}, batch, 3)
+        with pytest.raises(DataDependentOutputException):
+            stop.on_train_batch_end(trainer, Mock(), {"loss": random(1)[0]}, batch, 4)
 
 
 def _on_device(network: nn.Module) -> nn.Module:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -21,6 +22,9 @@ models: {", ".join(SHIPPED)} (a network with its weights);
 {", ".join(name for name, listed in NETWORKS.items() if not listed.learned)} (no weights either);
 {", ".join(name for name, listed in NETWORKS.items() if listed.learned)} (networks, need --checkpoint);
 or the import path of a network of your own (package.module.Class)."""
+
+
+_FLAGS = {"peak_nits": "--peak", "frames_folder": "--frames"}  # of parameters with other names
 
 
 def main(arguments: list[str], console: Console) -> int:
@@ -40,11 +44,13 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         metavar="IN",
         type=Path,
-        help="SDR video, photograph, or folder of frames; - for a video from standard input (Y4M, Matroska, ...)",
+        help="SDR video, photograph, or folder of frames; - for a video from standard input (Y4M, Matroska, ...); or a "
+        "CSV list with the columns source,output, which several processes may share",
     )
     parser.add_argument(
         "output",
         metavar="OUT",
+        nargs="?",
         type=Path,
         help="*.mp4, *.mkv, *.mov, *.y4m, the name of a folder of frames, or one picture: *.png, *.avif, *.jpg, *.tif, "
         "*.exr; - for standard output: Matroska, or raw frames with --codec y4m",
@@ -143,21 +149,59 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Convert and print; returns the exit status."""
     from dataclasses import replace
-    from inspect import signature
 
-    from vitm.conversion import Encoding, Grading, Reading, convert, convert_parts
+    from vitm.conversion import convert, convert_parts
 
+    listed = options.source.suffix.lower() == ".csv"
+    if listed == (options.output is not None):
+        what = "is a list, and says what the outputs are" if listed else "needs an output: give OUT"
+        raise ValueError(f"{options.source} {what}")
+    if listed:
+        return _run_list(options, console)
     to_pipe = options.output == PIPE
-    flags = {"peak_nits": "--peak", "frames_folder": "--frames"}
-    with files_for_pipes(options), in_words_of_the_command(options, flags):
-        arguments = {name: getattr(options, name) for name in signature(convert).parameters if name in options}
-        for group in (Reading, Grading, Encoding):
-            values = {name: getattr(options, name) for name in signature(group).parameters if name in options}
-            arguments[group.__name__.lower()] = group(**values)
+    with files_for_pipes(options), in_words_of_the_command(options, _FLAGS):
+        arguments = _arguments(options)
         reports = convert_parts(**arguments) if options.on_change == "split" else [convert(**arguments)]
     for report in reports:
         print_report(replace(report, output=PIPE) if to_pipe else report, console)
     return 0
+
+
+def _run_list(options: argparse.Namespace, console: Console) -> int:
+    """Convert a list and print; return the exit status: 1 where something failed."""
+    from vitm.conversion import convert_list
+
+    if options.frames_folder is not None or options.on_change == "split":
+        raise ValueError("--frames and --on-change split write more than a list says: convert such files one by one")
+    words = {"there": "there already", "elsewhere": "another process converts it"}
+    counts: Counter[str] = Counter()
+    with in_words_of_the_command(options, _FLAGS):
+        arguments = _arguments(options)
+        path = arguments.pop("source")
+        for name in ("output", "frames_folder"):
+            del arguments[name]
+        for item in convert_list(path, **arguments):
+            counts[item.state] += 1
+            if item.report is not None:
+                print_report(item.report, console)
+            else:
+                what = words.get(item.state) or f"error: {item.error}"
+                console.print(f"{item.output}: {what}", soft_wrap=True, markup=False, highlight=False)
+    console.print(", ".join(f"{count} {state}" for state, count in counts.items()), highlight=False)
+    return 1 if counts["failed"] else 0
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `convert`."""
+    from inspect import signature
+
+    from vitm.conversion import Encoding, Grading, Reading, convert
+
+    arguments = {name: getattr(options, name) for name in signature(convert).parameters if name in options}
+    for group in (Reading, Grading, Encoding):
+        values = {name: getattr(options, name) for name in signature(group).parameters if name in options}
+        arguments[group.__name__.lower()] = group(**values)
+    return arguments
 
 
 def print_report(report: ConversionReport, console: Console) -> None:

@@ -3,6 +3,7 @@
 from vitm.conversion.convert import ConversionReport, convert, convert_parts
 from vitm.conversion.export import ExportReport, export
 from vitm.conversion.level import LevelControl
+from vitm.conversion.lists import ListedConversion, convert_list
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.stream import convert_clip
 
@@ -12,9 +13,11 @@ __all__ = [
     "ExportReport",
     "Grading",
     "LevelControl",
+    "ListedConversion",
     "Reading",
     "convert",
     "convert_clip",
+    "convert_list",
     "convert_parts",
     "export",
 ]

@@ -1,0 +1,103 @@
+"""A list of conversions, one after another, which several processes may share."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from vitm.conversion.convert import ConversionReport, convert
+from vitm.files import check_writable, is_locked
+
+
+@dataclass(frozen=True)
+class ListedConversion:
+    """What became of one line of a list.
+
+    Attributes:
+        source: the SDR video or folder of frames.
+        output: the HDR video or folder of frames.
+        state: "converted"; "there" where the output was whole already; "elsewhere" where another process converts it;
+            "failed".
+        report: how the output was made; None unless it was converted now.
+        error: why it failed; None otherwise.
+    """
+
+    source: Path
+    output: Path
+    state: Literal["converted", "there", "elsewhere", "failed"]
+    report: ConversionReport | None = None
+    error: Exception | None = None
+
+
+def convert_list(
+    path: str | PathLike[str], model: str | nn.Module | None = None, *, overwrite: bool = False, **options: Any
+) -> Iterator[ListedConversion]:
+    """Convert the files of a list one after another; one that fails does not stop the others.
+
+    The same call goes on after an interruption: outputs that are whole are left, and the one that was interrupted goes
+    on where it stopped. Processes that are given the same list, on machines that share a file system, share the work.
+
+    Args:
+        path: CSV file with the columns source and output; its paths are relative to the list.
+        model: as for `convert`.
+        overwrite: whether outputs that are there are replaced.
+        **options: the other options of `convert`, but `frames_folder`.
+
+    Yields:
+        What became of each line, in their order.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: a column or a path is missing, or two lines have one output.
+        WriteError: an output cannot be written where the list says.
+    """
+    pairs = read_list(Path(path))
+    for _, output in pairs:
+        if not output.is_dir():
+            check_writable(output)
+    for source, output in pairs:
+        if not overwrite and output.exists() and output.with_name(f"{output.name}.json").exists():
+            yield ListedConversion(source, output, "there")
+        elif is_locked(output.with_name(f".{output.name}.vitm") / "settings.json"):
+            yield ListedConversion(source, output, "elsewhere")
+        else:
+            try:
+                report = convert(source, output, model, overwrite=overwrite, **options)
+            except (ValueError, OSError, RuntimeError) as error:
+                yield ListedConversion(source, output, "failed", error=error)
+            else:
+                yield ListedConversion(source, output, "converted", report)
+
+
+def read_list(path: Path) -> list[tuple[Path, Path]]:
+    """Return source and output of each line of a CSV file; its paths are relative to the list.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: a column or a path is missing, or two lines have one output.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file ({error}); expected the columns source,output") from error
+    if not {"source", "output"} <= set(reader.fieldnames or ()):
+        raise ValueError(f"{path}: a list of conversions needs the columns source,output; found {reader.fieldnames}")
+    pairs: list[tuple[Path, Path]] = []
+    for number, row in enumerate(rows, start=2):
+        if not row["source"] or not row["output"]:
+            raise ValueError(f"{path}, line {number}: source or output is missing")
+        pair = path.parent / row["source"], path.parent / row["output"]
+        if pair[1] in (output for _, output in pairs):
+            raise ValueError(f"{path}, line {number}: {row['output']} is the output of an earlier line too")
+        pairs.append(pair)
+    if not pairs:
+        raise ValueError(f"{path}: the list is empty")
+    return pairs
