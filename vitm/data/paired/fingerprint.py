@@ -56,7 +56,7 @@ def fingerprint(windows: Iterable[Window]) -> Fingerprint:
 
 
 def sketch(path: Path) -> str:
-    """Return what identifies a picture's file, of its size and the 64 KiB in its middle: no other is read."""
+    """Return a digest of a file's size and of the 64 KiB in its middle, which identifies a picture at little cost."""
     with path.open("rb") as file:
         size = path.stat().st_size
         file.seek(max(0, (size - SKETCHED) // 2))

@@ -47,6 +47,7 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     _saving = False
+    _pictures: list[str] | None = None  # the files are looked at once, not at each best value
 
     @property
     def state_key(self) -> str:
@@ -64,4 +65,5 @@ class BestCheckpoint(ModelCheckpoint):
         """Write what identifies the pictures of validation, if this callback saves."""
         if self._saving:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            checkpoint[CHOSEN_ON] = data.pictures("val")
+            self._pictures = data.pictures("val") if self._pictures is None else self._pictures
+            checkpoint[CHOSEN_ON] = self._pictures
