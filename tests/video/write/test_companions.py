@@ -240,6 +240,15 @@ def test_sound_of_windows_keeps_its_samples_in_matroska(
     assert np.abs(heard - expected).max() <= (1 if codec == "wmav2" else 0)  # WMA's samples are rounded
 
 
+def test_sound_shorter_than_a_frame_of_flac(tmp_path: Path, ffmpeg: Callable[..., bytes]) -> None:
+    """The encoder gives it at its end alone, and without a time."""
+    ffmpeg("-f", "lavfi", "-i", "sine=d=0.05", "-c:a", "wmav2", str(tmp_path / "a.wma"))
+    with pytest.warns(StreamWarning):
+        write(tmp_path / "out.mkv", tmp_path / "a.wma")
+    heard = ffmpeg("-i", str(tmp_path / "out.mkv"), "-map", "0:a", "-f", "s16le", "-")
+    assert len(heard) == len(ffmpeg("-i", str(tmp_path / "a.wma"), "-f", "s16le", "-")) > 2000
+
+
 @pytest.mark.parametrize("audio", ["copy", "transcode"])
 def test_sound_that_no_library_knows_is_named(audio: str, tmp_path: Path, source: Callable[..., Path]) -> None:
     """New phones write such a track (`apac`) beside an ordinary one."""

@@ -150,7 +150,7 @@ def _in_time(packets: Iterable[Any], ends: dict[int, int]) -> Iterator[Any]:
     for packet in packets:
         if packet.size:
             if packet.dts is None:
-                packet.pts = packet.dts = ends[packet.stream.index]
+                packet.pts = packet.dts = ends.get(packet.stream.index, 0)
             ends[packet.stream.index] = packet.dts + packet.duration
             yield packet
 
