@@ -129,10 +129,11 @@ def test_weights_of_nothing_that_fits(checkpoint, tmp_path):
         type("Other", (Task,), {"name": "csrnet"})(init_from=str(checkpoint[0])).prepare_fit()
 
 
-def test_weights_that_ship_by_their_name():
-    task = SceneMapTask(init_from="default", ema_decay=0.5)
+@pytest.mark.parametrize(("name", "operators"), [("default", True), ("free_map", False)])
+def test_weights_that_ship_by_their_name(name, operators):
+    task = SceneMapTask(init_from=name, ema_decay=0.5, operators=operators)
     task.prepare_fit()
-    shipped = load_network("default").state_dict()
+    shipped = load_network(name).state_dict()
     for network in (task.network, task.learner):
         assert all(torch.equal(value, shipped[key]) for key, value in network.state_dict().items())
 

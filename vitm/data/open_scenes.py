@@ -56,6 +56,8 @@ class OpenScenes(ResumableDataModule):
         fixed_share: Share of the training samples of the family that one of the fixed productions is taken for, as it
             is: what programs do when nobody touches their settings.
         mixed_places: Whether training also zooms into views, puts parts of others into them, and changes their hues.
+        contrast: Standard deviation of the contrast of training samples, in stops. Where it is large, a picture's own
+            contrast says little of its production.
         val_views: Number of views to validate on.
         test_views: Number of views to test on.
         seed: Seed of the order of the samples, of their masters and of their productions.
@@ -71,6 +73,7 @@ class OpenScenes(ResumableDataModule):
         ] = "random",
         fixed_share: float = 0.0,
         mixed_places: bool = False,
+        contrast: float = 0.25,
         val_views: int = 54,
         test_views: int = 108,
         seed: int = 0,
@@ -80,7 +83,7 @@ class OpenScenes(ResumableDataModule):
         self.root, self.productions = Path(root), productions
         if not 0 <= fixed_share <= 1:
             raise ValueError(f"expected fixed_share from 0 to 1, got {fixed_share}")
-        self.fixed_share, self.mixed_places = fixed_share, mixed_places
+        self.fixed_share, self.mixed_places, self.contrast = fixed_share, mixed_places, contrast
         self.val_views, self.test_views = val_views, test_views
         self._sets: dict[str, _Views] = {}
 
@@ -142,7 +145,8 @@ class OpenScenes(ResumableDataModule):
                 peak = _PEAKS[int(torch.randint(len(_PEAKS), (), generator=draw))]
                 if self.mixed_places:
                     nits = _mixed_place(nits, pq_eotf(self._another(draw, nits.device)), draw)
-                nits = remaster(_other_place(nits, draw), min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
+                nits = _other_place(nits, self.contrast, draw)
+                nits = remaster(nits, min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
                 production = self._production(draw)
             sdr = produce(nits, production, peak, noise)
             pairs.append((sdr, level_normalised(pq_inverse_eotf(nits), sdr, stride=1 if name else 3)))
@@ -196,17 +200,18 @@ def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
     return nits
 
 
-def _other_place(nits: Tensor, draw: torch.Generator) -> Tensor:
+def _other_place(nits: Tensor, deviation: float, draw: torch.Generator) -> Tensor:
     """Return the light of a place like it, with other colours and another contrast, so that none is learned by heart.
 
     Args:
         nits: (3, H, W), linear light in cd/m2.
+        deviation: standard deviation of the contrast, in stops.
         draw: random numbers, on the CPU.
     """
     mixed = torch.eye(3) + 0.08 * torch.randn(3, 3, generator=draw)
     mixed = (mixed / mixed.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
     light = torch.einsum("ij,jhw->ihw", mixed, nits).clamp(min=1e-3)
-    contrast = 2 ** (0.25 * float(torch.randn((), generator=draw)))
+    contrast = 2 ** (deviation * float(torch.randn((), generator=draw)))
     grey = luminance(light)
     middle = grey.log().mean().exp()
     return light * (grey / middle) ** (contrast - 1)

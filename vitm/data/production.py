@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -199,7 +199,7 @@ def _scale(rgb: Tensor, production: Production) -> Tensor:
 
 def _apply(light: Tensor, production: Production, top: float) -> Tensor:
     """Apply the curve to relative light in BT.709, not above `top`."""
-    curve = CURVES[production.curve]
+    curve = CURVES[cast("Curve", production.curve)]  # the methods of BT.2446 are not applied here
     if production.signal == "channel":
         return curve(light.clamp(max=top), top, production.bend)
     signal = luminance(light, "bt709") if production.signal == "luminance" else light.amax(-3, keepdim=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SHIPPED = {
-    "default": ("scene_map", "free_map.ckpt"),
+    "default": ("scene_map", "scene_map.ckpt"),
     "free_map": ("scene_map", "free_map.ckpt"),
     "temporal": ("vitm_tc", "temporal.ckpt"),
 }

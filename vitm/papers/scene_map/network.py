@@ -177,7 +177,8 @@ class SceneMap(nn.Module):
         if self.recognise is None:
             return free
         operators, rest = self._shares(code)
-        return apply_color_table(rgb.mT.unsqueeze(-1), operators).squeeze(-1).mT + rest.unsqueeze(-1) * free
+        mixed: Tensor = apply_color_table(rgb.mT.unsqueeze(-1), operators).squeeze(-1).mT
+        return mixed + rest.unsqueeze(-1) * free
 
     def free_map(self, rgb: Tensor, code: Tensor) -> Tensor:
         """Map colours by the layers that the vector modulates: (B, N, 3), (B, code_size) -> (B, N, 3), PQ code."""
@@ -193,12 +194,13 @@ class SceneMap(nn.Module):
 
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, code_size) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
-        grid = color_grid(self.table_size, code.device).flatten(1).mT.expand(len(code), -1, -1)
-        free = self.free_map(grid, code[:, : self.code_size]).mT.unflatten(2, (self.table_size,) * 3)
-        if self.recognise is None:
-            return free
-        operators, rest = self._shares(code)
-        return operators + rest[..., None, None, None] * free
+        size = self.table_size
+        grid = color_grid(size, code.device).flatten(1).mT.expand(len(code), -1, -1)
+        table = self.free_map(grid, code[:, : self.code_size]).mT.reshape(len(code), 3, size, size, size)
+        if self.recognise is not None:
+            operators, rest = self._shares(code)
+            table = operators + rest[..., None, None, None] * table
+        return table
 
     def _shares(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Return the operators' part of the table, (B, 3, N, N, N), and the share of the free map, (B, 1)."""

@@ -206,6 +206,6 @@ class OperatorsTask(SceneMapTask):
         errors = best_level_errors(options, wanted).log()
         errors[:, -1] += _HANDICAP  # the free map knows the places of the training
         shares = (-_SHARPNESS * errors).softmax(1)
-        loss = -(shares * code[:, self.learner.code_size :].log_softmax(1)).sum(1).mean()
+        loss: Tensor = -(shares * code[:, self.learner.code_size :].log_softmax(1)).sum(1).mean()
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
