@@ -143,7 +143,7 @@ def test_a_stage_begins_at_a_step_or_after_a_share_of_the_steps(start, begun):
 
 
 def test_a_share_of_an_endless_training():
-    with pytest.raises(ValueError, match=r"after 0\.5 of all steps needs an end of them: set trainer\.max_steps"):
+    with pytest.raises(ValueError, match=r"after 0\.5 of all steps needs an end: set trainer\.max_steps"):
         fit(Staged(0.5), -1, max_epochs=-1)
 
 
