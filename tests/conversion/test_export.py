@@ -218,6 +218,12 @@ def test_what_cannot_be_exported_is_one_line(
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_missing_package_is_named_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r'ONNX needs onnxscript: pip install "vitm\[export\]"'):
+        vitm.export("no such model", tmp_path / "o.onnx")
+
+
 def test_a_level_does_not_unroll_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     from vitm.conversion import level
 

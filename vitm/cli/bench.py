@@ -43,7 +43,12 @@ def _networks_parser() -> argparse.ArgumentParser:
         epilog="On a CPU, times are processor seconds, which other work disturbs least. Untrained networks are as fast "
         "as trained ones.",
     )
-    parser.add_argument("networks", nargs="+", metavar="NETWORK", help="names of `vitm.list_networks()`, or all")
+    parser.add_argument(
+        "networks",
+        nargs="+",
+        metavar="NETWORK",
+        help="names of `vitm.list_networks()`; or all, without those that look at whole scenes",
+    )
     parser.add_argument("--sizes", nargs="+", type=_size, default=[(540, 960)], metavar="HxW", help="(540x960)")
     parser.add_argument("--devices", nargs="+", type=device, default=["cpu"], help="cpu, cuda, cuda:1, ... (cpu)")
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16", "fp16"), default=["fp32"], help="(fp32)")
@@ -69,10 +74,12 @@ def _networks(options: argparse.Namespace, console: Console) -> int:
     from vitm.console import progress
     from vitm.conversion.speed import measure_machine, measure_network
     from vitm.files import write_json
+    from vitm.nets.interface import SpillingNetwork
     from vitm.zoo import load_network
 
     earlier = _earlier(options.compare)
-    names = list_networks() if options.networks == ["all"] else options.networks
+    everything = options.networks == ["all"]
+    names = list_networks() if everything else options.networks
     if unknown := [name for name in names if name not in list_networks() and "." not in name]:
         raise ValueError(f"unknown network {unknown[0]!r}; known: {', '.join(list_networks())}")
     torch.set_num_threads(options.threads)
@@ -88,6 +95,9 @@ def _networks(options: argparse.Namespace, console: Console) -> int:
         for name in names:
             torch.manual_seed(0)
             network = load_network(name)
+            if everything and isinstance(network, SpillingNetwork):
+                shown.advance(task, total / len(names))
+                continue
             for place in options.devices:
                 for size in options.sizes:
                     expected = None

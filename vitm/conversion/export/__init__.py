@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vitm.checkpoints import checkpoint_digest
-from vitm.conversion.export.graph import TOLERANCE, Converter, graph_differences, write_graph
+from vitm.conversion.export.graph import TOLERANCE, Converter, check_packages, graph_differences, write_graph
 from vitm.conversion.export.table import ColorMap, TableErrors, make_table, table_errors, write_cube
 from vitm.conversion.level import Level, LevelControl, choose_level, sample_frames, with_gain
 from vitm.conversion.model import choose_model
@@ -80,7 +80,7 @@ def export(
         True
 
     Args:
-        model: as for `vitm.convert`.
+        model: as for `vitm.convert`; a network that is given as an object is brought to the CPU.
         output: path of the file, `.onnx` or `.cube`.
         checkpoint: as for `vitm.convert`.
         flow_weights: as for `vitm.convert`.
@@ -108,8 +108,15 @@ def export(
         raise ValueError(f"{output} exists already: overwrite=True replaces it")
     if not 2 <= size <= 129:
         raise ValueError(f"size={size}: expected 2 to 129 vertices")
+    if half and kind != ".onnx":
+        raise ValueError("half=True: a table has numbers in text; only ONNX graphs are in fp16")
+    if kind == ".onnx":
+        check_packages()
     name, network = choose_model(model, checkpoint, flow_weights, "cpu")
-    (_check_graph if kind == ".onnx" else _check_table)(name, network, half, clip is not None)
+    if kind == ".onnx":
+        _check_graph(name, network)
+    else:
+        _check_table(name, network, clip is not None)
     frames: list[Tensor] = []
     with ExitStack() as stack:
         reader: FrameReader | StretchReader | None = None
@@ -123,7 +130,7 @@ def export(
     facts = {
         "model": name,
         "weights": "none" if file is None else f"{file.name}, SHA-256 {checkpoint_digest(file)}",
-        "level": str(level).removeprefix("level: ") if level.control.gain != 1 else "the model's own",
+        "level": "the model's own" if level.control == LevelControl() else str(level).removeprefix("level: "),
         "vitm": version("vitm"),
     }
     with replace_when_whole(output) as part:
@@ -139,7 +146,7 @@ def export(
         return ExportReport(output, name, level, facts, errors=errors)
 
 
-def _check_graph(name: str, network: nn.Module, half: bool, clip: bool) -> None:
+def _check_graph(name: str, network: nn.Module) -> None:
     """Raise if a network can be no graph."""
     if isinstance(network, SpillingNetwork):
         raise ValueError(
@@ -148,10 +155,8 @@ def _check_graph(name: str, network: nn.Module, half: bool, clip: bool) -> None:
         )
 
 
-def _check_table(name: str, network: nn.Module, half: bool, clip: bool) -> None:
+def _check_table(name: str, network: nn.Module, clip: bool) -> None:
     """Raise if a network can be no table, or lacks a clip."""
-    if half:
-        raise ValueError("half=True: a table has numbers in text; only ONNX graphs are in fp16")
     if not isinstance(network, ColorMapNetwork):
         raise ValueError(
             f"{name} cannot be a table of colours: what becomes of a pixel depends on its surroundings; write an ONNX "

@@ -63,10 +63,8 @@ def write_graph(path: Path, converter: Converter, half: bool, facts: Mapping[str
         The facts of the file: domains, ranges, frames, precision.
 
     Raises:
-        ImportError: the packages of the extra `export` are not installed.
         ValueError: the network has a step that ONNX has not, or that holds for some sizes only.
     """
-    _check_packages()
     sdr = converter.example(_TRACED)
     free = {sdr.ndim - 2: torch.export.Dim.DYNAMIC, sdr.ndim - 1: torch.export.Dim.DYNAMIC}
     name = type(converter.network).__name__
@@ -132,7 +130,8 @@ def _to_half(path: Path) -> None:
     onnx.save(half, path)
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
+    """Raise if a package is missing that graphs are written and checked with."""
     for package in ("onnx", "onnxruntime", "onnxscript"):
         try:
             __import__(package)
