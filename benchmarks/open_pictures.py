@@ -44,7 +44,7 @@ def main() -> None:
         rows = [sdr, *(shown(hdr_pq) for hdr_pq in (truth, *results))]
         sheet = torch.cat([torch.cat([*row], -1) for row in rows], -2)
         picture = (sheet * 255).round().byte().permute(1, 2, 0).numpy()
-        imageio.imwrite(options.output / f"{production_name}.webp", picture, quality=55)
+        imageio.imwrite(options.output / f"{production_name}.webp", picture, quality=35)
 
 
 def shown(hdr_pq: Tensor) -> Tensor:
