@@ -65,6 +65,7 @@ class Resized(nn.Module):
         return resize_bicubic(pad_to_multiple(sdr, 8), scale=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["csrnet", "adaint", "resized"])
 def test_few_sizes_are_traced(name: str) -> None:
     """The first as numbers, then symbols: for padding below, on the right, both and none, or a library's alignment."""

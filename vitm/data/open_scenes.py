@@ -134,13 +134,13 @@ class OpenScenes(ResumableDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Make the SDR of each sample, and normalise the level of its target, on the device."""
         pairs = []
-        for hdr_pq, seed, name in zip(batch["hdr_pq"], batch.pop("draw").tolist(), batch["production"], strict=True):
+        for hdr_pq, seed, name in zip(batch["hdr_pq"], batch.pop("draw"), batch["production"], strict=True):
             nits, peak = pq_eotf(hdr_pq), 1000.0
-            noise = torch.Generator(hdr_pq.device).manual_seed(seed)
+            noise = torch.Generator(hdr_pq.device).manual_seed(int(seed))
             if name:
                 nits, production = remaster(nits, 1.0, peak, 0.75), PRODUCTIONS[name]
             else:
-                draw = torch.Generator().manual_seed(seed)
+                draw = torch.Generator().manual_seed(int(seed))
                 gain, knee = 2 ** (0.8 * float(torch.randn((), generator=draw))), float(torch.rand((), generator=draw))
                 peak = _PEAKS[int(torch.randint(len(_PEAKS), (), generator=draw))]
                 if self.mixed_places:
@@ -232,7 +232,7 @@ class _Views(Dataset[Any]):
         picture = self.picture(index)
         if rng.random() < 0.5:
             picture = picture.flip(-1)
-        draw = int(rng.integers(2**31))
+        draw = str(rng.integers(2**31))  # words stay on the host; it would wait for numbers to come back
         return {"hdr_pq": picture, "draw": draw, "production": "", "name": self.names[index]}
 
     def picture(self, index: int) -> Tensor:
@@ -253,7 +253,7 @@ class _Produced(Dataset[Any]):
     def __getitem__(self, i: int) -> dict[str, Any]:
         index, production = self.samples[i]
         name = f"{self.views.names[index]}-{production}"
-        return {"hdr_pq": self.views.picture(index), "draw": i, "production": production, "name": name}
+        return {"hdr_pq": self.views.picture(index), "draw": str(i), "production": production, "name": name}
 
 
 def _read(folder: Path) -> dict[str, NDArray[np.uint16]]:
