@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vitm.data import HDR10Clips, HDR10Frames, HDR10Triplets, LongSequences
 from vitm.data.module import ResumableDataModule
@@ -13,6 +13,7 @@ from vitm.data.module import ResumableDataModule
 WINDOWS = {
     "num_workers": 2, "tile_size": None, "tile_stride": None, "flips": False, "rotations": False, "val_split": "val",
     "cache": False, "cache_dir": None, "verify": False, "seed": 0, "highlights": 0.0,
+    "unit_nits": None,
 }  # fmt: skip
 DEFAULTS: list[tuple[type[ResumableDataModule], dict[str, Any]]] = [  # of the papers' recipes: changed with care
     (HDR10Frames, {**WINDOWS, "crop_size": 480, "batch_size": 4, "val_split": "test"}),
@@ -47,6 +48,7 @@ DEFAULTS: list[tuple[type[ResumableDataModule], dict[str, Any]]] = [  # of the p
             "val_clips": 8,
             "eval_frames": None,
             "seed": 0,
+            "aim": Namespace(tries=1, clipped=0.0, shown=0.0, by_show=0.0),  # blind, as the paper's
         },
     ),
 ]

@@ -195,7 +195,7 @@ def network_arguments(name):
 
 OF_NO_NETWORK = {  # options of losses, of the schedule and of the measurement
     *("alpha", "every", "test_metrics", "reduction", "content", "consistency", "log_first", "luma", "gan", "patches"),
-    *("vgg_layer", "ema_decay", "milestones", "init", "pixel"),
+    *("vgg_layer", "ema_decay", "milestones", "init", "pixel", "flow_frames"),
 }
 SWITCHED = [n for n in CHANGED if network_arguments(n)]
 

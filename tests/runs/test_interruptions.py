@@ -124,6 +124,7 @@ def test_the_end_of_w_and_b_s_service_does_not_end_a_run(tiny, tmp_path, monkeyp
     folder = tmp_path / "runs/kpn_mfi/mine"
     assert saved(folder)["global_step"] == 2
     assert [row[1] for row in rows(folder)] == ["0", "1"]
+    assert wandb.run is None
 
 
 class Slow(Dataset):

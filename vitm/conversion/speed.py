@@ -61,7 +61,7 @@ class Speed:
         parameters: number of parameters.
         gmacs: 10^9 multiply-adds of convolutions and products for a frame; None where shapes do not tell.
         elementwise: 10^9 results of other operations for a frame, dynamic filters among them.
-        seconds: of a frame: processor seconds on a CPU, seconds on a GPU; the best round.
+        seconds: time of a frame: processor seconds on a CPU, seconds on a GPU; the best round.
         peak_mib: memory that a call holds at most beyond what was there before, its result included.
         codes: largest difference from fp32, in codes of 10 bits.
         share: share of the machine's limit: the least time for the layers, over the measured one.

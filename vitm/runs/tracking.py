@@ -16,6 +16,7 @@ from typing import Any, Literal
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
+from wandb.sdk.lib.module import unset_globals
 
 from vitm.checkpoints import read_checkpoint
 from vitm.metrics import value_info
@@ -108,6 +109,7 @@ def end_tracking() -> None:
     except ConnectionError:
         with suppress(ConnectionError):
             wandb.teardown()  # else it tries again when Python exits, and prints that it cannot
+        unset_globals()  # else the next run of this process would be taken for this one
 
 
 def wandb_logger(

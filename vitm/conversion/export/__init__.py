@@ -41,8 +41,8 @@ class ExportReport:
         model: name of the network or operator.
         level: the level that is part of the file.
         facts: what the file says of itself.
-        differences: of a graph: largest difference between ONNX Runtime's and PyTorch's codes, by height and width.
-        errors: of a table: how far it is from its map.
+        differences: largest difference between ONNX Runtime's and PyTorch's codes, by height and width; empty for a table.
+        errors: how far a table is from its map; None for a graph.
     """
 
     output: Path
