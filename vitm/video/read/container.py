@@ -24,6 +24,7 @@ def open_container(path: Path) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    av.logging.set_level(None)  # torchvision 0.24 hands FFmpeg's messages to Python, for which threads wait forever
     try:
         return av.open(f"file:{path}", metadata_errors="surrogateescape")  # file: "a:b.mp4" names no protocol
     except av.FFmpegError as error:
