@@ -41,7 +41,7 @@ class ExportReport:
         model: name of the network or operator.
         level: the level that is part of the file.
         facts: what the file says of itself.
-        differences: largest difference between ONNX Runtime's and PyTorch's codes, by height and width; empty for a table.
+        differences: largest difference between ONNX Runtime's codes and PyTorch's, by size; empty for a table.
         errors: how far a table is from its map; None for a graph.
     """
 
