@@ -22,6 +22,12 @@ _MOVES = """
     pixel_unshuffle index gather
 """  # numbers, or look at them otherwise, and compute none
 _UNCOUNTED = frozenset(_MOVES.split())
+_FLOPS = {  # PyTorch 2.9 does not know those of attention on a CPU
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
+        torch.ops.aten._scaled_dot_product_flash_attention
+    ],
+    **flop_registry,
+}
 
 
 @dataclass
@@ -86,8 +92,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func._schema.name.partition("::")[2]
-        if func._overloadpacket in flop_registry:
-            flops = flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
+        if func._overloadpacket in _FLOPS:
+            flops = _FLOPS[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
             numbers = sum(t.numel() for t in tree_leaves((args, result)) if isinstance(t, Tensor))
             self.work.products += int(flops) // 2
             self.work.layers.append((int(flops) // 2, numbers))
