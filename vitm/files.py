@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, locks between processes, and digests."""
+"""Files that appear whole or not at all, locks between processes, lists, and digests."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -256,6 +257,33 @@ def is_locked(path: Path) -> bool:
     except LockedError:
         return True
     return False
+
+
+def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a CSV file with their numbers of lines; the cells of `columns` are filled.
+
+    Args:
+        path: The file, in UTF-8.
+        columns: Columns that it must have; it may have others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no CSV file, a column or a cell of one is missing, or there is no row.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file ({error}); expected the columns {','.join(columns)}") from error
+    if not {*columns} <= set(reader.fieldnames or ()):
+        raise ValueError(f"{path}: the list needs the columns {','.join(columns)}; found {reader.fieldnames}")
+    if not rows:
+        raise ValueError(f"{path}: the list is empty")
+    for number, row in enumerate(rows, start=2):
+        if not all(row[column] for column in columns):
+            raise ValueError(f"{path}, line {number}: {' or '.join(columns)} is missing")
+    return list(enumerate(rows, start=2))
 
 
 def digest(content: Path | str | bytes | memoryview) -> str:

@@ -47,10 +47,10 @@ def test_networks_beside_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFi
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     command = ["bench", "csrnet", "hable", "--sizes", "40x56", "--precisions", "fp32", "bf16", "--rounds", "1"]
     assert main([*command, "--json", str(before)]) == 0
-    told = json.loads(before.read_text())
-    assert [machine["precision"] for machine in told["machines"]] == ["fp32", "bf16"]
-    assert all(machine["gmacs"] > 0 and machine["gbytes"] > 0 for machine in told["machines"])
-    rows = told["rows"]
+    earlier = json.loads(before.read_text())
+    assert [machine["precision"] for machine in earlier["machines"]] == ["fp32", "bf16"]
+    assert all(machine["gmacs"] > 0 and machine["gbytes"] > 0 for machine in earlier["machines"])
+    rows = earlier["rows"]
     assert [(row["network"], row["precision"]) for row in rows] == [
         (n, p) for n in ("csrnet", "hable") for p in ("fp32", "bf16")
     ]
@@ -59,8 +59,8 @@ def test_networks_beside_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFi
     assert rows[0]["codes"] is None
     assert 0 < rows[1]["codes"] < 100
     assert rows[3]["codes"] == 0  # an operator has nothing in half precision
-    told["rows"][0]["seconds"] = 1e6
-    before.write_text(json.dumps({"rows": told["rows"][:1]}))
+    earlier["rows"][0]["seconds"] = 1e6
+    before.write_text(json.dumps({"rows": earlier["rows"][:1]}))
     assert main([*command, "--json", str(after), "--compare", str(before), "--plain"]) == 0
     printed = capsys.readouterr().out
     assert len(re.findall(r"\d{6,}\.\d\d times", printed)) == 1

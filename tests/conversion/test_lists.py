@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,20 @@ def test_what_another_process_converts_is_left_to_it(folder: Path) -> None:
         states = [item.state for item in convert_list(folder / "list.csv", "clip", progress=False)]
     assert states == ["elsewhere", "failed", "converted"]
     assert not (folder / "a_hdr.png").exists()
+
+
+@pytest.mark.slow
+def test_processes_that_begin_together_share_the_list(folder: Path) -> None:
+    """Each line is converted by one of them, though neither has finished a frame when the other comes to it."""
+    command = [sys.executable, "-m", "vitm", "convert", str(folder / "list.csv"), "--model", "clip"]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate()[0] for process in processes]
+    assert sum(words.count("MaxCLL") for words in printed) == 2, printed
+    errors = [line for words in printed for line in words.splitlines() if "error: " in line]
+    assert errors
+    assert all("broken_hdr.png" in line for line in errors)
+    assert {path.name for path in folder.glob("*_hdr.png")} == {"a_hdr.png", "b_hdr.png"}
+    assert not [*folder.glob(".*")]
 
 
 @pytest.mark.parametrize(

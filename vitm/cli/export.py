@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Export and print; returns the exit status."""
+    """Export and print; return the exit status."""
     from vitm.conversion.export import export
     from vitm.conversion.options import Grading, Reading
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from vitm.conversion.convert import ConversionReport, convert
-from vitm.files import check_writable, is_locked
+from vitm.files import LockedError, check_writable, is_locked, lock, read_rows
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def convert_list(
     Args:
         path: CSV file with the columns source and output; its paths are relative to the list.
         model: as for `convert`.
-        overwrite: whether outputs that are there are replaced.
+        overwrite: whether outputs that are there are replaced; by each process that is given the list.
         **options: the other options of `convert`, but `frames_folder`.
 
     Yields:
@@ -62,17 +62,41 @@ def convert_list(
         if not output.is_dir():
             check_writable(output)
     for source, output in pairs:
-        if not overwrite and output.exists() and output.with_name(f"{output.name}.json").exists():
-            yield ListedConversion(source, output, "there")
-        elif is_locked(output.with_name(f".{output.name}.vitm") / "settings.json"):
-            yield ListedConversion(source, output, "elsewhere")
-        else:
-            try:
-                report = convert(source, output, model, overwrite=overwrite, **options)
-            except (ValueError, OSError, RuntimeError) as error:
-                yield ListedConversion(source, output, "failed", error=error)
-            else:
-                yield ListedConversion(source, output, "converted", report)
+        try:
+            with _claimed(output):
+                result = _converted(source, output, model, overwrite, options)
+        except LockedError:
+            result = ListedConversion(source, output, "elsewhere")
+        yield result
+
+
+@contextmanager
+def _claimed(output: Path) -> Iterator[None]:
+    """Keep other processes from an output, from before its level is measured until it is whole.
+
+    Raises:
+        LockedError: another process makes it, with this list or with `convert` alone.
+    """
+    if is_locked(output.with_name(f".{output.name}.vitm") / "settings.json"):
+        raise LockedError
+    claim = output.with_name(f".{output.name}.claim")
+    with lock(claim):
+        try:
+            yield
+        finally:
+            claim.unlink(missing_ok=True)
+
+
+def _converted(
+    source: Path, output: Path, model: str | nn.Module | None, overwrite: bool, options: dict[str, Any]
+) -> ListedConversion:
+    if not overwrite and output.exists() and output.with_name(f"{output.name}.json").exists():
+        return ListedConversion(source, output, "there")
+    try:
+        report = convert(source, output, model, overwrite=overwrite, **options)
+    except (ValueError, OSError, RuntimeError) as error:
+        return ListedConversion(source, output, "failed", error=error)
+    return ListedConversion(source, output, "converted", report)
 
 
 def read_list(path: Path) -> list[tuple[Path, Path]]:
@@ -82,22 +106,10 @@ def read_list(path: Path) -> list[tuple[Path, Path]]:
         FileNotFoundError: there is no such list.
         ValueError: a column or a path is missing, or two lines have one output.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV file ({error}); expected the columns source,output") from error
-    if not {"source", "output"} <= set(reader.fieldnames or ()):
-        raise ValueError(f"{path}: a list of conversions needs the columns source,output; found {reader.fieldnames}")
     pairs: list[tuple[Path, Path]] = []
-    for number, row in enumerate(rows, start=2):
-        if not row["source"] or not row["output"]:
-            raise ValueError(f"{path}, line {number}: source or output is missing")
+    for number, row in read_rows(path, "source", "output"):
         pair = path.parent / row["source"], path.parent / row["output"]
         if pair[1] in (output for _, output in pairs):
             raise ValueError(f"{path}, line {number}: {row['output']} is the output of an earlier line too")
         pairs.append(pair)
-    if not pairs:
-        raise ValueError(f"{path}: the list is empty")
     return pairs

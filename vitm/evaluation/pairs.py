@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vitm.color import bt709_to_bt2020, pq_inverse_eotf
+from vitm.files import read_rows
 from vitm.video import FrameReader, StreamInfo, VideoTagError, probe
 from vitm.video.images import SUFFIXES
 from vitm.video.tags import Assume, fill_missing
@@ -110,23 +110,11 @@ def read_pair_list(path: Path) -> list[tuple[str, Path, Path]]:
         FileNotFoundError: there is no such list.
         ValueError: a column is missing, or the list is empty.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV file ({error}); expected the columns pred,target") from error
-    if not {"pred", "target"} <= set(reader.fieldnames or ()):
-        raise ValueError(f"{path}: a list of pairs needs the columns pred,target; found {reader.fieldnames}")
-    if not rows:
-        raise ValueError(f"{path}: the list is empty")
-    pairs = []
-    for number, row in enumerate(rows, start=2):
-        if not row["pred"] or not row["target"]:
-            raise ValueError(f"{path}, line {number}: pred or target is missing")
-        pred = path.parent / row["pred"]
-        pairs.append((row.get("name") or pred.stem, pred, path.parent / row["target"]))
-    return pairs
+    rows = [row for _, row in read_rows(path, "pred", "target")]
+    return [
+        (row.get("name") or Path(row["pred"]).stem, path.parent / row["pred"], path.parent / row["target"])
+        for row in rows
+    ]
 
 
 def clip_name(pred: Path) -> str:

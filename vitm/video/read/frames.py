@@ -153,10 +153,10 @@ def probe_pictures(
     info = fill_missing(replace_tags(info, override), None if expect == "linear" else assume)
     if not info.full_range and (first.sample.startswith("float") or suffix == ".avif"):
         raise ValueError(f"override={override!r}: {path} tells its range itself: give the colours alone")
-    told = info.transfer not in (None, "linear")
+    coded = info.transfer not in (None, "linear")
     primaries = info.primaries or ("bt709" if expect == "sdr" else "bt2020" if expect != "linear" else None)
-    info = replace(info, transfer=info.transfer if told else _transfer(files[0], first, expect), primaries=primaries)
-    if told:
+    info = replace(info, transfer=info.transfer if coded else _transfer(files[0], first, expect), primaries=primaries)
+    if coded:
         check_role(info, expect)
     return Pictures(info, tuple(files), times)
 
