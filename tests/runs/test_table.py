@@ -232,6 +232,23 @@ def test_every_measured_value_is_there_and_every_digit_that_the_paper_prints(tmp
         assert "37.7260" in (tmp_path / "kpn_mfi/table3" / name).read_text()
 
 
+def test_a_value_that_no_row_measured_has_no_column_of_ours_and_a_note_says_how_to_get_it(tmp_path, capsys):
+    finish(tmp_path, "kpn_mfi", "a", psnr=37.5)  # without SSIM, HDR-VDP-3 and MABD, which the paper prints
+    assert main(["kpn_mfi/table1", "--runs", str(tmp_path)]) == 0
+    titles = read(tmp_path, "kpn_mfi/table1")["KPN-MFI"].keys()
+    assert {"PSNR dB paper", "PSNR dB ours", "PSNR dB diff", "VDP3 Q (KPN) paper"} <= titles
+    assert not {"VDP3 Q (KPN) ours", "VDP3 Q (KPN) diff"} & titles
+    for name in ("table.md", "table.tex"):
+        assert "VDP3 Q (KPN) ours" not in (tmp_path / "kpn_mfi/table1" / name).read_text()
+    note = "VDP3 Q (KPN): no row measured it; a test does with hdr_vdp3_kpn in --model.test_metrics."
+    assert note in capsys.readouterr().out.replace("\n", " ")
+    remarks = (tmp_path / "kpn_mfi/table1/table.md").read_text()
+    assert f"- {note}\n" in remarks
+    assert "- MABD: no row measured it; a test does with mabd in --model.test_metrics.\n" in remarks
+    assert main(["kpn_mfi/table1", "--runs", str(tmp_path / "none")]) == 1
+    assert "no row measured" not in capsys.readouterr().out
+
+
 def test_a_number_that_the_paper_measured_otherwise_is_left_out(tmp_path, capsys):
     finish(tmp_path, "dslnet/table2/lkqe", "a", psnr=30.0, unlike=["psnr"])
     finish(tmp_path, "dslnet/table2/alignment", "a", psnr=30.0, steps=9)

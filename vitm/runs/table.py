@@ -18,6 +18,7 @@ import rich.table
 from vitm.console import console as new_console
 from vitm.files import replace_when_whole
 from vitm.metrics import value_info, value_order
+from vitm.metrics.registry import metric_of
 from vitm.runs.entries import Entry, PaperTable, find_table
 from vitm.runs.finished import FinishedRun, one_of_each_seed
 from vitm.runs.histograms import FILE as HISTOGRAMS
@@ -170,7 +171,8 @@ def columns(rows: Sequence[TableRow], *, demo: bool) -> list[Column]:
     """Return the columns of a table: names, every value, sizes, seeds.
 
     A value is there if the paper prints it or a run measured it: the paper's, ours and, but for the demo data, the
-    difference. Below the rows there is one for each yardstick, such as an analytic operator, of the newest run.
+    difference. No column is empty. Below the rows there is one for each yardstick, such as an analytic operator, of the
+    newest run.
     """
     last = newest(rows)
     yardsticks = last.baselines if last else {}
@@ -182,12 +184,10 @@ def columns(rows: Sequence[TableRow], *, demo: bool) -> list[Column]:
         ("M params", [row.entry.parameters_m for row in rows], [row.size("parameters", 1e6) for row in rows]),
         ("GMAC", [row.entry.gmacs for row in rows], [row.size("macs", 1e9) for row in rows]),
     ):
-        if any(printed):
-            table.append(Column(f"{title} paper", [*("" if n is None else str(n) for n in printed), *below]))
-        if any(ours):
-            table.append(Column(f"{title} ours", [*ours, *below]))
+        table.append(Column(f"{title} paper", [*("" if n is None else str(n) for n in printed), *below]))
+        table.append(Column(f"{title} ours", [*ours, *below]))
     states = [str(len(row.runs)) if row.runs else "no entry" if row.entry.missing else "not run" for row in rows]
-    return [*table, Column("seeds", states + below)]
+    return [column for column in [*table, Column("seeds", states + below)] if any(column.cells)]
 
 
 def _columns_of_value(
@@ -240,10 +240,23 @@ def notes(rows: Sequence[TableRow], *, demo: bool) -> list[str]:
     if (last := newest(rows)) and last.baselines:
         texts.append(f"Below the paper's rows: what needs no training, on the test frames of {last.entry}.")
     texts += [f"{row.entry.row}, no entry: {row.entry.missing}" for row in rows if row.entry.missing]
+    if measured:
+        values = set().union(*(row.measured for row in rows))
+        for name in value_order({name for row in rows for name in row.entry.results} - values):
+            how = f"a test does with {_metric(name)} in --model.test_metrics"
+            texts.append(f"{value_info(name).heading}: no row measured it; {how}.")
     for name in sorted({name for results in measured for name in results.unlike_paper}):
         texts.append(f"{name}: the paper measured it otherwise; its numbers are left out.")
     protocols = {(name, how) for results in measured for name, how in results.protocol.items()}
     return texts + [f"{name}: {how}" for name, how in sorted(protocols)]
+
+
+def _metric(value: str) -> str:
+    """Return the name of the metric that gives a value; the value's own, if no metric of the package does."""
+    try:
+        return metric_of(value)
+    except ValueError:
+        return value
 
 
 def show(table: PaperTable, rows: Sequence[TableRow], folder: Path, *, demo: bool) -> bool:
