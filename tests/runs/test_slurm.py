@@ -17,6 +17,7 @@ import torch
 
 from tests.runs.conftest import run
 from vitm import cli
+from vitm.runs import slurm_list
 from vitm.runs.command import Request
 from vitm.runs.entries import find_entry
 from vitm.runs.folders import run_folder
@@ -191,6 +192,87 @@ def test_options_of_sbatch_are_one_at_a_time(capsys, fake_data):
     asked = directives(capsys.readouterr().out)
     assert asked["account"] == "me"
     assert "exclusive" in asked
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """A list of three pictures in the working directory, whose options are checked as a cluster's would be."""
+    for name in "abc":
+        (tmp_path / f"{name}.png").touch()
+    lines = [f"{name}.png,{name}_hdr.png" for name in "abc"]
+    (tmp_path / "list.csv").write_text("\n".join(["source,output", *lines]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_lines_of_a_list_are_shared_by_an_array(listed, slurm_played, capsys):
+    options = ["convert", "list.csv", "--gpus", "2", "--at-once", "4", "--dry-run", "--", "--model", "clip"]
+    assert main(options) == 0
+    text = capsys.readouterr().out
+    asked = directives(text)
+    assert (asked["array"], asked["gres"], asked["ntasks-per-node"]) == ("0-1%4", "gpu:2", "2")  # 3 lines, 2 at a time
+    assert asked["signal"] == "B:USR1@300"
+    words = executed(text, SLURM_JOB_ID="7").splitlines()
+    run = words[words.index("bash") :]
+    played = subprocess.run(
+        ["bash", "-c", run[2].replace("exec ", "echo "), *run[3:]],
+        env={"PATH": os.environ["PATH"], "SLURM_LOCALID": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert played.split()[1:] == [*("-m", "vitm", "convert", "list.csv", "--model", "clip", "--device", "cuda:1")]
+    assert not slurm_played.exists()
+    (listed / "a_hdr.png").touch()
+    (listed / "a_hdr.png.json").touch()
+    assert main(["--tasks", "1", "convert", "list.csv", "--", "--model", "clip"]) == 0
+    (folder,) = (listed / "runs/convert").iterdir()
+    assert slurm_played.read_text() == f"sbatch --parsable {folder}/job.sh\n"
+    assert directives((folder / "job.sh").read_text())["array"] == "0-1"
+
+
+@pytest.mark.parametrize(("array", "element"), [(True, "10_2"), (False, "12")])
+def test_a_conversion_goes_back_to_the_queue_and_ends_with_its_processes(array, element, tmp_path, slurm_played):
+    """The script hears of the time limit while srun, played by a sleep, is at work."""
+    text = slurm_list.script(
+        Path("list.csv"), [], Cluster(gpus=0, tasks=1), elements=2 if array else 1, folder=tmp_path
+    )
+    srun = tmp_path / "bin/srun"
+    srun.write_text(f"#!/bin/bash\ntouch {tmp_path}/begun\nsleep 0.3\nexit 3\n")
+    srun.chmod(0o755)
+    numbers = {"SLURM_JOB_ID": "12"} | ({"SLURM_ARRAY_JOB_ID": "10", "SLURM_ARRAY_TASK_ID": "2"} if array else {})
+    process = subprocess.Popen(["bash", "-c", text], env={"PATH": os.environ["PATH"], **numbers})
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait() == 3
+    assert slurm_played.read_text() == f"scontrol requeue {element}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["convert"], "convert: expected ENTRY, TABLE or convert LIST.csv"),
+        (["kpn_mfi", "list.csv"], "kpn_mfi list.csv: expected"),
+        (["convert", "list.csv", "--seeds", "2"], "a conversion has no seeds"),
+        (["convert", "list.csv", "--", "--device", "cpu"], "--device does not go behind --"),
+        (["convert", "list.csv", "--", "--overwrite"], "--overwrite does not go behind --"),
+        (["convert", "list.csv", "--", "out.png"], "the list says what the outputs are"),
+        (["convert", "list.csv", "--", "--model", "hdcfm"], "hdcfm needs weights"),
+        (["convert", "list.csv", "--", "--codec", "hevc2"], "expected one of hevc"),
+        (["convert", "gone.csv", "--", "--model", "clip"], "there is no c.png"),
+        (["convert", "done.csv", "--", "--model", "clip"], "all outputs are there already"),
+    ],
+)
+def test_lists_are_checked_before_they_wait_in_a_queue(words, message, listed, capsys):
+    (listed / "c.png").rename(listed / "d.png")
+    (listed / "gone.csv").write_text("source,output\na.png,x.png\nc.png,c_hdr.png")
+    (listed / "done.csv").write_text("source,output\na.png,d.png")
+    (listed / "d.png.json").touch()
+    if words[1:2] == ["list.csv"]:
+        (listed / "d.png").rename(listed / "c.png")
+    assert main([words[0], "--dry-run", *words[1:]]) == 2
+    assert message in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -171,16 +171,10 @@ def _run_list(options: argparse.Namespace, console: Console) -> int:
     """Convert a list and print; return the exit status: 1 where something failed."""
     from vitm.conversion import convert_list
 
-    if options.frames_folder is not None or options.on_change == "split":
-        raise ValueError("--frames and --on-change split write more than a list says: convert such files one by one")
     words = {"there": "there already", "elsewhere": "another process converts it"}
     counts: Counter[str] = Counter()
     with in_words_of_the_command(options, _FLAGS):
-        arguments = _arguments(options)
-        path = arguments.pop("source")
-        for name in ("output", "frames_folder"):
-            del arguments[name]
-        for item in convert_list(path, **arguments):
+        for item in convert_list(options.source, **_list_arguments(options)):
             counts[item.state] += 1
             if item.report is not None:
                 print_report(item.report, console)
@@ -189,6 +183,30 @@ def _run_list(options: argparse.Namespace, console: Console) -> int:
                 console.print(f"{item.output}: {what}", soft_wrap=True, markup=False, highlight=False)
     console.print(", ".join(f"{count} {state}" for state, count in counts.items()), highlight=False)
     return 1 if counts["failed"] else 0
+
+
+def arguments_of_list(words: list[str]) -> dict[str, Any]:
+    """Return the arguments of `convert_list` for a command line without the list, which many processes will be given.
+
+    Raises:
+        ValueError: an option is one that lists or such processes do not take.
+    """
+    options = _parser().parse_args(["LIST.csv", *words])
+    if options.output is not None:
+        raise ValueError(f"{options.output}: the list says what the outputs are; behind -- are options of vitm convert")
+    if options.device is not None:
+        raise ValueError("--device does not go behind --: --gpus and --tasks say what converts")
+    if options.overwrite:
+        raise ValueError("--overwrite does not go behind --: each process would replace what others made; remove it")
+    return _list_arguments(options)
+
+
+def _list_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `convert_list`, without the list."""
+    if options.frames_folder is not None or options.on_change == "split":
+        raise ValueError("--frames and --on-change split write more than a list says: convert such files one by one")
+    arguments = _arguments(options)
+    return {name: value for name, value in arguments.items() if name not in ("source", "output", "frames_folder")}
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:

@@ -209,10 +209,9 @@ def convert(
     folder = None if frames_folder is None else Path(frames_folder)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     encoding = replace(encoding, codec=encoding.codec or usual_codec(output))
-    _check_places(source, [output] if folder is None else [output, folder], overwrite)
-    kind = output_kind(output, codec := str(encoding.codec))
-    mastering, control = grading.mastering(codec, kind.holds_mastering), grading.control
-    audio_choices(encoding.audio)
+    check_places(source, [output] if folder is None else [output, folder], overwrite)
+    kind, mastering = check_output(output, grading, encoding)
+    codec, control = str(encoding.codec), grading.control
     name, network = choose_model(model, checkpoint, flow_weights, device)
 
     # open
@@ -327,7 +326,18 @@ def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}_{number}{path.suffix}")
 
 
-def _check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
+def check_output(output: Path, grading: Grading, encoding: Encoding) -> tuple[OutputKind, MasteringDisplay | None]:
+    """Return what an output is, and the mastering display that is asked for.
+
+    Raises:
+        ValueError: the output cannot be what the options ask for.
+    """
+    kind = output_kind(output, codec := encoding.codec or usual_codec(output))
+    audio_choices(encoding.audio)
+    return kind, grading.mastering(codec, kind.holds_mastering)
+
+
+def check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
     """Raise if an output would replace the source, or something else without `overwrite`."""
     for output in outputs:
         source_place, place = source.resolve(), output.resolve()

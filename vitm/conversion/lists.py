@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from vitm.conversion.convert import ConversionReport, convert
+from vitm.conversion.convert import ConversionReport, check_output, check_places, convert
+from vitm.conversion.model import choose_model
+from vitm.conversion.options import Encoding, Grading
 from vitm.files import LockedError, check_writable, is_locked, lock, read_rows
 
 
@@ -70,6 +72,54 @@ def convert_list(
         yield result
 
 
+def check_list(
+    path: str | PathLike[str],
+    model: str | nn.Module | None = None,
+    *,
+    checkpoint: str | PathLike[str] | None = None,
+    flow_weights: str | PathLike[str] | None = None,
+    grading: Grading = Grading(),
+    encoding: Encoding = Encoding(),
+    overwrite: bool = False,
+    **options: Any,
+) -> int:
+    """Check what can be known of a list before any work, as on a cluster before it waits in the queue.
+
+    Args:
+        path: as for `convert_list`, and so are the others.
+        model: the model.
+        checkpoint: its weights.
+        flow_weights: weights of its optical flow.
+        grading: how the pictures are graded.
+        encoding: how the outputs are encoded.
+        overwrite: whether outputs that are there are replaced.
+        **options: other options, which are not checked.
+
+    Returns:
+        Number of lines whose outputs are not there yet.
+
+    Raises:
+        FileNotFoundError: there is no such list, source, file of weights, or folder of an output.
+        ValueError: `convert_list` or `convert` would refuse a line.
+        CheckpointError: the weights are damaged, or another network's.
+    """
+    missing = 0
+    for source, output in read_list(Path(path)):
+        if not overwrite and _is_whole(output):
+            continue
+        if not source.exists():
+            raise FileNotFoundError(f"{path}: there is no {source}")
+        check_places(source, [output], overwrite)
+        check_output(output, grading, encoding)
+        missing += 1
+    choose_model(model, None if checkpoint is None else Path(checkpoint), flow_weights, "cpu")
+    return missing
+
+
+def _is_whole(output: Path) -> bool:
+    return output.exists() and output.with_name(f"{output.name}.json").exists()
+
+
 @contextmanager
 def _claimed(output: Path) -> Iterator[None]:
     """Keep other processes from an output, from before its level is measured until it is whole.
@@ -90,7 +140,7 @@ def _claimed(output: Path) -> Iterator[None]:
 def _converted(
     source: Path, output: Path, model: str | nn.Module | None, overwrite: bool, options: dict[str, Any]
 ) -> ListedConversion:
-    if not overwrite and output.exists() and output.with_name(f"{output.name}.json").exists():
+    if not overwrite and _is_whole(output):
         return ListedConversion(source, output, "there")
     try:
         report = convert(source, output, model, overwrite=overwrite, **options)

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -77,8 +77,15 @@ class Cluster:
             *("--trainer.num_nodes", str(self.nodes), "--trainer.enable_progress_bar", "false"),
         ]
 
-    def directives(self, name: str, log: Path, elements: int) -> dict[str, str | None]:
-        """Return options of sbatch, without their dashes -> value; None for those that take no value."""
+    def directives(self, name: str, log: Path, elements: int, tell_script: bool = False) -> dict[str, str | None]:
+        """Return options of sbatch, without their dashes -> value; None for those that take no value.
+
+        Args:
+            name: Name of the job.
+            log: Pattern of its log files.
+            elements: Number of elements of its array; 1 for no array.
+            tell_script: Whether the script hears before the time limit, instead of its processes.
+        """
         array = f"0-{elements - 1}" + (f"%{self.at_once}" if self.at_once else "")
         options: dict[str, str | None] = {
             "job-name": name,
@@ -89,7 +96,7 @@ class Cluster:
             "time": self.time,
             **({"partition": self.partition} if self.partition else {}),
             **({"array": array} if elements > 1 else {}),
-            "signal": f"USR1@{60 * self.margin}",
+            "signal": f"{'B:' if tell_script else ''}USR1@{60 * self.margin}",
             "requeue": None,
             "open-mode": "append",
             "chdir": str(Path.cwd()),
@@ -148,11 +155,9 @@ def script(commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, fo
         name: Name of the job.
         folder: Folder of the log.
     """
-    log = folder.absolute() / ("%a.log" if len(commands) > 1 else "slurm.log")
-    directives = cluster.directives(name, log, len(commands))
-    lines = ["#!/bin/bash"]
-    lines += [f"#SBATCH --{k}" + ("" if v is None else f"={shlex.quote(v)}") for k, v in directives.items()]
-    lines += [
+    directives = cluster.directives(name, log_pattern(folder, len(commands)), len(commands))
+    lines = [
+        *heading(directives),
         "",
         "export WANDB_MODE=${WANDB_MODE:-offline}  # compute nodes see no internet: wandb sync sends it later",
         f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{cluster.cpus}}}",
@@ -168,6 +173,17 @@ def script(commands: Sequence[Sequence[str]], cluster: Cluster, *, name: str, fo
     python = f'{shlex.quote(sys.executable)} -m vitm run "${{run[@]}}"'
     lines += [f"{launch} {python} \\", f"  {shlex.join(cluster.trainer)}"]
     return "\n".join(lines) + "\n"
+
+
+def log_pattern(folder: Path, elements: int) -> Path:
+    """Return the log of a job in a folder, as sbatch takes it: one for each element of an array."""
+    return folder.absolute() / ("%a.log" if elements > 1 else "slurm.log")
+
+
+def heading(directives: Mapping[str, str | None]) -> list[str]:
+    """Return the first lines of a job: what runs it, and what it asks of Slurm."""
+    asked = [f"#SBATCH --{k}" + ("" if v is None else f"={shlex.quote(v)}") for k, v in directives.items()]
+    return ["#!/bin/bash", *asked]
 
 
 def submit(
@@ -188,12 +204,30 @@ def submit(
         FileNotFoundError: There is no Slurm here.
         ValueError: Slurm refused the job; the message is its own.
     """
-    _needs_sbatch()
+    needs_sbatch()
     folder, named, folders = place(commands, name, runs)
+    return hand_over(script(named, cluster, name=name, folder=folder), folder, len(commands), folders, after)
+
+
+def hand_over(
+    text: str, folder: Path, elements: int, folders: tuple[Path, ...] = (), after: Sequence[str] = ()
+) -> Submitted:
+    """Write a job into its folder, which is made, and submit it.
+
+    Args:
+        text: The job.
+        folder: Its folder.
+        elements: Number of elements of its array; 1 for no array.
+        folders: Folders of its runs.
+        after: Numbers of jobs that must have succeeded before.
+
+    Raises:
+        ValueError: Slurm refused the job; the message is its own, and the folder is gone again.
+    """
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True)
     path = folder / "job.sh"
-    path.write_text(script(named, cluster, name=name, folder=folder))
+    path.write_text(text)
     behind = [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
     done = subprocess.run(["sbatch", "--parsable", *behind, str(path)], capture_output=True, text=True)
     if done.returncode:
@@ -203,13 +237,18 @@ def submit(
                 empty.rmdir()
         raise ValueError(f"Slurm refused the job: {done.stderr.strip()}")
     job = done.stdout.strip().partition(";")[0]
-    log = folder / (f"{'*' if len(commands) > 1 else 'slurm'}.log")
-    return Submitted(job, path, log, folders)
+    return Submitted(job, path, folder / (f"{'*' if elements > 1 else 'slurm'}.log"), folders)
 
 
-def _needs_sbatch() -> None:
+def needs_sbatch() -> None:
+    """Raise FileNotFoundError where there is no Slurm."""
     if shutil.which("sbatch") is None:
         raise FileNotFoundError("there is no sbatch on this machine: submit from a login node of the cluster")
+
+
+def new_stamp() -> str:
+    """Return a name for a folder that no other one has: the time, and four digits by chance."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Path, list[list[str]], tuple[Path, ...]]:
@@ -217,8 +256,7 @@ def place(commands: Sequence[Sequence[str]], name: str, runs: Path) -> tuple[Pat
 
     A single run is in the folder of its job; each run has a name that no other one has, since W&B knows it by that.
     """
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    runs = runs.absolute()
+    stamp, runs = new_stamp(), runs.absolute()
     named, folders = [], []
     for i, command in enumerate(commands):
         unique = stamp if len(commands) == 1 else f"{stamp}-{i}"
@@ -262,7 +300,7 @@ def launch(
         FileNotFoundError: There is no Slurm here.
     """
     job, commands = _job(name, seeds, passed)
-    _needs_sbatch()
+    needs_sbatch()
     refuse(commands, runs)
     return submit(commands, cluster, name=job, runs=runs)
 
