@@ -190,7 +190,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("VITM_CACHE") or user / "vitm")
 
 
-def lock(path: Path, *, wait: bool = False) -> IO[str]:
+def lock(path: Path, *, wait: bool = False, shared: bool = False) -> IO[str]:
     """Take the lock of a file, which is made if it is missing, until the result is closed or the process ends.
 
     A file system without locks locks nothing.
@@ -198,6 +198,7 @@ def lock(path: Path, *, wait: bool = False) -> IO[str]:
     Args:
         path: The file.
         wait: Wait for a process that holds the lock, instead of raising an error.
+        shared: Whether others may hold it too that take it in this way.
 
     Returns:
         The open file, at its end.
@@ -205,14 +206,15 @@ def lock(path: Path, *, wait: bool = False) -> IO[str]:
     Raises:
         LockedError: another process holds the lock.
     """
-    file = path.open("a")
+    file = path.open("a+")
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     if wait:
         with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, how)
         return file
     for patience in (0.2, 0.0):  # `is_locked` of another process holds the lock for an instant
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if not patience:
                 file.close()

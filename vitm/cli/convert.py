@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from vitm.cli.options import device, frame_rate, in_words_of_the_command, luminance_or_word
+from vitm.cli.options import device, frame_rate, in_words_of_the_command, luminance_or_word, positive
 from vitm.cli.pipes import PIPE, files_for_pipes
 from vitm.zoo import NETWORKS, OPERATORS, SHIPPED
 
@@ -63,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--flow-weights", type=Path, help="weights of the model's optical flow, where it needs some")
     parser.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the first GPU, or the CPU)")
+    parser.add_argument(
+        "--devices",
+        type=positive,
+        metavar="N",
+        help="share the segments of a video among N processes: GPUs, or --device cpu; the same command on other "
+        "machines with the same file system takes part",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace OUT; begin anew if another conversion was interrupted"
     )
@@ -158,12 +165,33 @@ def run(options: argparse.Namespace, console: Console) -> int:
         raise ValueError(f"{options.source} {what}")
     if listed:
         return _run_list(options, console)
+    if options.devices is not None:
+        return _run_shared(options, console)
     to_pipe = options.output == PIPE
     with files_for_pipes(options), in_words_of_the_command(options, _FLAGS):
         arguments = _arguments(options)
         reports = convert_parts(**arguments) if options.on_change == "split" else [convert(**arguments)]
     for report in reports:
         print_report(replace(report, output=PIPE) if to_pipe else report, console)
+    return 0
+
+
+def _run_shared(options: argparse.Namespace, console: Console) -> int:
+    """Convert by several processes and print; return the exit status."""
+    from vitm.conversion import convert_shared
+
+    if PIPE in (options.source, options.output) or options.frames_folder is not None or options.on_change == "split":
+        raise ValueError(
+            "--devices shares the segments of one file: it takes no -, no --frames and no --on-change split"
+        )
+    with in_words_of_the_command(options, _FLAGS):
+        arguments = _arguments(options)
+        del arguments["frames_folder"]
+        report = convert_shared(**arguments, devices=options.devices)
+    if report is None:
+        console.print(f"{options.output}: another process finishes it", soft_wrap=True, markup=False, highlight=False)
+    else:
+        print_report(report, console)
     return 0
 
 
@@ -203,6 +231,8 @@ def arguments_of_list(words: list[str]) -> dict[str, Any]:
 
 def _list_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `convert_list`, without the list."""
+    if options.devices is not None:
+        raise ValueError("--devices shares one video: a list is shared by the processes that are given it")
     if options.frames_folder is not None or options.on_change == "split":
         raise ValueError("--frames and --on-change split write more than a list says: convert such files one by one")
     arguments = _arguments(options)

@@ -5,6 +5,7 @@ from vitm.conversion.export import ExportReport, export
 from vitm.conversion.level import LevelControl
 from vitm.conversion.lists import ListedConversion, convert_list
 from vitm.conversion.options import Encoding, Grading, Reading
+from vitm.conversion.shared import convert_shared
 from vitm.conversion.stream import convert_clip
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "convert_clip",
     "convert_list",
     "convert_parts",
+    "convert_shared",
     "export",
 ]

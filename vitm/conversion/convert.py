@@ -218,14 +218,12 @@ def convert(
     reader = reading.open(source)
     if kind.is_picture and len(reader) > 1:
         raise ValueError(f"{output} is one picture, but {source} has {len(reader)} frames: name a folder or a video")
-    work = output.with_name(f".{output.name}.vitm")
-    file = shipped_weights(name) if name in SHIPPED else checkpoint
-    weights = {"checkpoint": None if file is None else checkpoint_digest(file)}
-    if isinstance(model, nn.Module):
-        weights["network"] = _state_digest(model)
-    identity = {"model": name, **weights, **asdict(reading), **asdict(grading), **asdict(encoding)}
-    del identity["segment_frames"]  # finished segments may have any length
-    unfinished = UnfinishedConversion(work, {**identity, **_source_identity(source)}, overwrite)
+    work = work_folder(output)
+    file = weights_file(name, checkpoint)
+    digest = None if file is None else checkpoint_digest(file)
+    weights = {"network": _state_digest(model)} if isinstance(model, nn.Module) else {}
+    identity = identity_of(name, digest, source, reading, grading, encoding) | weights
+    unfinished = UnfinishedConversion(work, identity, overwrite)
 
     # level
     level = unfinished.level or choose_level(network, reader, control, grading.diffuse_white, grading.graphics)
@@ -236,13 +234,13 @@ def convert(
         unfinished.begin(level)
         _keep_scenes_in(work, network)
         done = min(writer.finished_frames for writer in writers)
-        with _shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
+        with shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
             try:
                 for number, (hdr_pq, pts, share) in enumerate(converted(network, level, reader, done), start=done):
                     unfinished.note(reader.damaged, number if share > 0.5 else None)
                     for writer in writers:
                         if number >= writer.finished_frames:
-                            writer.write(_padded(hdr_pq, writer), pts)
+                            writer.write(padded(hdr_pq, writer), pts)
                     advance(number + 1)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
@@ -258,7 +256,7 @@ def convert(
         codec=codec,
         model=name,
         checkpoint=checkpoint,
-        checkpoint_sha256=weights["checkpoint"],
+        checkpoint_sha256=digest,
         level=level,
         diffuse_white=grading.diffuse_white,
         frames=writer.n_frames,
@@ -268,7 +266,7 @@ def convert(
         mastering_peak=None if writer.mastering is None else writer.mastering.max_nits,
         graphics=tuple((first, last) for first, last in unfinished.graphics),
         damaged=tuple(DamagedFrame(index, seconds) for index, seconds in unfinished.damaged),
-        notes=tuple(reader.notes),
+        notes=tuple(dict.fromkeys([*unfinished.notes, *reader.notes])),
         dropped=tuple(writer.dropped),
         seconds=time.monotonic() - started,
         device=str(network_device(network)),
@@ -349,10 +347,34 @@ def check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
             raise FileNotFoundError(f"{output}: there is no folder {place.parent}: create it first")
 
 
-def _source_identity(source: Path) -> dict[str, str]:
+def work_folder(output: Path) -> Path:
+    """Return the folder of unfinished work, beside the output."""
+    return output.with_name(f".{output.name}.vitm")
+
+
+def weights_file(name: str, checkpoint: Path | None) -> Path | None:
+    """Return the file of a model's weights; None where it needs none."""
+    return shipped_weights(name) if name in SHIPPED else checkpoint
+
+
+def identity_of(
+    name: str, weights: str | None, source: Path, reading: Reading, grading: Grading, encoding: Encoding
+) -> dict[str, Any]:
+    """Return what must be the same when a conversion goes on.
+
+    Args:
+        name: name of the model.
+        weights: digest of its weights.
+        source: SDR video, photograph or folder of frames.
+        reading: how it is read.
+        grading: how the picture is graded.
+        encoding: how the output is encoded.
+    """
     stats = [file.stat() for file in (list_frames(source) if source.is_dir() else [source])]
     facts = f"{source.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
-    return {"version": version("vitm"), "input": facts}
+    options = {**asdict(reading), **asdict(grading), **asdict(encoding)}
+    del options["segment_frames"]  # finished segments may have any length
+    return {"model": name, "checkpoint": weights, **options, "version": version("vitm"), "input": facts}
 
 
 def _state_digest(network: nn.Module) -> str:
@@ -375,7 +397,38 @@ def _writers(
     mastering: MasteringDisplay | None,
 ) -> Iterator[list[Writer]]:
     """Give the writer of the output, and that of the folder of frames if one is wanted."""
-    info, fps = reader.info, reader.info.fps or 24
+    info = reader.info
+    with warnings.catch_warnings(), ExitStack() as stack:
+        warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
+        writers: list[Writer] = [stack.enter_context(writer_of(output, work, kind, reader, encoding, mastering))]
+        if folder is not None:
+            numbers: dict[str, Any] = {"first": info.first_number, "work_dir": work / "png"}
+            frames = open_writer(folder, info.width, info.height, info.fps or 24, "png", **numbers)
+            writers.append(stack.enter_context(frames))
+        yield writers
+
+
+def writer_of(
+    output: Path,
+    work: Path,
+    kind: OutputKind,
+    reader: FrameReader | StretchReader,
+    encoding: Encoding,
+    mastering: MasteringDisplay | None,
+    shared: bool = False,
+) -> Writer:
+    """Return the writer of an output.
+
+    Args:
+        output: the output.
+        work: folder of unfinished work.
+        kind: what the output is.
+        reader: the source.
+        encoding: how the output is encoded.
+        mastering: the mastering display that is asked for.
+        shared: whether several processes write its segments.
+    """
+    info = reader.info
     chosen = {"crf": encoding.crf, "preset": encoding.preset, "lossless": encoding.lossless, "mastering": mastering}
     options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     facts = {
@@ -387,17 +440,9 @@ def _writers(
     options |= {name: value for name, value in facts.items() if name in kind.takes}
     if "sdr" in kind.takes:
         options["sdr"] = next(iter(reader)).rgb
-    options |= {"audio": encoding.audio, "segment_frames": encoding.segment_frames}
+    options |= {"audio": encoding.audio, "segment_frames": encoding.segment_frames, "shared": shared}
     width, height = (size + -size % block for size, block in zip((info.width, info.height), kind.grid, strict=True))
-    with warnings.catch_warnings(), ExitStack() as stack:
-        warnings.simplefilter("ignore", StreamWarning)  # the report names what was dropped
-        writer = open_writer(output, width, height, fps, str(encoding.codec), work_dir=work, **options)
-        writers = [stack.enter_context(writer)]
-        if folder is not None:
-            numbers: dict[str, Any] = {"first": info.first_number, "work_dir": work / "png"}
-            frames = open_writer(folder, info.width, info.height, fps, "png", **numbers)
-            writers.append(stack.enter_context(frames))
-        yield writers
+    return open_writer(output, width, height, info.fps or 24, str(encoding.codec), work_dir=work, **options)
 
 
 def _keep_scenes_in(work: Path, network: nn.Module) -> None:
@@ -409,7 +454,7 @@ def _keep_scenes_in(work: Path, network: nn.Module) -> None:
 
 
 @contextmanager
-def _shown(
+def shown(
     progress: bool | ProgressCallback, title: str, model: str, done: int, total: int
 ) -> Iterator[Callable[[int], None]]:
     """Give a function that shows the number of finished frames."""
@@ -486,7 +531,7 @@ def _whole(sdr: Tensor, excess: Tensor | None) -> Tensor:
     return sdr if excess is None else sdr * excess
 
 
-def _padded(hdr_pq: Tensor, writer: Writer) -> Tensor:
+def padded(hdr_pq: Tensor, writer: Writer) -> Tensor:
     """Repeat the last row and column where the output's are one more: subsampled chroma needs even sizes."""
     right, bottom = writer.width - hdr_pq.shape[-1], writer.height - hdr_pq.shape[-2]
     if not (right or bottom):

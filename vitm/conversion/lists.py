@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from vitm.conversion.convert import ConversionReport, check_output, check_places, convert
+from vitm.conversion.convert import ConversionReport, check_output, check_places, convert, work_folder
 from vitm.conversion.model import choose_model
 from vitm.conversion.options import Encoding, Grading
 from vitm.files import LockedError, check_writable, is_locked, lock, read_rows
@@ -127,7 +127,7 @@ def _claimed(output: Path) -> Iterator[None]:
     Raises:
         LockedError: another process makes it, with this list or with `convert` alone.
     """
-    if is_locked(output.with_name(f".{output.name}.vitm") / "settings.json"):
+    if is_locked(work_folder(output) / "settings.json"):
         raise LockedError
     claim = output.with_name(f".{output.name}.claim")
     with lock(claim):

@@ -14,7 +14,7 @@ from vitm.video.planes import pixel_layout
 from vitm.video.tags import Role
 from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
 from vitm.video.write.picture import PICTURES, PictureWriter
-from vitm.video.write.segments import SegmentedWriter
+from vitm.video.write.segments import SegmentedWriter, SharedWriter
 from vitm.video.write.writer import VideoWriter, Writer
 from vitm.video.write.y4m import Y4MWriter
 
@@ -110,6 +110,7 @@ def open_writer(
     *,
     work_dir: str | PathLike[str] | None = None,
     segment_frames: int = 240,
+    shared: bool = False,
     sample_aspect_ratio: Fraction | None = None,
     streams_from: str | PathLike[str] | None = None,
     audio: str = "copy",
@@ -144,6 +145,7 @@ def open_writer(
         work_dir: keep finished work here, so that the same call goes on after an interruption: write the frames from
             `finished_frames` on.
         segment_frames: frames that are finished together, for videos with a `work_dir`.
+        shared: whether several processes write the segments of a video: a `SharedWriter`.
         sample_aspect_ratio: aspect ratio of the pixels; None for square ones. Not for folders of frames.
         streams_from: a file whose sound, subtitles, chapters and so on go along: see `VideoWriter`. Not for folders of
             frames.
@@ -158,6 +160,8 @@ def open_writer(
         WriteError: if the output cannot be written.
     """
     kind = output_kind(Path(path), codec)
+    if shared and (kind.name != "a video" or work_dir is None):
+        raise ValueError(f"{path}: the segments of a video with a work_dir can be shared; this is {kind.name}")
     if kind.name != "a video":
         asked = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
         refused = [f"{name}={value!r}" for name, value in asked.items() if value is not None and name not in kind.takes]
@@ -181,4 +185,5 @@ def open_writer(
     }
     if work_dir is None:
         return VideoWriter(path, encoder, width, height, fps, **extras)
-    return SegmentedWriter(path, work_dir, encoder, width, height, fps, segment_frames=segment_frames, **extras)
+    writer = SharedWriter if shared else SegmentedWriter
+    return writer(path, work_dir, encoder, width, height, fps, segment_frames=segment_frames, **extras)

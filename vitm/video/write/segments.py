@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import groupby
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from vitm.files import LockedError, WriteError, check_folder, lock, replace_when_whole, temporary_beside
+from vitm.files import LockedError, WriteError, check_folder, is_locked, lock, replace_when_whole, temporary_beside
 from vitm.video.codecs.base import Codec
 from vitm.video.planes import Float
 from vitm.video.write.parts import Part
 from vitm.video.write.writer import VideoWriter
+
+State = Literal["there", "taken", "free"]  # of a segment: finished, being written by a process, or neither
 
 
 class SegmentedWriter(VideoWriter):
@@ -83,30 +88,43 @@ class SegmentedWriter(VideoWriter):
         )
 
     def _begin(self) -> None:
-        picture = {k: str(v) for k, v in dataclasses.asdict(self._picture).items()}
-        self._claim = claim_folder(self.work_dir, {"codec": repr(self.codec), **picture})
+        self._claim = claim_folder(self.work_dir, self._settings)
         while (path := self._part_path(len(self._parts))).is_file():
             facts = json.loads(path.with_suffix(".json").read_text())
             self._parts.append(Part(path, facts["frames"], facts["start"], facts["last"]))
-            self.max_cll, self.max_fall = facts["max_cll"], facts["max_fall"]
+            self.max_cll, self.max_fall = max(self.max_cll, facts["max_cll"]), max(self.max_fall, facts["max_fall"])
             self._last_ticks = facts["last"]
         self.n_frames = self.finished_frames = sum(part.frames for part in self._parts)
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        picture = {k: str(v) for k, v in dataclasses.asdict(self._picture).items()}
+        return {"codec": repr(self.codec), **picture}
 
     def _part_path(self, number: int) -> Path:
         return self.work_dir / f"part_{number:05d}{self.codec.part_suffix}"
 
+    @property
+    def _number(self) -> int:
+        """Return the number of the segment that is written now."""
+        return len(self._parts)
+
     def _put(self, image: Float, ticks: int) -> None:
         if self._encoder is None:
-            self._open_part(temporary_beside(self._part_path(len(self._parts))))
+            self._open_part(temporary_beside(self._part_path(self._number)))
         super()._put(image, ticks)
-        if self._encoder is not None and self._encoder.frames == self._segment_frames:
+        if self._full():
             self._end_part()
+
+    def _full(self) -> bool:
+        """Return whether the segment that is written now has all its frames."""
+        return self._encoder is not None and self._encoder.frames == self._segment_frames
 
     def _end_part(self) -> None:
         encoder, self._encoder = self._encoder, None
         if encoder is None:
             return
-        path = self._part_path(len(self._parts))
+        path = self._part_path(self._number)
         try:
             part = encoder.finish()
             facts = {"frames": part.frames, "start": part.start, "last": part.last}
@@ -133,8 +151,131 @@ class SegmentedWriter(VideoWriter):
         self._claim.close()
 
 
-def claim_folder(folder: Path, settings: dict[str, Any]) -> IO[str]:
+class SharedWriter(SegmentedWriter):
+    """A `SegmentedWriter` for one of several processes that write the segments of one video.
+
+    Each claims a segment, writes its frames and ends it, until all are there. A segment whose process was killed is
+    free again. A `SegmentedWriter` with the same folder then joins all of them, when no process has the folder open:
+
+        with SharedWriter("out.mp4", "work", HEVC(), 1920, 1080, 24, segment_frames=120) as writer:
+            while (number := writer.claim_segment(n)) is not None:
+                for i in range(120 * number, min(120 * (number + 1), n)):
+                    writer.write(hdr_pq(i), pts=times[i])
+                writer.end_segment()
+
+    Raises:
+        ValueError: as `SegmentedWriter`, or if segments of another length are there.
+    """
+
+    def _begin(self) -> None:
+        self._claim = claim_folder(self.work_dir, self._settings, shared=True)
+        self._segment, self._segment_claim = -1, self._claim
+        for facts in sorted(self.work_dir.glob("part_*.json"))[:-1]:  # the last one may be shorter
+            if (frames := json.loads(facts.read_text())["frames"]) != self._segment_frames:
+                self._claim.close()
+                raise ValueError(f"{self.work_dir} holds segments of {frames} frames: give segment_frames={frames}")
+
+    @property
+    def _number(self) -> int:
+        return self._segment
+
+    def claim_segment(self, n_frames: int) -> int | None:
+        """Claim a segment that is not there, and return its number: the next one, where it is free.
+
+        It waits while other processes have all that are missing, since they may be killed.
+
+        Args:
+            n_frames: number of frames of the video.
+
+        Returns:
+            The number; None when all segments are there.
+        """
+        count = -(-n_frames // self._segment_frames)
+        while True:
+            states = [self._state(number) for number in range(count)]
+            if all(state == "there" for state in states):
+                return None
+            number = choose_segment(states, self._segment + 1)
+            if number is not None and self._take(number):
+                self._segment, self.n_frames, self._last_ticks = number, number * self._segment_frames, -1
+                self.max_cll = self.max_fall = 0.0
+                return number
+            time.sleep(0.2)
+
+    def end_segment(self) -> None:
+        """Finish the claimed segment with the frames that were written; without any it is there too."""
+        if self._encoder is None:
+            self._segment_claim.write("no frames\n")
+        self._end_part()
+        self._parts.clear()
+        self._segment_claim.close()
+
+    def close(self) -> None:
+        """Give back what is claimed; segments that are there stay."""
+        self.abort()
+
+    def _full(self) -> bool:
+        return False  # `end_segment` says so
+
+    def _clean_up(self) -> None:
+        super()._clean_up()
+        self._segment_claim.close()
+
+    def _claim_path(self, number: int) -> Path:
+        return self.work_dir / f".part_{number:05d}.claim"
+
+    def _state(self, number: int) -> State:
+        claim = self._claim_path(number)
+        if self._part_path(number).is_file() or (claim.is_file() and claim.stat().st_size):
+            return "there"
+        return "taken" if is_locked(claim) else "free"
+
+    def _take(self, number: int) -> bool:
+        """Claim a segment unless another process was faster."""
+        try:
+            claim = lock(self._claim_path(number))
+        except LockedError:
+            return False
+        if self._part_path(number).is_file() or claim.tell():
+            claim.close()
+            return False
+        self._segment_claim = claim
+        return True
+
+
+def choose_segment(states: Sequence[State], following: int) -> int | None:
+    """Return the segment that a process should write, so that all seldom begin in the middle of a scene.
+
+    Args:
+        states: states of all segments.
+        following: the one after that which it has written.
+
+    Returns:
+        `following` where it is free. Otherwise one of the longest run of free ones: the first, or its middle where the
+        process before it will go on into it. None where none is free.
+
+    Example:
+        >>> choose_segment(["there", "taken", "free", "free", "free"], 1), choose_segment(["free", "free"], 5)
+        (3, 0)
+    """
+    if following < len(states) and states[following] == "free":
+        return following
+    runs = [
+        (state, [number for number, _ in run]) for state, run in groupby(enumerate(states), key=lambda pair: pair[1])
+    ]
+    free = max((run for state, run in runs if state == "free"), key=len, default=None)
+    if free is None:
+        return None
+    return free[len(free) // 2] if free[0] > 0 and states[free[0] - 1] == "taken" else free[0]
+
+
+def claim_folder(folder: Path, settings: dict[str, Any], shared: bool = False) -> IO[str]:
     """Make a folder for unfinished work, or go on with that of a run with the same settings.
+
+    Args:
+        folder: the folder.
+        settings: what must be the same, as JSON has it.
+        shared: whether other processes may claim it too that share its work.
 
     Returns:
         An open file; until it is closed, or the process ends, no other run can claim the folder.
@@ -159,11 +300,12 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> IO[str]:
             "use the same settings, or remove the folder to begin anew"
         )
     try:
-        claim = lock(file)
+        claim = lock(file, shared=shared)
     except LockedError as error:
         raise WriteError(f"{folder}: another run is using this folder") from error
-    for left_over in folder.glob(".*.partial*"):
-        left_over.unlink()
+    if not shared:
+        for left_over in (*folder.glob(".*.partial*"), *folder.glob(".*.claim")):
+            left_over.unlink()
     return claim
 
 
