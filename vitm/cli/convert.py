@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         "ultrahdr (a JPEG with a gain map) for one picture; or the import path of your own codec (default: hevc for "
         "videos, png for folders, for a picture what its suffix says)",
     )
+    files.add_argument(
+        "--encoder",
+        help="what encodes hevc: libx265 (default), or a graphics card: hevc_nvenc, hevc_qsv, hevc_vaapi, "
+        "hevc_videotoolbox; tried on a small frame before any work",
+    )
     files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
     files.add_argument("--preset", type=_number_or_word, help="speed of the encoder")
     files.add_argument("--lossless", action="store_true", default=None, help="keep 10-bit codes exactly")

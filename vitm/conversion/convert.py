@@ -33,12 +33,13 @@ from vitm.conversion.super_white import give_super_white, take_super_white
 from vitm.files import write_json
 from vitm.nets.interface import SpillingNetwork, context
 from vitm.video import Frame, FrameReader, MasteringDisplay, StreamWarning, Writer, open_writer
+from vitm.video.codecs import check_encoder
 from vitm.video.cuts import CutDetector
 from vitm.video.read.ahead import read_ahead
 from vitm.video.read.frames import list_frames
 from vitm.video.read.stretch import StretchReader
 from vitm.video.write.companions import audio_choices
-from vitm.video.write.outputs import OutputKind, output_kind, usual_codec
+from vitm.video.write.outputs import OutputKind, output_kind
 from vitm.zoo import SHIPPED, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; where a network holds more, they are read once more
@@ -208,9 +209,10 @@ def convert(
     source, output = Path(source), Path(output)
     folder = None if frames_folder is None else Path(frames_folder)
     checkpoint = None if checkpoint is None else Path(checkpoint)
-    encoding = replace(encoding, codec=encoding.codec or usual_codec(output))
+    encoding = encoding.settled(output)
     check_places(source, [output] if folder is None else [output, folder], overwrite)
     kind, mastering = check_output(output, grading, encoding)
+    check_encoder(str(encoding.codec))
     codec, control = str(encoding.codec), grading.control
     name, network = choose_model(model, checkpoint, flow_weights, device)
 
@@ -330,7 +332,7 @@ def check_output(output: Path, grading: Grading, encoding: Encoding) -> tuple[Ou
     Raises:
         ValueError: the output cannot be what the options ask for.
     """
-    kind = output_kind(output, codec := encoding.codec or usual_codec(output))
+    kind = output_kind(output, codec := str(encoding.settled(output).codec))
     audio_choices(encoding.audio)
     return kind, grading.mastering(codec, kind.holds_mastering)
 

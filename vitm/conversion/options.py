@@ -8,11 +8,13 @@ from pathlib import Path
 
 from vitm.conversion.level import DiffuseWhite, Graphics, LevelControl
 from vitm.video import BT2020_1000_NITS, FrameReader, MasteringDisplay
+from vitm.video.codecs import ENCODERS
 from vitm.video.read.changes import OnChange, Stretch
 from vitm.video.read.interlaced import Deinterlace
 from vitm.video.read.reader import OnError
 from vitm.video.read.stretch import StretchReader
 from vitm.video.tags import Assume
+from vitm.video.write.outputs import usual_codec
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class Encoding:
         crf: quality of hevc, hlg and av1: lower is better.
         preset: speed of the encoder, in its own words.
         lossless: whether the encoder keeps 10-bit codes exactly.
+        encoder: what encodes "hevc": "libx265", or the encoder of a graphics card: "hevc_nvenc" (NVIDIA), "hevc_qsv"
+            (Intel), "hevc_vaapi" (Linux) or "hevc_videotoolbox" (Apple), where it works; None for "libx265".
         audio: "copy" to copy the sound that the output's container holds, and name the rest; "transcode" to make AAC of
             the rest; "drop" to leave sound out. Or such a word for each sound track, as "copy,drop".
         segment_frames: number of frames that are finished together, from which an interrupted conversion goes on.
@@ -135,3 +139,19 @@ class Encoding:
     lossless: bool | None = None
     audio: str = "copy"
     segment_frames: int = 120
+    encoder: str | None = None
+
+    def settled(self, output: Path) -> Encoding:
+        """Return the encoding with the name of its codec, or of its encoder where that is not x265.
+
+        Raises:
+            ValueError: nothing is written to such an output, or the encoder does not encode its codec.
+        """
+        codec = self.codec or usual_codec(output)
+        if self.encoder in (None, codec):
+            return replace(self, codec=codec)
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder={self.encoder!r}: expected one of {', '.join(ENCODERS)}")
+        if codec != "hevc":
+            raise ValueError(f"encoder={self.encoder!r} encodes hevc, and the output is {codec}: leave one of them out")
+        return replace(self, codec=codec if self.encoder == "libx265" else self.encoder)

@@ -42,7 +42,7 @@ from vitm.conversion.resume import UnfinishedConversion
 from vitm.files import is_locked, one_at_a_time, write_json
 from vitm.nets.interface import context
 from vitm.video import StreamWarning
-from vitm.video.write.outputs import usual_codec
+from vitm.video.codecs import check_encoder
 from vitm.video.write.segments import SharedWriter
 
 _GLANCE = 0.5  # seconds between two looks at what is finished
@@ -136,7 +136,7 @@ def convert_shared(
     """
     places = _places(devices, device)
     source, output = Path(source), Path(output)
-    encoding = replace(encoding, codec=encoding.codec or usual_codec(output))
+    encoding = encoding.settled(output)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     task = _Task(source, output, model, checkpoint, flow_weights, reading, grading, encoding)
     started = time.monotonic()
@@ -193,6 +193,7 @@ def _claim(output: Path) -> Path:
 def _begin(task: _Task, device: str, overwrite: bool) -> tuple[str, Any, int, SharedWriter]:
     """Return the model's name, the level, the number of frames, and a writer that keeps the folder of the work."""
     kind, _ = check_output(task.output, task.grading, task.encoding)
+    check_encoder(str(task.encoding.codec))
     if kind.name != "a video":
         raise ValueError(f"{task.output} is {kind.name}: devices share the segments of a video; leave devices out")
     name, network = choose_model(task.model, task.checkpoint, task.flow_weights, device)

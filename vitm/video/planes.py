@@ -234,9 +234,13 @@ def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tu
 
 
 def new_frame(planes: tuple[Codes, Codes, Codes], pixel_format: str) -> av.VideoFrame:
-    """Return a frame of a planar format that holds these planes."""
+    """Return a frame that holds these planes: of a planar format, or of one with Cb and Cr in turn, as p010le."""
+    layout, stored = pixel_layout(pixel_format), [*planes]
+    if layout.packing == "semiplanar":
+        y, cb, cr = planes
+        stored = [y << layout.shift, np.stack((cb, cr), -1).reshape(len(cb), -1) << layout.shift]
     frame = av.VideoFrame(planes[0].shape[1], planes[0].shape[0], pixel_format)
-    for plane, rows in zip(frame.planes, planes, strict=True):
+    for plane, rows in zip(frame.planes, stored, strict=True):
         memory = np.frombuffer(plane, rows.dtype).reshape(-1, plane.line_size // rows.itemsize)
         memory[: rows.shape[0], : rows.shape[1]] = rows
     return frame

@@ -37,6 +37,7 @@ class AV1(HDR10Codec):
     fourcc: ClassVar[str] = "av01"
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mkv")  # FFmpeg's MOV has no AV1
     min_size: ClassVar[tuple[int, int]] = (64, 64)
+    in_stream: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.crf <= 63:

@@ -26,15 +26,17 @@ class Codec(ABC):
         suffixes: the containers that hold it.
         part_suffix: the container of intermediate files, .mp4 or .mov.
         min_size: the smallest width and height.
+        in_stream: whether the stream itself, besides the container, says its colours, and `display` where there is one.
     """
 
     encoder: ClassVar[str]
-    pixel_format: ClassVar[Literal["yuv420p10le", "yuv422p10le"]] = "yuv420p10le"
+    pixel_format: ClassVar[Literal["yuv420p10le", "yuv422p10le", "p010le"]] = "yuv420p10le"
     role: ClassVar[Literal["hdr10", "hlg"]] = "hdr10"
     fourcc: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mov", ".mkv")
     part_suffix: ClassVar[str] = ".mp4"
     min_size: ClassVar[tuple[int, int]] = (16, 16)
+    in_stream: ClassVar[bool] = False
 
     @property
     def tags(self) -> Mapping[str, int]:

@@ -41,6 +41,7 @@ class H265(Codec):
     encoder: ClassVar[str] = "libx265"
     fourcc: ClassVar[str] = "hvc1"
     min_size: ClassVar[tuple[int, int]] = (64, 32)  # x265 corrupts its heap below 64 pixels
+    in_stream: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:

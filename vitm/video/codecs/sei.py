@@ -13,6 +13,8 @@ from collections.abc import Callable
 from vitm.video.errors import VideoDecodeError
 
 _PREFIX_SEI = 39  # nal_unit_type, table 7-1
+_FIRST_NON_SLICE = 32
+_RANDOM_ACCESS = range(16, 24)
 _MASTERING, _CONTENT_LIGHT = 137, 144  # payloadType
 _RECORD_HEADER = 22  # bytes of hvcC before the number of its arrays
 
@@ -69,6 +71,40 @@ def patch_packet(packet: bytes, length_size: int, max_cll: int, max_fall: int, m
         out += len(unit).to_bytes(length_size, "big") + unit
         position = start + length
     return bytes(out)
+
+
+def with_metadata(packet: bytes, length_size: int, max_cll: int, max_fall: int, mastering: bytes) -> bytes:
+    """Return a packet with these values: those that it has are replaced, and a key frame that lacks one gets it.
+
+    The SEI unit comes before the picture's first slice (7.4.2.4.4).
+
+    Args:
+        packet: length-prefixed NAL units of one picture.
+        length_size: bytes of each length.
+        max_cll: MaxCLL in cd/m2.
+        max_fall: MaxFALL in cd/m2.
+        mastering: the mastering display, 24 bytes (D.2.28).
+
+    Raises:
+        VideoDecodeError: it is damaged.
+    """
+    packet = patch_packet(packet, length_size, max_cll, max_fall, mastering)
+    values = {_MASTERING: mastering, _CONTENT_LIGHT: struct.pack(">HH", max_cll, max_fall)}
+    position, kind = 0, _PREFIX_SEI
+    while position < len(packet):
+        start = position + length_size
+        length = int.from_bytes(packet[position:start], "big")
+        kind = packet[start] >> 1 & 0x3F
+        if kind < _FIRST_NON_SLICE:
+            break
+        if kind == _PREFIX_SEI:
+            _map_messages(_unescape(packet[start + 2 : start + length]), lambda told: values.pop(told, None))
+        position = start + length
+    if kind not in _RANDOM_ACCESS or not values:
+        return packet
+    body = b"".join(_coded(told) + _coded(len(value)) + value for told, value in values.items())
+    unit = bytes((_PREFIX_SEI << 1, 1)) + _escape(body + b"\x80")
+    return packet[:position] + len(unit).to_bytes(length_size, "big") + unit + packet[position:]
 
 
 def patch_unit(unit: bytes, max_cll: int, max_fall: int, mastering: bytes | None = None) -> bytes:

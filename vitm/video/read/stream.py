@@ -92,7 +92,7 @@ def _describe(
     if rotation % 180:
         size, aspect = size[::-1], 1 / aspect
     fps = stream.average_rate or stream.guessed_rate
-    max_cll, max_fall = _content_light(frame)
+    max_cll, max_fall = content_light(frame)
     return StreamInfo(
         path=path,
         kind="video",
@@ -106,7 +106,7 @@ def _describe(
         rotation=rotation,
         mirrored=mirrored,
         has_audio=bool(container.streams.audio),
-        mastering_display=_mastering_display(frame),
+        mastering_display=mastering_of(frame),
         max_cll=max_cll,
         max_fall=max_fall,
         notes=(
@@ -199,13 +199,14 @@ def _chroma_location(stream: Any) -> str:
     return _LOCATIONS[siting[1][0], siting[2][0]] if siting else "left"
 
 
-def _content_light(frame: Any) -> tuple[int | None, int | None]:
+def content_light(frame: Any) -> tuple[int | None, int | None]:
     """Return MaxCLL and MaxFALL in cd/m2; None where they are not told."""
     data = side_data(frame, "CONTENT_LIGHT_LEVEL")
     return struct.unpack("<2I", data[:8]) if data else (None, None)
 
 
-def _mastering_display(frame: Any) -> MasteringDisplay | None:
+def mastering_of(frame: Any) -> MasteringDisplay | None:
+    """Return the ST 2086 metadata of a decoded frame; None where it has none."""
     data = side_data(frame, "MASTERING_DISPLAY_METADATA")
     if data is None:
         return None

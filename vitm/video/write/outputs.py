@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from vitm.video.codecs import CODECS, find_codec, make_codec
+from vitm.video.codecs import CODECS, ENCODERS, find_codec, make_codec
 from vitm.video.codecs.base import HDR10Codec
 from vitm.video.planes import pixel_layout
 from vitm.video.tags import Role
@@ -90,7 +90,7 @@ def output_kind(path: Path, codec: str) -> OutputKind:
         if codec in FRAME_KINDS and path.suffix.lower() not in PICTURES[codec]:
             return OutputKind("a folder of frames", role, ("first",))
         return OutputKind("a picture", role, ("sdr",) if codec == "ultrahdr" else ())
-    if codec not in CODECS and "." not in codec:
+    if codec not in CODECS | ENCODERS and "." not in codec:
         raise ValueError(
             f"codec={codec!r}: expected one of {', '.join(list_outputs())}, or the import path of a class "
             "(package.module.Class)"
@@ -141,7 +141,8 @@ def open_writer(
         width: width of the frames, in pixels.
         height: height of the frames, in pixels.
         fps: frames a second; folders of frames do not keep it.
-        codec: a name of this table, or the import path of a codec's class in somebody's own package.
+        codec: a name of this table, an encoder of H.265 of `vitm.video.codecs.ENCODERS` (its options: crf, preset,
+            mastering), or the import path of a codec's class in somebody's own package.
         work_dir: keep finished work here, so that the same call goes on after an interruption: write the frames from
             `finished_frames` on.
         segment_frames: frames that are finished together, for videos with a `work_dir`.

@@ -27,6 +27,7 @@ from vitm.video.write.companions import lost_descriptions, plan_companions
 from vitm.video.write.light import light_levels
 from vitm.video.write.mux import finish
 from vitm.video.write.parts import Part, PartEncoder, Picture
+from vitm.video.write.proof import check_stream
 
 
 class Writer(ABC):
@@ -258,6 +259,7 @@ class VideoWriter(Writer):
             finish(parts, final, codec, self._picture, levels, self._companions)
             if self._companions is not None:
                 self._drop(lost_descriptions(self._companions, final))
+            check_stream(final, codec, levels)
             final.replace(self.path)
         finally:
             final.unlink(missing_ok=True)
