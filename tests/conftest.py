@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = Path(os.environ.get("VITM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 os.environ.setdefault("WANDB_MODE", "offline")
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # two processes test at a time, and threads that wait for each other cost more than they bring
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ def autocast(precision: str) -> torch.autocast:
     return torch.autocast("cuda", dtype=HALF.get(precision), enabled=precision in HALF)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision"),
     [
@@ -105,6 +106,7 @@ def test_the_host_waits_for_no_network(name: str, precision: str) -> None:
     assert (prediction.device.type, prediction.shape[-3:]) == ("cuda", (3, *SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ON_DEVICE if name not in HEAVY])
 def test_clips_stay_on_the_device(name: str) -> None:
     network = fake_network(name)
@@ -115,6 +117,7 @@ def test_clips_stay_on_the_device(name: str) -> None:
     assert [(p.shape, p.device.type) for p in predictions] == [((1, 3, *SIZE), "cuda")] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["raft", "raft_small"])
 def test_an_optical_flow_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing goes to the host for it; torchvision's code itself copies small tables to the device."""
@@ -132,6 +135,7 @@ def test_operators_on_a_device() -> None:
         assert Analytic("bt2446a", gain=2.0)(random(1, 3, *SIZE)).device.type == "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", {line.path: name for name, line in METRICS.items()}.values())
 def test_metrics_on_a_device(name: str) -> None:
     """They may put tables there, but mix no devices, and keep fp64 under autocast."""

@@ -50,6 +50,7 @@ def operations(name: str, network: nn.Module, height: int) -> int:
     return count.operations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ON_DEVICE)
 def test_the_graph_does_not_grow_with_the_height(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)

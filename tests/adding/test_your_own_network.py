@@ -81,6 +81,7 @@ def weights(file: Path) -> dict[str, torch.Tensor]:
     return dict(torch.load(file, weights_only=True)["state_dict"])
 
 
+@pytest.mark.slow
 def test_it_trains_resumes_and_is_measured_by_a_metric_of_its_own(place: Path, run: Callable[..., int]) -> None:
     metrics = ("--model.test_metrics", "[psnr, mypackage.edge_error.EdgeError]")
     assert run("./mine.yaml", "--trainer.max_steps", "2", "--name", "whole", *metrics) == 0

@@ -24,6 +24,7 @@ def made(kind, **arguments):
     return task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("mfi", [False, True])
 def test_a_step_learns_all_frames(kind, mfi, rng):

@@ -21,6 +21,7 @@ def test_discriminator():
     assert [f.shape[1:] for f in features] == [(4, 35, 20), (8, 17, 10), (16, 8, 5), (32, 4, 2)]
 
 
+@pytest.mark.slow
 def test_losses_before_and_after_the_start(rng, monkeypatch):
     torch.manual_seed(0)
     task = JSIGANTask(width=4, gan_start=5, gan_weight=2.0, feature_weight=3.0)

@@ -43,6 +43,7 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["bench", "data", "hdcfm", "--model.lr", "1"])
 
 
+@pytest.mark.slow
 def test_networks_beside_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     command = ["bench", "csrnet", "hable", "--sizes", "40x56", "--precisions", "fp32", "bf16", "--rounds", "1"]
@@ -83,6 +84,7 @@ def test_wrong_networks_and_files_are_one_line(
     assert message in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_frames_that_are_too_small_do_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "hdcfm", "hable", "--sizes", "16x16", "--rounds", "1"]) == 0
     printed = capsys.readouterr().out

@@ -117,6 +117,7 @@ def test_a_traceback_on_request(failing, monkeypatch):
         failing(ValueError("nonsense"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "table", "sweep", "slurm", "report"])
 def test_the_doors_in_experiments_lead_to_the_commands(command):
     door = [sys.executable, "-m", f"experiments.{command}", "--help"]

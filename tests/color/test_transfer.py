@@ -129,6 +129,7 @@ def test_values_and_gradients_are_finite_on_a_grid(dtype: torch.dtype) -> None:
     _assert_finite(grid.to(dtype).sort().values.expand(3, 1, -1))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=3, max_size=3))
 def test_values_and_gradients_are_finite_anywhere(values: list[float]) -> None:

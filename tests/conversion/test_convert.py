@@ -257,6 +257,7 @@ def test_bars_stay_black_lamps_shine_and_pages_are_white_paper(tmp_path: Path) -
     assert light(tmp_path / "raw", 51).max() == pytest.approx(2000.8, rel=0.01)
 
 
+@pytest.mark.slow
 def test_graphics_are_found_alike_after_an_interruption(tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         if done == 30:
@@ -282,6 +283,7 @@ class Late(Lifting):
         yield from [self(frame) for frame in frames]
 
 
+@pytest.mark.slow
 def test_frames_of_a_whole_scene_are_read_again_instead_of_kept(tmp_path: Path) -> None:
     source = film(tmp_path / "film")
     for name, network in (("now", Lifting()), ("late", Late())):
@@ -356,6 +358,7 @@ def test_interlaced_frames_are_refused_or_deinterlaced(tmp_path: Path, capsys: p
     assert probe(tmp_path / "out.mp4").n_frames == 25
 
 
+@pytest.mark.slow
 def test_the_report_tells_the_weights_that_ship(clip: Path) -> None:
     report = convert(clip, clip.with_name("a.mp4"), reading=Reading(fps=25), progress=False)
     assert report.model == "default"

@@ -68,6 +68,7 @@ def ffmpeg_lut3d(sdr: Tensor, cube: Path, interpolation: str) -> Tensor:
     return planes[torch.tensor(order).argsort()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["trilinear", "tetrahedral"])
 def test_ffmpeg_reads_a_table_as_it_is_stated(interpolation: str, tmp_path: Path, rng: torch.Generator) -> None:
     """With the operator's level for a white of 203 cd/m2, as a conversion has it."""
@@ -110,6 +111,7 @@ def test_the_recipe_for_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert float(difference.mean()) < 2, difference.mean()
 
 
+@pytest.mark.slow
 def test_errors_of_a_table_are_those_of_its_chords() -> None:
     """A chord of x^2 over an interval h is h^2 / 4 above it in the middle: a half of 1, so 1/16."""
     errors = table.table_errors(color_grid(3).square(), torch.square)

@@ -70,6 +70,7 @@ def test_a_page_that_fades_in_never_gets_darker() -> None:
     assert white[-1] == pytest.approx(203, rel=0.03)
 
 
+@pytest.mark.slow
 def test_what_changes_within_a_scene_changes_slowly_and_at_once_at_a_cut() -> None:
     photograph = tensor(PHOTOGRAPHS[0])
     detector = GraphicsDetector()

@@ -61,6 +61,7 @@ def test_the_preview_shows_what_a_model_does(model: str, tmp_path: Path) -> None
     assert untonemapped[96, 96] == pytest.approx((white / 1000) ** (1 / 2.4), abs=0.003)
 
 
+@pytest.mark.slow
 def test_a_long_clip_is_animated_by_some_of_its_frames(tmp_path: Path) -> None:
     """61 frames at 24 a second: every second one, 31 in all, for 83 ms each; SDR left and HDR right."""
     (tmp_path / "clip").mkdir()

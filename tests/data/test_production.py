@@ -72,6 +72,7 @@ def test_local_operator_flattens_areas_and_keeps_detail():
     assert spread[1] < 0.8 * spread[0]
 
 
+@pytest.mark.slow
 def test_random_productions_repeat_and_differ():
     draws = [random_production(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]

@@ -15,6 +15,7 @@ from vitm.metrics.functional import delta_e_itp
 PAIRS = ["g01", "g02", "g03", "g11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("g05", "g06"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_agrees_with_goldens(golden: dict[str, Any], golden_pair: Any, name: str) -> None:
     test, ref = golden_pair(name)
@@ -34,6 +35,7 @@ def colour_science(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return colour.difference.delta_E_ITP(a, b)
 
 
+@pytest.mark.slow
 def test_agrees_with_colour_science(pair: tuple[Tensor, Tensor]) -> None:
     pred, target = pair
     for index, (x, y) in enumerate(zip(*(t.permute(0, 2, 3, 1).numpy() for t in pair), strict=True)):

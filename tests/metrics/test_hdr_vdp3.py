@@ -72,6 +72,7 @@ def plane(rng: torch.Generator) -> Tensor:
     return torch.randn(2, 37, 50, generator=rng, dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_agrees_with_the_release(shared: Path, name: str) -> None:
     golden = json.loads((shared / "goldens/metrics/golden.json").read_text())

@@ -42,6 +42,7 @@ def pair(height: int, width: int, count: int = 1, seed: int = 0) -> tuple[Tensor
     return (blurred + noise).clamp(0, 1), target.clamp(0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_agrees_with_goldens(shared: Path, golden: dict[str, Any], name: str) -> None:
     values = golden["pairs"][name]["values"]
@@ -56,6 +57,7 @@ def test_agrees_with_goldens(shared: Path, golden: dict[str, Any], name: str) ->
 SIZES = [(128, 192), (131, 97), (270, 480), (550, 400), (801, 900), pytest.param(1080, 1201, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_agrees_with_piq_where_it_rounds_the_same(height: int, width: int) -> None:
     """As far as its fp32 kernels go."""

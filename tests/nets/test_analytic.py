@@ -10,6 +10,7 @@ from vitm.nets import analytic
 from vitm.nets.analytic import Analytic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_bands_are_the_operator_to_the_last_bit(

@@ -68,6 +68,7 @@ def test_grid_filter(sdr, rng):
         bilateral_grid_filter(x, edges, 0, 1)
 
 
+@pytest.mark.slow
 def test_huo(sdr):
     rgb, y = light(sdr)
     smooth = smoothed(y, y, 16, 0.3)

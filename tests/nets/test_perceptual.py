@@ -93,6 +93,7 @@ def test_wrong_weights_and_layers(tmp_path: Path) -> None:
         PerceptualLoss(tmp_path / "grey.pth", "conv1_2")
 
 
+@pytest.mark.slow
 def test_several_layers_of_vgg16(tmp_path: Path) -> None:
     """The sum of the differences after the ReLU of three layers, and before it of one in between."""
     with torch.device("meta"):

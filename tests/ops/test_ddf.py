@@ -51,6 +51,7 @@ def test_large_maps_in_bands(memory_format: torch.memory_format, rng: torch.Gene
         assert torch.equal(ddf(*tensors), out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(2, 3, 4, 5), (1, 2, 1, 1), (1, 2, 1, 4), (1, 2, 3, 1)], ids=str)
 def test_gradient(size: tuple[int, int, int, int], rng: torch.Generator) -> None:
     assert torch.autograd.gradcheck(ddf, [t.requires_grad_() for t in inputs(*size, rng, torch.float64)])
@@ -84,6 +85,7 @@ def test_compiles_without_graph_breaks(backend: str, rng: torch.Generator) -> No
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_memory(extra_peak, rng: torch.Generator) -> None:
     tensors = inputs(1, 32, 270, 480, rng)
     image = tensors[0].nbytes / 2**20

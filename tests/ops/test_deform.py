@@ -159,6 +159,7 @@ def test_module(rng: torch.Generator) -> None:
         DeformConv2d(3, 3, 2)
 
 
+@pytest.mark.slow
 def test_memory(extra_peak, rng: torch.Generator) -> None:
     """Without gradients: the output and a band's taps, never those of the whole image."""
     tensors = inputs((1, 15, 16, 5, 3, 1, 270, 480), rng, dtype=torch.float32, masked=False)

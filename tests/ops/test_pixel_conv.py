@@ -96,6 +96,7 @@ def test_compiles_without_graph_breaks(backend: str, rng: torch.Generator) -> No
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory(extra_peak, rng: torch.Generator) -> None:
     x = torch.rand(1, 3, 540, 960, generator=rng)
     kernels = torch.rand(1, 75, 540, 960, generator=rng)

@@ -72,6 +72,7 @@ def test_memory_format_and_dtype_of_the_result() -> None:
     assert torch.equal(out, x.bfloat16())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_memory(extra_peak, rng: torch.Generator) -> None:
     tail = Tail()

@@ -105,6 +105,7 @@ def test_a_run_is_saved_after_minutes_as_well(tiny, tmp_path, killed_in_batch, m
     assert saved(tmp_path / "runs/kpn_mfi/mine")["global_step"] == 2
 
 
+@pytest.mark.slow
 def test_the_end_of_w_and_b_s_service_does_not_end_a_run(tiny, tmp_path, monkeypatch):
     """Slurm sends SIGTERM to every process of a job."""
     step = KPNMFITask.training_step

@@ -58,6 +58,7 @@ def entry(tmp_path, checkpoint, windows, results, **published):
     return str(path)
 
 
+@pytest.mark.slow
 def test_released_weights_give_the_paper_s_numbers_or_are_so_far_off(stand_in, tmp_path, capsys):
     root, checkpoint, psnr, windows = stand_in
     results = {"psnr": round(psnr, 2), "delta_e_itp": 1.0}
@@ -145,6 +146,7 @@ def test_what_cannot_be_checked_is_refused(tmp_path, capsys):
         assert message in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_checkpoint_chosen_on_the_measured_frames_is_marked(stand_in, tmp_path, capsys):
     """HDRTV1K has no validation split: by default its test frames choose the best checkpoint, as HDRTVNet does."""
     root, *_ = stand_in

@@ -370,6 +370,7 @@ def test_a_real_run_is_read(tiny, tmp_path):
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome")
 @pytest.mark.parametrize("width", [1280, 500])  # its window is not narrower than 500
 def test_a_browser_shows_it_without_errors_or_requests(width, make, tmp_path):

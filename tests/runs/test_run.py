@@ -81,6 +81,7 @@ def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
     assert yaml.safe_load((folder / "config.yaml").read_text())["data"].get("crop_size", 40) == 40
 
 
+@pytest.mark.slow
 def test_an_entry_runs_without_any_option(fake_data, tmp_path, monkeypatch):
     """The README's main job is `vitm run ENTRY`, and nothing behind it."""
     content = {
@@ -238,6 +239,8 @@ def test_wrong_options_stop_before_any_work(flags, tiny, tmp_path, capsys):
         ("--data.crop_sise", "--data.crop_size"),
         ("--trainer.max_step", "--trainer.max_steps"),
         ("--seed_evrything", "--seed_everything"),
+        ("--model.learning_rat", "--model.lr"),
+        ("--data.lr", "--model.lr"),
     ],
 )
 @pytest.mark.parametrize("in_file", [False, True])
@@ -366,6 +369,7 @@ def test_weights_of_no_run_are_measured(tiny_of, tmp_path, capsys):
     assert "holds no hdcfm that is known here" in capsys.readouterr().out.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_weights_and_resumes_without_them(tiny_of, tmp_path, capsys):
     """The list of what was taken is in the run's folder; the weights that are frozen stay those of the file."""
     start = tmp_path / "weights.pth"

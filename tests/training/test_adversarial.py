@@ -70,6 +70,7 @@ def weights(task):
     return {key: value.clone() for key, value in task.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [2, 3, 5])
 def test_pieces_of_a_batch_give_its_step(pieces):
     """Of unequal sizes too, and never more of them than samples."""
@@ -135,6 +136,7 @@ class Staged(Task):
         return super().losses(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "begun"), [(0, 4), (2, 2), (0.74, 1), (0.5, 2), (4, 0)])
 def test_a_stage_begins_at_a_step_or_after_a_share_of_the_steps(start, begun):
     task = Staged(start)

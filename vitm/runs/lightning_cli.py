@@ -218,8 +218,8 @@ def _one_line(message: str, options: Iterable[str] = ()) -> str:
         parts = unknown.groupdict()
         name = parts.get("option") or (f"{parts['group']}.{parts['key']}" if parts else unknown[1])
         name = f"--{name.lstrip('-')}" if parts or name.startswith("-") else name
-        near = difflib.get_close_matches(name, options, n=1)
-        return f"there is no option {name}{f'; did you mean {near[0]}?' if near else ''}"
+        near = _nearest(name, options)
+        return f"there is no option {name}{f'; did you mean {near}?' if near else ''}"
     message = re.sub(r'Parser key "([\w.]+)":', r"--\1:", message)
     if union := re.match(r"(--[\w.]+): .*Subtypes: \[(.*)\] Errors: .*Given value: (.*)", message):
         callables = r"[\w.]*Callable\[\[.*?\]\]?, [\w.]*\]"  # such as an optimiser's
@@ -230,3 +230,15 @@ def _one_line(message: str, options: Iterable[str] = ()) -> str:
     message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
     message = re.sub(r"Expected a typing.Literal\[(.*?)\]", r"expected one of \1", message)
     return re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", message).replace(": Expected a", ": expected a")
+
+
+def _nearest(name: str, options: Iterable[str]) -> str | None:
+    """Return the option that an unknown one stands for: of its own section first, by its letters or its initials."""
+    section, key = name.lstrip("-").rpartition(".")[::2]
+    known = [(*option.lstrip("-").rpartition(".")[::2], option) for option in options]
+    initials = "".join(word[0] for word in key.split("_") if word)
+    for candidates in ({k: o for s, k, o in known if s == section}, {k: o for _, k, o in known}):
+        for near in (initials if "_" in key else key, *difflib.get_close_matches(key, candidates, n=1)):
+            if near in candidates:
+                return candidates[near]
+    return None

@@ -69,6 +69,7 @@ def test_the_layout_is_that_of_the_triplets_module(tmp_path: Path) -> None:
     assert len(json.loads((root / "manifest.json").read_text())["files"]) == 2 * (3 * 13 + 24)
 
 
+@pytest.mark.slow
 def test_the_manifest_names_photographs_and_licences(small: Path) -> None:
     manifest = json.loads((small / "manifest.json").read_text())
     assert manifest["generator"] == "vitm.data.demo"

@@ -121,6 +121,7 @@ def test_real_panoramas_keep_their_light_along_the_flow(shared: Path) -> None:
             assert psnr(clip.hdr_pq[b], clip.hdr_pq[a]) < 35
 
 
+@pytest.mark.slow
 def test_real_panoramas_hold_no_black_dots(shared: Path) -> None:
     files = sorted((shared / "data" / "panoramas").glob("*.exr"))
     assert len(files) == 8

@@ -197,6 +197,7 @@ def fit(
     return toy
 
 
+@pytest.mark.slow
 @quiet
 @pytest.mark.parametrize("limits", [{"max_steps": 10}, {"max_epochs": 3}, {"max_steps": 10, "limit_train_batches": 2}])
 @pytest.mark.parametrize("step", [2, 3, 5])

@@ -100,6 +100,7 @@ def module(sources, tmp_path):
     return module
 
 
+@pytest.mark.slow
 def test_samples_depend_on_their_place_alone(module):
     def batches(count):
         loader = iter(module.train_dataloader())
@@ -118,6 +119,7 @@ def test_samples_depend_on_their_place_alone(module):
             assert abs(float(stops.median())) < 0.1
 
 
+@pytest.mark.slow
 def test_places_are_mixed_and_plain_productions_are_as_they_are(module, monkeypatch):
     """Samples repeat, with other light than their view's; none has a random production when all are plain."""
     module.fixed_share, module.mixed_places = 1.0, True

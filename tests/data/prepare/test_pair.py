@@ -192,6 +192,7 @@ def test_a_data_module_reads_what_is_prepared(tmp_path: Path) -> None:
         data.setup("test")
 
 
+@pytest.mark.slow
 def test_real_aligned_pair(shared: Path, tmp_path: Path) -> None:
     pairs = shared / "data/pairs"
     pair = VideoPair(pairs / "a_sdr.mp4", pairs / "a_hdr10.mp4", "train")

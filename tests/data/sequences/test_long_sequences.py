@@ -169,6 +169,7 @@ def signature(batch: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(batch["name"]), batch["time"].numpy().tobytes(), batch["ldr"].numpy().tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reds", "sice", "panoramas"])
 def test_samples_depend_on_seed_epoch_and_index_alone(roots: dict[str, Path], kind: str) -> None:
     expected = [signature(b) for b in batches(module(roots[kind]), 6)]
@@ -221,6 +222,7 @@ def test_evaluation_gives_whole_clips_that_repeat(roots: dict[str, Path]) -> Non
     assert len(short) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sice", "panoramas"])
 def test_memory_is_flat_however_long_the_clip(roots: dict[str, Path], kind: str) -> None:
     def peak(frames: int) -> tuple[int, int]:

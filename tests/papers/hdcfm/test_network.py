@@ -102,6 +102,7 @@ def test_threads_change_nothing():
         assert_equal(network(sdr), expected, 1e-6)
 
 
+@pytest.mark.slow
 def test_frozen_networks_work_in_bands_too(extra_peak):
     network = lively().requires_grad_(False)
     sdr = torch.rand(1, 3, 256, 320)
@@ -110,6 +111,7 @@ def test_frozen_networks_work_in_bands_too(extra_peak):
     assert extra_peak(lambda: network(sdr.clone().requires_grad_())) > 8 * feature_map
 
 
+@pytest.mark.slow
 def test_memory(extra_peak):
     """One feature map of 64 channels, the gap and the bands beside it, 12 maps of conditions."""
     network = lively()

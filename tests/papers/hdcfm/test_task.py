@@ -227,6 +227,7 @@ class Gradients(Callback):
         self.seen.append(torch.cat([p.grad.flatten() for p in parameters]).clone())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_keeps_the_gradients_of_both(precision, first_stage):
     """In fp16 each step of either optimiser doubles the loss scale, and none sees another one's."""

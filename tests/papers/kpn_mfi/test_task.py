@@ -59,6 +59,7 @@ def objective(hdr_pq, target, reduction="mean", content=torch.tanh, alpha=0.05, 
     return l_c + alpha * reference.consistency(hdr_pq, SHIFTS, norm, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -34,6 +34,7 @@ def test_rows_of_table_3_by_parameters():
     assert count_parameters(VITMTC(propagation="none")) == 4_414_157
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_pipeline_is_the_equations(make, clip):
     """Equations 1 to 12 for a clip of eight frames from the weights alone, with the schedule of section 3.2."""

@@ -158,6 +158,7 @@ def test_icam_s_steps_are_adam_s_on_equation_8(pixel, root, vgg):
     assert_adam(steps, (0.9, 0.999))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixel", ["mu_law", "linear"])
 def test_fcpm_s_steps_are_adam_s_on_equation_13(pixel, first_stage, vgg, monkeypatch):
     """And its discriminator's, on predictions that stay as they are; a few numbers stand for the network's windows."""

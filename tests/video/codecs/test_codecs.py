@@ -147,6 +147,7 @@ def test_boxes_of_the_container(codec: str, suffix: str, tmp_path: Path) -> None
     assert struct.unpack(">8H2I", boxes[b"mdcv"]) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "peak"), [(0.75, 1000), (0.7518271, 1000), (0.76, 2000), (0.85, 4000), (1.0, 10000)])
 @pytest.mark.parametrize(("codec", "suffix", "raw"), [(*o, {"hevc": "hevc", "av1": "ivf"}.get(o[0])) for o in HDR10])
 def test_the_mastering_display_can_show_the_picture(

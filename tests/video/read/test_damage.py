@@ -62,6 +62,7 @@ def damage(path: Path, number: int, where: str = "head") -> tuple[Path, int]:
     return bad, frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [5, 30, 40, 48])
 def test_repeating_keeps_count_times_and_whatever_is_good(number: int, intact: Path) -> None:
     expected = list(FrameReader(intact))

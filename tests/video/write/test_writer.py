@@ -439,6 +439,7 @@ except WriteError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_midway(tmp_path: Path) -> None:
     """The system refuses files over 200 kB: the same way out as a full disk."""
     command = [sys.executable, "-c", FULL, str(tmp_path / "a.mp4")]
