@@ -14,7 +14,7 @@ from vitm.ops.tiling import needs_whole_maps
 
 LOOK = 256  # height and width of the small picture
 KNOTS = 16  # of the guide's curves
-STRIP = 8192  # pixels whose hinges lie in memory at a time
+STRIP = 4096  # pixels whose hinges lie in memory at a time
 GLOBAL = 4  # height and width of the map that global features are made of
 
 
@@ -45,17 +45,24 @@ class Guide(nn.Module):
 
     def in_strips(self, sdr: Tensor) -> Tensor:
         """Map (B, 3, H, W) to the same guide without gradients, by strips whose hinges stay in the cache."""
-        factors, addend = self._sum()
-        matrix, thresholds = self.colors.weight.flatten(1), self.thresholds.unsqueeze(2)
         assert self.colors.bias is not None
-        guide = sdr.new_empty(len(sdr), sdr.shape[2] * sdr.shape[3])
-        hinges = sdr.new_empty(3, KNOTS, STRIP)
+        factors, addend = (x[None] for x in self._sum())
+        matrix, bias, thresholds = (
+            self.colors.weight.flatten(1),
+            self.colors.bias[:, None],
+            self.thresholds.unsqueeze(2),
+        )
+        size = sdr.shape[2] * sdr.shape[3]
+        count = min(STRIP, size)
+        guide = sdr.new_empty(len(sdr), 1, size)
+        colors, hinges = sdr.new_empty(3, count), sdr.new_empty(3, KNOTS, count)
         for pixels, out in zip(sdr.flatten(2), guide, strict=True):
-            for strip, part in zip(pixels.split(STRIP, 1), out.split(STRIP), strict=True):
-                colors = torch.addmm(self.colors.bias[:, None], matrix, strip)
-                bent = torch.maximum(colors[:, None], thresholds, out=hinges[..., : strip.shape[1]])
-                torch.addmm(addend[None], factors[None], bent.flatten(0, 1), out=part[None])
-        return guide.clamp_(0, 1).view(len(sdr), 1, *sdr.shape[2:])
+            for start in [*range(0, size - count, count), size - count]:
+                strip = slice(start, start + count)
+                torch.addmm(bias, matrix, pixels[:, strip], out=colors)
+                torch.maximum(colors[:, None], thresholds, out=hinges)
+                torch.addmm(addend, factors, hinges.flatten(0, 1), out=out[:, strip]).clamp_(0, 1)
+        return guide.view(len(sdr), 1, *sdr.shape[2:])
 
     def _sum(self) -> tuple[Tensor, Tensor]:
         """Return the factor of each hinge, and an addend.

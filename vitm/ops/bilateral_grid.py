@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROWS = 16  # rows of a picture that are read together, so that what lies between stays in the cache
+_ROWS = 12  # rows of a picture that are read together, so that what lies between stays in the cache
 
 
 def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
@@ -43,9 +45,8 @@ def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
 def apply_grid(grid: Tensor, guide: Tensor, rgb: Tensor) -> Tensor:
     """Map each pixel by the affine transform that a bilateral grid holds for its place and guide.
 
-    The same paper's equation 6. On the CPU, without gradients, no transforms of a whole picture lie in memory, and the
-    grid is first interpolated for each row, which leaves a 2-D lookup: these are vectorised, and give the same to 1e-4
-    of a cell.
+    The same paper's equation 6. On the CPU, without gradients, no transforms of a whole picture lie in memory, and they
+    are products of matrices instead of lookups, which give the same to 1e-5.
 
     Args:
         grid: (B, N (C + 1), D, h, w): for each of N outputs the factors of the C inputs, and an addend.
@@ -72,24 +73,7 @@ def apply_grid(grid: Tensor, guide: Tensor, rgb: Tensor) -> Tensor:
     needs_gradients = torch.is_grad_enabled() and any(t.requires_grad for t in (grid, guide, rgb))
     if rgb.device.type != "cpu" or needs_gradients or torch.compiler.is_compiling():  # which would unroll the rows
         return _affine(slice_grid(grid, guide), rgb)
-    height, width = guide.shape[1:]
-    out = rgb.new_empty(len(rgb), grid.shape[1] // (rgb.shape[1] + 1), height, width)
-    where = grid.new_empty(_ROWS, 1, width, 2)
-    where[..., 0] = _centres(width, grid)
-    y = ((torch.arange(height) + 0.5) * (grid.shape[3] / height) - 0.5).clamp(0, grid.shape[3] - 1)
-    least = grid.new_tensor(-1)
-    for b, cells in enumerate(grid.movedim(3, 1).contiguous()):  # (h, N (C + 1), D, w)
-        for top in range(0, height, _ROWS):
-            rows = slice(top, top + _ROWS)
-            above = y[rows].long()
-            below = (above + 1).clamp(max=grid.shape[3] - 1)
-            part = (y[rows] - above).to(grid.dtype)[:, None, None, None]
-            lines = torch.lerp(cells[above], cells[below], part)
-            places = where[: len(lines)]
-            torch.add(least, guide[b, rows], alpha=2, out=places[:, 0, :, 1])
-            transforms = F.grid_sample(lines, places, mode="bilinear", padding_mode="border", align_corners=False)
-            _affine(transforms.squeeze(2).movedim(0, 1)[None], rgb[b : b + 1, :, rows], out=out[b : b + 1, :, rows])
-    return out
+    return _apply_by_products(grid.to(rgb.dtype), guide.to(rgb.dtype), rgb)
 
 
 def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges: float) -> Tensor:
@@ -140,6 +124,49 @@ def bilateral_grid_filter(x: Tensor, edges: Tensor, sigma_px: float, sigma_edges
         places = [a * (2 / (n - 1)) - 1 for a, n in zip(at.unbind(-1), (width, height, depth), strict=True)]
         out.append(F.grid_sample(smooth[None], torch.stack(places, -1)[None, None], align_corners=True)[0, :, 0])
     return torch.stack(out)
+
+
+def _apply_by_products(grid: Tensor, guide: Tensor, rgb: Tensor) -> Tensor:
+    """Apply a grid, see `apply_grid`, without looking anything up.
+
+    With t_z, the guide at the centre of cell z, what is linear between centres is, for g up to the last of them,
+    f(g) = a + sum_z b_z max(g, t_z). So in one row, and between the centres of two columns of cells, every coefficient
+    is a sum over the same functions of the pixel: 1, max(g, t_z) and, with u, the way from the left centre to the right
+    one, u and u max(g, t_z). A row is one product for each column of cells.
+    """
+    (channels, depth, *cells_of), (height, width) = grid.shape[1:], guide.shape[1:]
+    knots = (torch.arange(depth, dtype=grid.dtype) + 0.5) / depth
+    bends = (grid.diff(dim=2) * depth).diff(dim=2, prepend=torch.zeros_like(grid[:, :, :1]))
+    addend = grid[:, :, :1] - (bends * knots[:-1, None, None]).sum(2, keepdim=True)
+    left = torch.cat((addend, bends), 2)
+    factors = torch.cat((left, left.diff(dim=4, append=left[..., -1:])), 2)
+    factors = factors.permute(0, 4, 3, 1, 2).contiguous()  # (B, w, h, N (C + 1), 2 D)
+    (row, down), (column, along) = (_cells(*sizes) for sizes in zip((height, width), cells_of, strict=True))
+    down, along, below = down[:, None, None].to(grid), along.to(grid), (row + 1).clamp(max=cells_of[0] - 1)
+
+    count = min(_ROWS, height)
+    functions = grid.new_empty(count, 2, depth, width)
+    functions[:, 0, 0], functions[:, 1, 0] = 1, along
+    transforms = grid.new_empty(count, channels, width)
+    ends = torch.bincount(column, minlength=cells_of[1]).cumsum(0).tolist()
+    spans = [(functions.flatten(1, 2)[..., i:j], transforms[..., i:j]) for i, j in pairwise([0, *ends])]
+    out = rgb.new_empty(len(rgb), channels // (rgb.shape[1] + 1), height, width)
+    for b, top in product(range(len(rgb)), [*range(0, height - count, count), height - count]):
+        rows = slice(top, top + count)
+        hinges = guide[b, rows, None].clamp(max=1 - 0.5 / depth)
+        hinges = torch.maximum(hinges, knots[:-1, None], out=functions[:, 0, 1:])
+        torch.mul(hinges, along, out=functions[:, 1, 1:])
+        matrices = torch.lerp(factors[b][:, row[rows]], factors[b][:, below[rows]], down[rows])
+        for matrix, (pixels, result) in zip(matrices, spans, strict=True):
+            torch.bmm(matrix, pixels, out=result)
+        _affine(transforms.movedim(0, 1)[None], rgb[b : b + 1, :, rows], out=out[b : b + 1, :, rows])
+    return out
+
+
+def _cells(size: int, cells: int) -> tuple[Tensor, Tensor]:
+    """Return the last cell whose centre each pixel along an axis has reached, or the first, and the way to the next."""
+    at = ((torch.arange(size, dtype=torch.float64) + 0.5) * (cells / size) - 0.5).clamp(0, cells - 1)
+    return at.long(), at - at.floor()
 
 
 def _affine(transforms: Tensor, rgb: Tensor, out: Tensor | None = None) -> Tensor:

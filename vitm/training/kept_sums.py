@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -85,6 +86,13 @@ def add_sums(metrics: MetricCollection, sums: list[float]) -> None:
         for name, state in _states(metric).items():
             added = torch.tensor([next(rest) for _ in range(state.numel())], dtype=torch.float64)
             setattr(metric, name, state + added.view(state.shape).to(state))
+
+
+def values_of(metrics: MetricCollection) -> dict[str, float]:
+    """Return the values of metrics, also of those whose states were all added."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*was called before the ``update``", category=UserWarning)
+        return {name: float(value) for name, value in metrics.compute().items()}
 
 
 def _states(metric: Any) -> dict[str, Tensor]:

@@ -290,6 +290,12 @@ def test_perfect_frames_measure_as_perfect(root, first_stage, monkeypatch):
     task.on_test_epoch_end()
     linearised = task.baselines()["linearised input"]
     assert linearised["psnr"] < 100  # quantised, at least
+    seen = []
+    monkeypatch.setattr(task, "_measure", lambda linear, target, white, metrics: seen.append(metrics))
+    task._evaluate(clip, task.test_metrics)
+    task.on_test_epoch_end()
+    assert [metrics is task.test_metrics for metrics in seen] == [True]  # the input's numbers are kept
+    assert task.baselines()["linearised input"] == linearised
 
 
 def test_display_light_is_what_the_standards_say():

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, recorded
 from vitm.data.batch import SequenceBatch
@@ -24,6 +24,7 @@ from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, PixelDomain, flow_loss
 from vitm.papers.vitm_tc.network import VITMTC
 from vitm.papers.vitm_tc.whole_clip import WholeClip
 from vitm.training.adversarial import AdversarialTask
+from vitm.training.kept_sums import KeptSums, add_sums, batch_digest, get_sums, values_of
 from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
@@ -56,6 +57,7 @@ class SequenceTask(InverseToneMappingTask):
         self.over_exposed = build_metric("over_exposed")
         self.unreconstructed = self.test_metrics.clone()
         self.unreconstructed_over_exposed = build_metric("over_exposed")
+        self._kept: KeptSums | None = None
         self._baselines: dict[str, dict[str, float]] = {}
 
     def forward(self, ldr: Tensor) -> Tensor:
@@ -88,29 +90,40 @@ class SequenceTask(InverseToneMappingTask):
         predicted = torch.cat([frame.cpu() for frame in self.stream(frames)])
         pairs = [tuple(frame.cpu() for frame in clip.frame(t)) for t in times]
         ldr, target = (torch.stack(frames) for frames in zip(*pairs, strict=True))
-        white = measuring_white(target)
-        self._measure(predicted, target, ldr, white, metrics, self.over_exposed)
+        white, clipped = measuring_white(target), over_exposure(ldr) > 0
+        self._measure(predicted, target, white, metrics)
+        self.over_exposed.update(mu_law(predicted), mu_law(target), clipped)
         if metrics is self.test_metrics:
-            self._measure(linearise(ldr), target, ldr, white, self.unreconstructed, self.unreconstructed_over_exposed)
+            unreconstructed = linearise(ldr)
+            self._measure_once(unreconstructed, target, white, self.unreconstructed)
+            self.unreconstructed_over_exposed.update(mu_law(unreconstructed), mu_law(target), clipped)
         middle = len(times) // 2
         return ldr[middle], to_hdr_pq(predicted[middle], white), to_hdr_pq(target[middle], white)
 
-    def _measure(
-        self,
-        linear: Tensor,
-        target: Tensor,
-        ldr: Tensor,
-        white: float,
-        metrics: MetricCollection,
-        over_exposed: Metric,
-    ) -> None:
+    def _measure(self, linear: Tensor, target: Tensor, white: float, metrics: MetricCollection) -> None:
         """Measure the linear light of a clip, (T, 3, H, W) on the CPU, against the true light."""
         for metric in metrics.values():
             step = len(linear) if isinstance(metric, ClipMetric) else CHUNK
             for i in range(0, len(linear), step):
                 x, y = (to_hdr_pq(light[i : i + step].to(self.device), white)[None] for light in (linear, target))
                 metric.update(x, y)
-        over_exposed.update(mu_law(linear), mu_law(target), over_exposure(ldr) > 0)
+
+    def _measure_once(self, linear: Tensor, target: Tensor, white: float, metrics: MetricCollection) -> None:
+        """Measure light that no network made, see `_measure`, unless an earlier test did and its numbers are kept."""
+        if not all(metric.additive for metric in metrics.values()):
+            self._measure(linear, target, white, metrics)
+            return
+        self._kept = self._kept or KeptSums(metrics, self.device)
+        clip = batch_digest({"sdr": to_hdr_pq(linear, white), "hdr_pq": to_hdr_pq(target, white)})  # what is measured
+        self._kept.open(clip)
+        sums = self._kept.get(clip, "linearised input")
+        if sums is None:
+            of_clip = metrics.clone()
+            of_clip.reset()
+            self._measure(linear, target, white, of_clip)
+            sums = get_sums(of_clip)
+            self._kept.put(clip, "linearised input", sums)
+        add_sums(metrics, sums)
 
     def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
         super()._log_metrics(stage, metrics)
@@ -120,9 +133,11 @@ class SequenceTask(InverseToneMappingTask):
     def on_test_epoch_end(self) -> None:
         """Log the test, and keep what was measured of the linearised input: here, where all processes are."""
         super().on_test_epoch_end()
-        values = {name: float(value) for name, value in self.unreconstructed.compute().items()}
         error = float(self.unreconstructed_over_exposed.compute())
-        self._baselines = {"linearised input": values | {"over_exposed": error}}
+        self._baselines = {"linearised input": values_of(self.unreconstructed) | {"over_exposed": error}}
+        if self._kept is not None:
+            self._kept.save()
+            self._kept = None
         self.unreconstructed.reset()
         self.unreconstructed_over_exposed.reset()
 

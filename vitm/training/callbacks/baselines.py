@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import islice
 from typing import Any
 
@@ -13,7 +12,7 @@ from torchmetrics import MetricCollection
 from vitm.color import DIFFUSE_WHITE_NITS, METHODS
 from vitm.metrics import frame_metrics
 from vitm.nets.analytic import Analytic, Gain
-from vitm.training.kept_sums import KeptSums, add_sums, batch_digest, get_sums
+from vitm.training.kept_sums import KeptSums, add_sums, batch_digest, get_sums, values_of
 
 STOPS = [i / 4 for i in range(-8, 9)]
 
@@ -57,9 +56,7 @@ class Yardstick:
 
     def values(self) -> dict[str, float]:
         """Return the values of the metrics."""
-        with warnings.catch_warnings():  # of a metric that is computed and was never updated: its states were added
-            warnings.filterwarnings("ignore", message=".*was called before the ``update``", category=UserWarning)
-            return {name: float(value) for name, value in self._metrics.compute().items()}
+        return values_of(self._metrics)
 
 
 class AnalyticBaselines(Callback):
