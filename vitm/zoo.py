@@ -38,7 +38,7 @@ NETWORKS = {
     "cyclegan": Listed("vitm.baselines.cyclegan.CycleGAN", "vitm.baselines.published.cyclegan"),
     "deep_sr_itm": Listed("vitm.baselines.deep_sr_itm.DeepSRITM"),
     "deep_vitm": Listed("vitm.baselines.deep_vitm.DeepVITM"),
-    "deephdr": Listed("vitm.baselines.deephdr.DeepHDR"),
+    "deephdr": Listed("vitm.baselines.deephdr.DeepHDR", "vitm.baselines.published.deephdr"),
     "diff_hdr": Listed("vitm.baselines.diff_hdr.DiffHDR"),
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
     "fmnet": Listed("vitm.baselines.fmnet.FMNet"),

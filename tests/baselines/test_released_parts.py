@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.reference import deephdr
 from vitm.baselines.hdrtvnet_plus import AGCM
 from vitm.baselines.highlights import over_exposure
 from vitm.baselines.srresnet import SRResNet
 from vitm.checkpoints import CheckpointError
+from vitm.papers.vitm_tc.display import to_hdr_pq
 from vitm.zoo import load_network
 
 STATES = dict[str, Tensor]
@@ -152,3 +154,35 @@ def test_hdrunet_of_the_authors(rng, tmp_path):
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
     with pytest.raises(CheckpointError, match="holds no hdrtvnet_plus"):
         load_network("hdrtvnet_plus", tmp_path / "latest_G.pth")
+
+
+def test_deephdr_of_the_authors(rng, tmp_path):
+    """A checkpoint of their training: a copy of each kernel for the masks, normalised frames, log(1 + H) out."""
+    kernels = {
+        "encoder.0": (4, 3, 7, 7),
+        "encoder.1": (6, 4, 5, 5),
+        "decoder.1": (4, 10, 3, 3),
+        "decoder.0": (3, 7, 3, 3),
+    }
+    state = {f"{name}.conv.weight": 0.1 * torch.randn(size, generator=rng) for name, size in kernels.items()}
+    state["decoder.0.conv.bias"] = torch.rand(3, generator=rng)
+    released = {}
+    for name, value in state.items():
+        part, level, _, kind = name.split(".")
+        layer = f"{part[:3]}_{int(level) + 1}.conv"
+        released[f"{layer}.input_conv.{kind}"] = value
+        released[f"{layer}.mask_update_conv.weight"] = value.abs()
+    torch.save({"n_iter": 7, "step": 9, "model": released, "optimizer": {"state": {}}}, tmp_path / "checkpoint.pth")
+    sdr = (1.3 * torch.rand(1, 3, 8, 12, generator=rng)).clamp(max=1)
+    frame = (sdr - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        3, 1, 1
+    )
+    arrays = {name: value.numpy() for name, value in state.items()}
+    log_light = torch.from_numpy(deephdr.network(arrays, sdr[0].numpy(), 2, frame[0].numpy()))
+    seen = torch.from_numpy(deephdr.exposure_mask(sdr[0].numpy()))
+    expected = to_hdr_pq(seen * sdr[0] ** 2 + (1 - seen) * (log_light.exp() - 1))
+    with torch.no_grad():
+        converted = load_network("deephdr", tmp_path / "checkpoint.pth")(sdr)[0]
+    torch.testing.assert_close(converted, expected, rtol=0, atol=1e-5)
+    with pytest.raises(CheckpointError, match="holds no hdrunet"):
+        load_network("hdrunet", tmp_path / "checkpoint.pth")

@@ -29,9 +29,12 @@ def exposure_mask(sdr, threshold=0.95):
     return np.interp(sdr, [threshold, 1.0], [1.0, 0.0])
 
 
-def network(state, sdr, layers):
-    """`state` maps names to arrays of a `DeepHDR` with so many layers; sdr (3, H, W), H and W multiples of 2^layers."""
-    x, mask, skips = sdr, exposure_mask(sdr), []
+def network(state, sdr, layers, frame=None):
+    """`state` maps names to arrays of a `DeepHDR` with so many layers; sdr (3, H, W), H and W multiples of 2^layers.
+
+    `frame` is what goes in instead of `sdr`, of which the mask is.
+    """
+    x, mask, skips = sdr if frame is None else frame, exposure_mask(sdr), []
     for i in range(layers):
         skips.append(x)
         x, mask = partial_conv(x, mask, state[f"encoder.{i}.conv.weight"], None, 2)

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.baselines.clip_network import ClipNetwork, Encoded
+from vitm.nets.perceptual import MEAN, STD
+from vitm.papers.vitm_tc.display import to_hdr_pq
 
 THRESHOLD = 0.95  # released code: above it a channel counts as partly clipped
 EPSILON = 1e-6
@@ -63,9 +65,19 @@ class DeepHDR(ClipNetwork):
     Args:
         widths: numbers of channels of the encoder's layers.
         mfi: see `ClipNetwork`.
+        light: whether it is the published network, which takes the frame as ImageNet's classifiers do, and gives light:
+            1 becomes diffuse white. For the released weights.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512, 512), mfi: bool = False) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512, 512),
+        mfi: bool = False,
+        light: bool = False,
+    ) -> None:
         if not widths:
             raise ValueError("widths is empty; expected the channels of one layer or more")
         super().__init__(stride=2 ** len(widths), channels=widths[-1], mfi=mfi)
@@ -78,10 +90,13 @@ class DeepHDR(ClipNetwork):
             SoftPartialConv2d(m + n, n, bias=level == 0) for level, (n, m) in enumerate(zip(outer, widths, strict=True))
         )
         self.act = nn.LeakyReLU(0.2)
+        self.light = light
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
 
     def encode(self, sdr: Tensor) -> Encoded:
         """Encode frames, see `ClipNetwork`."""
-        x, mask = sdr, exposure_mask(sdr)
+        x, mask = (sdr - self.mean) / self.std if self.light else sdr, exposure_mask(sdr)
         skips = []
         for layer in self.encoder:
             skips.append(x)
@@ -97,4 +112,9 @@ class DeepHDR(ClipNetwork):
             x, mask = torch.cat([x, skips[level]], 1), torch.cat([mask, torch.ones_like(skips[level])], 1)
             x, mask = self.decoder[level](x, mask)
             x = self.act(x) if level else x
-        return x
+        return self._shown(x, skips[0] * self.std + self.mean) if self.light else x
+
+    def _shown(self, log_light: Tensor, sdr: Tensor) -> Tensor:
+        """Return the light log(1 + H) where frames are clipped, and their squares elsewhere, as hdr_pq."""
+        seen = exposure_mask(sdr)
+        return to_hdr_pq(seen * sdr.square() + (1 - seen) * log_light.float().expm1())

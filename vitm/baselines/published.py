@@ -13,6 +13,7 @@ from vitm.baselines.ada_3dlut import Ada3DLUT
 from vitm.baselines.adaint import AdaInt
 from vitm.baselines.basicvsr_pp import BRANCHES, BasicVSRPP
 from vitm.baselines.cyclegan import CycleGAN
+from vitm.baselines.deephdr import DeepHDR
 from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
@@ -67,6 +68,11 @@ HDRUNET_KEY_MAP: KeyMap = [
     (r"^recon_trunk(\d)", lambda m: f"trunks.{int(m[1]) - 1}"),
     (r"^mask_est", "weighting"),
     *LE_KEY_MAP,
+]
+
+# DeepHDR: layers are counted from 1, and hold a copy of their kernel for the masks.
+DEEPHDR_KEY_MAP: KeyMap = [
+    (r"^(enc|dec)_(\d+)\.conv\.input_conv\.", lambda m: f"{m[1]}oder.{int(m[2]) - 1}.conv."),
 ]
 
 # Ada-3DLUT: the classifier counts all layers, the resizing among them.
@@ -218,6 +224,17 @@ def hdrunet(state: Mapping[str, Tensor]) -> Weights | None:
     return Weights(
         renamed, constructor_arguments(HDRUNet, {"width": len(state["conv_first.weight"]), "blocks": blocks})
     )
+
+
+def deephdr(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read a file of DeepHDR from the authors' code; None if the file is of another network."""
+    inner: Any = state.get("model", state)
+    if "enc_1.conv.input_conv.weight" not in inner:
+        return None
+    renamed = {rename_key(k, DEEPHDR_KEY_MAP): v for k, v in inner.items() if ".mask_update_conv." not in k}
+    layers = len([key for key in renamed if key.startswith("encoder.")])
+    widths = tuple(len(renamed[f"encoder.{i}.conv.weight"]) for i in range(layers))
+    return Weights(renamed, constructor_arguments(DeepHDR, {"widths": widths, "light": True}))
 
 
 def hdrtvdm(state: Mapping[str, Tensor]) -> Weights | None:
