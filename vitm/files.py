@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -261,31 +261,39 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of a CSV file with their numbers of lines; the cells of `columns` are filled.
+def read_rows(path: Path, *columns: str, optional: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a CSV file with their numbers of lines; no cell of `columns` is empty.
 
     Args:
-        path: The file, in UTF-8.
-        columns: Columns that it must have; it may have others.
+        path: The file, in UTF-8. Spaces around names and cells do not count, and empty lines are left out.
+        columns: Columns that it must have.
+        optional: Columns that it may have; where one is absent, its cells are "".
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no CSV file, a column or a cell of one is missing, or there is no row.
     """
+    others = f", and perhaps {' and '.join(optional)}" if optional else ""
+    expected = f"expected {', '.join(columns)}{others}"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no list at {path}; expected a CSV file with the columns {','.join(columns)}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
+            reader = csv.DictReader(file, skipinitialspace=True)
+            names = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            rows = [(reader.line_num, {k: (row.get(k) or "").strip() for k in (*columns, *optional)}) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no CSV file ({error}); expected the columns {','.join(columns)}") from error
-    if not {*columns} <= set(reader.fieldnames or ()):
-        raise ValueError(f"{path}: the list needs the columns {','.join(columns)}; found {reader.fieldnames}")
+    if lacking := [column for column in columns if column not in names]:
+        raise ValueError(f"{path} lacks the column {', '.join(lacking)}; {expected}")
     if not rows:
-        raise ValueError(f"{path}: the list is empty")
-    for number, row in enumerate(rows, start=2):
-        if not all(row[column] for column in columns):
-            raise ValueError(f"{path}, line {number}: {' or '.join(columns)} is missing")
-    return list(enumerate(rows, start=2))
+        raise ValueError(f"{path} is an empty list; expected a row for each {' and '.join(columns)}")
+    for number, row in rows:
+        for column in columns:
+            if not row[column]:
+                raise ValueError(f"{path}, line {number}: {column} is empty; {expected}")
+    return rows
 
 
 def digest(content: Path | str | bytes | memoryview) -> str:

@@ -161,12 +161,12 @@ def test_wrong_inputs_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         assert lines[0].startswith("error: ")
         assert message in lines[0]
 
-    fails("there is no pairs file at", "clips", tmp_path / "none.csv", out)
+    fails("there is no list at", "clips", tmp_path / "none.csv", out)
     (tmp_path / "bad.csv").write_text("video,hdr\na,b\n")
     fails("lacks the column sdr; expected sdr, hdr, and perhaps split and offset", "clips", tmp_path / "bad.csv", out)
     fails("is no CSV file", "clips", tmp_path / "a.mp4", out)
     (tmp_path / "bad.csv").write_text("sdr,hdr\n")
-    fails("names no pair of videos", "clips", tmp_path / "bad.csv", out)
+    fails("is an empty list", "clips", tmp_path / "bad.csv", out)
     fails("there is no folder", "clips", pairs, tmp_path / "no/out")
     fails("is a file; give the name of a folder", "clips", pairs, pairs)
     (tmp_path / "full").mkdir()

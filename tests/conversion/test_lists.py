@@ -68,9 +68,9 @@ def test_processes_that_begin_together_share_the_list(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source\na.png", "needs the columns source,output"),
-        ("source,output", "the list is empty"),
-        ("source,output\na.png,", "line 2: source or output is missing"),
+        ("source\na.png", "lacks the column output; expected source, output"),
+        ("source,output", "is an empty list"),
+        ("source,output\na.png,", "line 2: output is empty"),
         ("source,output\na.png,o.png\nb.png,o.png", "line 3: o.png is the output of an earlier line too"),
     ],
 )

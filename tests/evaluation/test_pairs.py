@@ -121,9 +121,10 @@ def test_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pred,truth\na,b\n", "needs the columns pred,target"),
-        ("pred,target\n", "empty"),
-        ("pred,target\na.mp4,\n", "line 2: pred or target is missing"),
+        ("pred,truth\na,b\n", "lacks the column target; expected pred, target, and perhaps name"),
+        ("pred,target\n", "is an empty list"),
+        ("pred, target\n\na.mp4 , b.mp4\n\n c.mp4,\n", "line 5: target is empty"),
+        ("pred,target\na.mp4,\n", "line 2: target is empty"),
         ("pred,target\nx/a.mp4,t\ny/a.mp4,t\n", "a is there twice"),
     ],
 )

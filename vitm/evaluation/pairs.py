@@ -110,10 +110,9 @@ def read_pair_list(path: Path) -> list[tuple[str, Path, Path]]:
         FileNotFoundError: there is no such list.
         ValueError: a column is missing, or the list is empty.
     """
-    rows = [row for _, row in read_rows(path, "pred", "target")]
     return [
-        (row.get("name") or Path(row["pred"]).stem, path.parent / row["pred"], path.parent / row["target"])
-        for row in rows
+        (row["name"] or Path(row["pred"]).stem, path.parent / row["pred"], path.parent / row["target"])
+        for _, row in read_rows(path, "pred", "target", optional=["name"])
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from vitm.data.splits import Split
-from vitm.files import digest
+from vitm.files import digest, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,58 +46,40 @@ def read_video_pairs(path: Path, test_share: float | None = None) -> list[VideoP
         ValueError: A column is missing, there is no row, a split or an offset is not one, or (with `test_share`) one
             video is in two splits.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no pairs file at {path}; expected a CSV file with the columns sdr,hdr")
-    needed = {"sdr", "hdr"} | ({"split"} if test_share is None else set())
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            names = [*(reader.fieldnames or ())]
-            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(v, str | None)} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV file ({error}); expected the columns sdr,hdr") from error
-    if lacking := needed - {*names}:
-        raise ValueError(
-            f"{path} lacks the column {', '.join(sorted(lacking))}; expected sdr, hdr, "
-            f"{'split and perhaps offset' if test_share is None else 'and perhaps split and offset'}"
-        )
-    if not rows:
-        raise ValueError(f"{path} names no pair of videos; expected a row for each")
-    for line, row in enumerate(rows, start=2):
-        _check_row(f"{path}, line {line}", row, split_needed=test_share is None)
-    splits = [cast(Split, row["split"]) for row in rows] if test_share is None else _splits(path, rows, test_share)
+    needed, optional = ["sdr", "hdr"], ["split", "offset"]
+    if test_share is None:
+        needed.append(optional.pop(0))
+    rows = read_rows(path, *needed, optional=optional)
+    for number, row in rows:
+        _check_row(f"{path}, line {number}", row)
+    splits = [cast(Split, row["split"]) for _, row in rows] if test_share is None else _splits(path, rows, test_share)
     return [
         VideoPair(
-            path.parent / row["sdr"], path.parent / row["hdr"], split, int(row["offset"]) if row.get("offset") else None
+            path.parent / row["sdr"], path.parent / row["hdr"], split, int(row["offset"]) if row["offset"] else None
         )
-        for row, split in zip(rows, splits, strict=True)
+        for (_, row), split in zip(rows, splits, strict=True)
     ]
 
 
-def _check_row(place: str, row: dict[str, str], split_needed: bool) -> None:
-    for column in ("sdr", "hdr"):
-        if not row[column]:
-            raise ValueError(f"{place}: {column} is empty; expected the path of a video")
-    split = row.get("split", "")
-    if (split or split_needed) and split not in get_args(Split):
+def _check_row(place: str, row: dict[str, str]) -> None:
+    if (split := row["split"]) and split not in get_args(Split):
         raise ValueError(f"{place}: split is '{split}'; expected {', '.join(get_args(Split))}")
-    offset = row.get("offset", "")
-    if offset and not re.fullmatch(r"[+-]?\d+", offset):
+    if (offset := row["offset"]) and not re.fullmatch(r"[+-]?\d+", offset):
         raise ValueError(f"{place}: offset is '{offset}'; expected a whole number of frames")
 
 
-def _splits(path: Path, rows: list[dict[str, str]], test_share: float) -> list[Split]:
+def _splits(path: Path, rows: list[tuple[int, dict[str, str]]], test_share: float) -> list[Split]:
     """Return the split of each row: the column's, or by the share."""
-    groups = _groups([(str(path.parent / r["sdr"]), str(path.parent / r["hdr"])) for r in rows])
+    groups = _groups([(str(path.parent / r["sdr"]), str(path.parent / r["hdr"])) for _, r in rows])
     given: dict[int, str] = {}
-    for line, (row, group) in enumerate(zip(rows, groups, strict=True), start=2):
-        if (split := row.get("split", "")) and given.setdefault(group, split) != split:
+    for (line, row), group in zip(rows, groups, strict=True):
+        if (split := row["split"]) and given.setdefault(group, split) != split:
             raise ValueError(
                 f"{path}, line {line}: {row['sdr']} or {row['hdr']} is in the splits {given[group]} and {split}; "
                 "expected one split for all samples of a video"
             )
     free = sorted({*groups} - {*given})
-    shared = share_out([rows[group]["sdr"] for group in free], test_share)
+    shared = share_out([rows[group][1]["sdr"] for group in free], test_share)
     chosen: dict[int, str] = {**given, **dict(zip(free, shared, strict=True))}
     return [cast(Split, chosen[group]) for group in groups]
 
