@@ -146,12 +146,13 @@ def no_weights(path: str | Path, name: str, state: Mapping[str, Any]) -> Checkpo
     return CheckpointError(f"{path} holds no {name} that is known here; its first keys are: {first}")
 
 
-def write_weights(checkpoint: str | Path, path: str | Path) -> None:
+def write_weights(checkpoint: str | Path, path: str | Path, **arguments: Any) -> None:
     """Write the network of one of our checkpoints alone, in half precision, as `rebuild_network` reads it.
 
     Args:
         checkpoint: checkpoint of a run.
         path: the new file.
+        **arguments: arguments of the network's class that win over those that the checkpoint tells.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -162,6 +163,7 @@ def write_weights(checkpoint: str | Path, path: str | Path) -> None:
         raise CheckpointError(f"{checkpoint} is no checkpoint of a run")
     state = {f"network.{k}": v.half() if v.is_floating_point() else v for k, v in network_state(file).items()}
     with replace_when_whole(path) as part:
+        about = about._replace(arguments=about.arguments | arguments)
         torch.save({"vitm": about._asdict(), "state_dict": state}, part)
 
 

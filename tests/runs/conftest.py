@@ -67,6 +67,7 @@ MODEL = {
         *("--model.widths", "[8,8,8,8,8]", "--model.perceptual_weight", "0", "--model.test_metrics", "null"),
         *("--model.every", "2", *SEQUENCES),
     ],
+    "vitm.papers.vitm_tc.BlendTask": [*MEASURED, "--model.clue_stride", "2", "--model.clues_per_direction", "1"],
     "vitm.papers.vitm_tc.CluesTask": [*MEASURED, "--model.clue_stride", "2", "--model.clues_per_direction", "1"],
     "vitm.papers.vitm_tc.FCPMTask": [
         *("--model.perceptual_weight", "0", "--model.test_metrics", "null", "--model.gan_weight", "0"),

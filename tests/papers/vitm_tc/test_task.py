@@ -12,13 +12,15 @@ from torchvision.models import vgg16
 from torchvision.transforms.functional import normalize
 
 from tests.steps import assert_adam, assert_gradients, take_steps
+from vitm.checkpoints import write_weights
 from vitm.data import LongSequences
 from vitm.data.fake.sequences import write_fake_panoramas
 from vitm.data.sequences.clue_schedule import ClueSchedule
 from vitm.ops.warp import warp
-from vitm.papers.vitm_tc import FCPMTask, ICAMTask
+from vitm.papers.vitm_tc import BlendTask, FCPMTask, ICAMTask
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise
+from vitm.zoo import load_network
 
 WIDTHS = (8, 8, 8, 8, 8)
 SHORT = {"clue_stride": 2, "clues_per_direction": 1, "flow": "zero"}
@@ -206,15 +208,36 @@ def test_motion_is_the_data_s_for_a_share_of_a_batch_and_estimated_for_the_rest(
         icam_task(exact_motion=2)
 
 
-def test_fcpm_goes_on_from_the_start_of_its_first_stage(tmp_path):
+@pytest.mark.parametrize("second", [fcpm_task, lambda icam: BlendTask(str(icam), **SHORT)])
+def test_what_goes_on_from_a_first_stage_has_its_start(second, tmp_path):
     task = icam_task(start="clues", align="fill", use_global=False, search=2)
     state = {f"network.{k}": v for k, v in task.network.state_dict().items()}
     torch.save(
         {"vitm": {"network": task.name, "arguments": task.arguments}, "state_dict": state}, tmp_path / "icam.ckpt"
     )
-    network = fcpm_task(tmp_path / "icam.ckpt").network
+    network = second(tmp_path / "icam.ckpt").network
     assert (network.icam.start, network.icam.align_by, network.search) == ("clues", "fill", 2)
     assert torch.equal(network.icam.prior[0].weight, task.network.icam.prior[0].weight)
+
+
+def test_blended_keys_are_measured_and_are_weights_of_their_own(root, tmp_path):
+    """Nothing is learned; an ICAM's weights alone, written with the argument, are the same network."""
+    task = icam_task(start="clues", align="fill", use_global=False)
+    state = {f"network.{k}": v for k, v in task.network.state_dict().items()}
+    about = {"network": task.name, "arguments": task.arguments}
+    torch.save({"vitm": about, "state_dict": state}, tmp_path / "icam.ckpt")
+    blended = BlendTask(str(tmp_path / "icam.ckpt"), **SHORT).eval()
+    assert not blended.trains
+    write_weights(tmp_path / "icam.ckpt", tmp_path / "small.ckpt", propagation="blend")
+    shipped = load_network("vitm_tc", tmp_path / "small.ckpt")
+    assert shipped.propagation == blended.network.propagation == "blend"
+    data = sequences(root, "references", ev_range=(1, 5))
+    data.setup("test")
+    ldr = torch.stack([next(iter(data.test_dataloader())).ldr(t) for t in range(4)])[None]
+    with torch.no_grad():
+        torch.testing.assert_close(shipped(ldr), blended(ldr), rtol=1e-2, atol=1e-3)  # half precision
+    results = trainer(tmp_path, 1).test(blended, data, verbose=False)[0]
+    assert results["test/over_exposed"] < blended.baselines()["linearised input"]["over_exposed"]
 
 
 def test_true_flows_lay_references_onto_their_key(root):

@@ -8,14 +8,14 @@ from vitm.papers.vitm_tc.icam import ICAM
 from vitm.papers.vitm_tc.network import VITMTC
 
 if TYPE_CHECKING:
-    from vitm.papers.vitm_tc.task import CluesTask, FCPMTask, ICAMTask
+    from vitm.papers.vitm_tc.task import BlendTask, CluesTask, FCPMTask, ICAMTask
 
-__all__ = ["FCPM", "ICAM", "VITMTC", "Clues", "CluesTask", "FCPMTask", "ICAMTask"]
+__all__ = ["FCPM", "ICAM", "VITMTC", "BlendTask", "Clues", "CluesTask", "FCPMTask", "ICAMTask"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the tasks when they are asked for: they need Lightning, the networks need torch alone."""
-    if name in ("CluesTask", "ICAMTask", "FCPMTask"):
+    if name in ("BlendTask", "CluesTask", "ICAMTask", "FCPMTask"):
         from vitm.papers.vitm_tc import task
 
         return getattr(task, name)

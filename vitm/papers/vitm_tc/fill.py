@@ -57,9 +57,8 @@ def fill_from_clues(key: Tensor, references: Iterable[tuple[Tensor, Motion]], ta
     for frame, (flow, gain) in references:
         warped = warp(torch.cat([linearise(frame), (frame >= FULL).float()], 1), flow)
         clue, full = warped[:, :3] * gain, warped[:, 3:] > TOUCHED
-        wrong = torch.where(clipped, clue < DARKER, ((clue + DARK) / (light + DARK)).log().abs() > AGREEMENT)
         within = inside(flow)
-        usable = within & ~wrong.any(1, keepdim=True) & (gain > LONGER)
+        usable = within & ~contradicts(key, clue) & (gain > LONGER)
         bound = torch.where(usable & clipped, bound.maximum(light.lerp(clue, _feathered(within))), bound)
         share = _feathered(usable & ~full)
         total, summed = total + order * share, summed + order * share * clue.clamp_min(BLACK).log()
@@ -67,6 +66,20 @@ def fill_from_clues(key: Tensor, references: Iterable[tuple[Tensor, Motion]], ta
     filled = shown * summed / total.clamp_min(1e-12) + (1 - shown) * bound.clamp_min(BLACK).log()
     hdr_linear = composite(key, torch.where(clipped, filled.exp(), light), over_exposure(key, tau))
     return Fill(hdr_linear, torch.where(clipped, shown, 1.0))
+
+
+def contradicts(frame: Tensor, other: Tensor) -> Tensor:
+    """Return where light cannot be that of a frame: dark where it is clipped, or another where it is not.
+
+    Args:
+        frame: (B, 3, H, W), camera code in [0, 1].
+        other: (B, 3, H, W), linear, aligned with the frame and in its exposure.
+
+    Returns:
+        (B, 1, H, W), bool.
+    """
+    unlike = ((other + DARK) / (linearise(frame) + DARK)).log().abs() > AGREEMENT
+    return torch.where(frame >= FULL, other < DARKER, unlike).any(1, keepdim=True)
 
 
 def _feathered(mask: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ from vitm.nets.flow import FlowName
 from vitm.ops.key_frames import key_frames, nearest_keys
 from vitm.ops.padding import pad_to_multiple
 from vitm.papers.vitm_tc import fcpm
+from vitm.papers.vitm_tc.blend import Neighbour, blend_keys
 from vitm.papers.vitm_tc.clues import ClueFinder
 from vitm.papers.vitm_tc.exposure import composite, over_exposure
 from vitm.papers.vitm_tc.fcpm import FCPM, key_image
 from vitm.papers.vitm_tc.fill import fill_from_clues
 from vitm.papers.vitm_tc.icam import ICAM, STRIDE, Alignment, Reference, Start
-from vitm.papers.vitm_tc.motion import Motion, estimate_motion
+from vitm.papers.vitm_tc.motion import Motion, at_common_exposure, brightness, estimate_motion, exposure_ratio
 from vitm.papers.vitm_tc.whole_clip import ClipStore, Flow, WholeClip, check_least
 
 CACHE_BYTES = 2**31  # of features that wait to be used again
@@ -38,8 +39,9 @@ class VITMTC(WholeClip):
         clues_per_direction: number of a key's references, forward and backward each.
         clue_stride: distance from one reference to the next, in frames.
         key_stride: distance from one key to the next, in frames.
-        neighbours: see `FCPM`.
-        propagation: see `FCPM`; `"none"`: every frame is a key (Table 3, without FCPM).
+        neighbours: number of keys that a frame is reconstructed from, see `FCPM`.
+        propagation: see `FCPM`; `"none"`: every frame is a key (Table 3, without FCPM); `"blend"`: the keys around a
+            frame are blended by `blend_keys`, without a network (not in the paper).
         flow: name of an estimator of `vitm.nets.flow` (the paper: `"gma"`, with weights), or any function of two
             batches of frames that returns the flow from the first to the second. Frozen.
         flow_weights: file of the estimator's weights.
@@ -62,7 +64,7 @@ class VITMTC(WholeClip):
         clue_stride: int = 15,
         key_stride: int = 6,
         neighbours: int = 5,
-        propagation: fcpm.Propagation | Literal["none"] = "both",
+        propagation: fcpm.Propagation | Literal["blend", "none"] = "both",
         flow: FlowName | Flow = "dis",
         flow_weights: str | Path | None = None,
         exposure_match: bool = True,
@@ -78,7 +80,7 @@ class VITMTC(WholeClip):
         check_least(key_stride=(key_stride, 1), neighbours=(neighbours, 1), search=(search, 0))
         if search and start != "clues":
             raise ValueError(f"search={search} looks for frames to fill a key from: it needs start='clues'")
-        self.search = search
+        self.search, self.propagation, self.neighbours = search, propagation, neighbours
         self.key_stride = 1 if propagation == "none" else key_stride
         self.icam = ICAM(
             widths,
@@ -89,7 +91,9 @@ class VITMTC(WholeClip):
             checkpointing=checkpointing,
             start=start,
         )
-        self.fcpm = None if propagation == "none" else FCPM(propagation, neighbours, exposure_match, tau)
+        self.fcpm = None
+        if propagation not in ("blend", "none"):
+            self.fcpm = FCPM(propagation, neighbours, exposure_match, tau)
 
     def window(self, ldr: Mapping[int, Tensor], times: range, keys: Mapping[int, Sequence[int]]) -> Tensor:
         """Convert consecutive frames of a clip of which only some frames are given. For training.
@@ -126,10 +130,10 @@ class VITMTC(WholeClip):
         return super().stream(frames, max_clues, exact, folder, every)
 
     def _schedule(self, times: range, n: int, max_clues: int | None) -> dict[int, list[int]]:
-        if self.fcpm is None:
+        if self.propagation == "none":
             return super()._schedule(times, n, max_clues)
         known = key_frames(n, self.key_stride) if n else []
-        keys = {key for t in times for key in nearest_keys(t, known, self.fcpm.neighbours)}
+        keys = {key for t in times for key in nearest_keys(t, known, self.neighbours)}
         return self._with_clues(keys, n, max_clues)
 
     def _convert(self, clip: ClipStore, times: range, keys: Mapping[int, Sequence[int]]) -> Iterator[Tensor]:
@@ -137,9 +141,14 @@ class VITMTC(WholeClip):
         if not times:
             return
         self._reconstruct_keys(clip, keys)
-        if self.fcpm is None:
+        if self.propagation == "none":
             for t in times:
                 yield clip.pop(("key", t))[:, :3]
+            return
+        if self.fcpm is None:
+            for t in times:
+                near = nearest_keys(t, sorted(keys), self.neighbours)
+                yield blend_keys(clip["ldr", t], (self._neighbour(clip, t, key) for key in near), self.icam.tau)
             return
         self._look_back(clip, self.fcpm, {t: nearest_keys(t, sorted(keys), self.fcpm.neighbours) for t in times})
         yield from self._look_ahead(clip, self.fcpm, times)
@@ -165,6 +174,17 @@ class VITMTC(WholeClip):
             references = (self._reference(ldr, clip["ldr", r], features(r)) for r in folded)
             hdr_linear = self.icam.aggregate(ldr, features(t), references, fill).hdr_linear
             clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
+            if self.propagation == "blend":
+                guessed = clip["key", t][:, 3:]
+                clip["confidence", t] = 1 - guessed if fill is None else fill.confidence.amin(1, keepdim=True)
+
+    def _neighbour(self, clip: ClipStore, t: int, key: int) -> Neighbour:
+        frame, other = clip["ldr", t], clip["ldr", key]
+        flow = frame.new_zeros(len(frame), 2, *frame.shape[2:])
+        if t != key:
+            gain = exposure_ratio(brightness(frame), brightness(other))
+            flow = self.estimate(*at_common_exposure(frame, other, gain))
+        return Neighbour(clip["key", key], clip["confidence", key], flow, abs(t - key) / self.key_stride)
 
     def _reference(self, key: Tensor, frame: Tensor, features: Tensor) -> Reference:
         return self.icam.reference(key, frame, self.reference_motion(key, frame).flow, features)

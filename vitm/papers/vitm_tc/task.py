@@ -370,6 +370,56 @@ class ICAMTask(WholeClipTask):
         return torch.stack(flows, 1), torch.stack(valid, 1)
 
 
+def read_first_stage(icam: str | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arguments of `VITMTC` that a trained ICAM brings along, and its state dict; nothing without a file.
+
+    Raises:
+        CheckpointError: the file holds another network.
+    """
+    if icam is None:
+        return {}, {}
+    first = read_checkpoint(icam)
+    about = recorded(first)
+    if about is None or about.network != WholeClipTask.name:
+        raise CheckpointError(f"{icam} holds no ICAM: give the checkpoint of a run of vitm_tc/icam")
+    state = {k.removeprefix("icam."): v for k, v in network_state(first).items() if k.startswith("icam.")}
+    return {k: v for k, v in about.arguments.items() if k in FIRST_STAGE}, state
+
+
+class BlendTask(WholeClipTask):
+    """A trained ICAM on key frames that are blended along time: nothing is left to learn, so it is measured.
+
+    Args:
+        icam: checkpoint of the first stage.
+        max_clues: references of a key, the nearest ones (Figure 7); null: all that the network has.
+        every: distance of the frames that are measured.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        **network: arguments of `VITMTC`; those of ICAM, and the flow, are the first stage's.
+    """
+
+    trains = False
+
+    def __init__(
+        self,
+        icam: str,
+        max_clues: int | None = None,
+        every: int = 1,
+        test_metrics: list[str] | None = None,
+        **network: Any,
+    ) -> None:
+        super().__init__(max_clues, every, test_metrics=test_metrics)
+        self.icam = icam
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network, its ICAM that of the first stage."""
+        arguments, state = read_first_stage(self.icam)
+        network |= arguments | {"propagation": "blend"}
+        self.network = VITMTC(**network)
+        self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
+        self.network.icam.load_state_dict(state)
+
+
 class FCPMTask(AdversarialTask, WholeClipTask):
     """FCPM on windows of consecutive frames, behind a frozen ICAM (equation 13).
 
@@ -449,21 +499,14 @@ class FCPMTask(AdversarialTask, WholeClipTask):
 
     def configure_networks(self, **network: Any) -> None:
         """Make the network, its ICAM that of the first stage and frozen, and the discriminator."""
-        if self.icam is not None:
-            first = read_checkpoint(self.icam)
-            about = recorded(first)
-            if about is None or about.network != self.name:
-                raise CheckpointError(f"{self.icam} holds no ICAM: give the checkpoint of a run of vitm_tc/icam")
-            network |= {k: v for k, v in about.arguments.items() if k in FIRST_STAGE}
+        arguments, state = read_first_stage(self.icam)
+        network |= arguments
         self.network = VITMTC(**network)
         if self.network.fcpm is None:
-            raise ValueError("propagation='none' has no FCPM to train; ICAM alone is the first stage")
+            raise ValueError(f"propagation={self.network.propagation!r} has no FCPM to train; ICAM is the first stage")
         self.arguments = constructor_arguments(VITMTC, network) | {"flow_weights": None}  # a place of this machine
-        if self.icam is not None:
-            state = network_state(first)
-            self.network.icam.load_state_dict(
-                {k.removeprefix("icam."): v for k, v in state.items() if k.startswith("icam.")}
-            )
+        if state:
+            self.network.icam.load_state_dict(state)
         self.network.icam.requires_grad_(False)
         self.discriminator = ClipDiscriminator().requires_grad_(self.gan_weight > 0)
 
