@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import inspect
+import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+from zipfile import ZipFile
 
+import numpy as np
 import torch
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from torch import Tensor, nn
 
 from vitm.files import digest, replace_when_whole
@@ -59,7 +64,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Args:
         path: a local file; or a folder, where authors released a network in several files (`*.pth`): their keys then
-            begin with the name of their file, as in `LE.conv_first.weight`.
+            begin with the name of their file, as in `LE.conv_first.weight`. Of a list of arrays in an `.npz` file, as
+            TensorLayer writes them, the keys are their places: `params.0`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -70,12 +76,46 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
+        if Path(path).suffix == ".npz":
+            return _read_arrays(Path(path))
         file = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler meets damage in any of its steps
         raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from error
     if not isinstance(file, dict):
         raise CheckpointError(f"{path} is no checkpoint: it holds a {type(file).__name__}")
     return file
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of an `.npz` file, and those of its lists, which NumPy pickles, by their places."""
+    arrays: dict[str, Any] = {}
+    with ZipFile(path) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            with archive.open(member) as file:
+                read_header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[read_magic(file)]
+                if not read_header(file)[2].hasobject:
+                    arrays[name] = torch.from_numpy(np.load(path)[name])
+                    continue
+                for place, array in enumerate(_Arrays(file, encoding="latin1").load().flat):
+                    arrays[f"{name}.{place}"] = torch.from_numpy(np.ascontiguousarray(array))
+    return arrays
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads arrays, also of Python 2, and calls nothing else that a file names."""
+
+    allowed: ClassVar[dict[str, Any]] = {
+        "_reconstruct": np.empty(0).__reduce__()[0],
+        "ndarray": np.ndarray,
+        "dtype": np.dtype,
+        "encode": codecs.encode,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] not in ("numpy", "_codecs") or name not in self.allowed:
+            raise pickle.UnpicklingError(f"the file asks for {module}.{name}, which is no array")
+        return self.allowed[name]
 
 
 def checkpoint_files(folder: str | Path) -> list[Path]:

@@ -43,7 +43,7 @@ NETWORKS = {
     "dslnet": Listed("vitm.papers.dslnet.network.DSLNet"),
     "fmnet": Listed("vitm.baselines.fmnet.FMNet"),
     "hdcfm": Listed("vitm.papers.hdcfm.network.HDCFM", "vitm.papers.hdcfm.published.from_published"),
-    "hdrcnn": Listed("vitm.baselines.hdrcnn.HDRCNN"),
+    "hdrcnn": Listed("vitm.baselines.hdrcnn.HDRCNN", "vitm.baselines.published.hdrcnn"),
     "hdrnet": Listed("vitm.baselines.hdrnet.HDRNet"),
     "hdrtvdm": Listed("vitm.baselines.hdrtvdm.LSN", "vitm.baselines.published.hdrtvdm"),
     "hdrtvnet": Listed("vitm.baselines.hdrtvnet.HDRTVNet", "vitm.baselines.published.hdrtvnet"),

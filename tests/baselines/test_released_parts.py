@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -154,6 +156,85 @@ def test_hdrunet_of_the_authors(rng, tmp_path):
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
     with pytest.raises(CheckpointError, match="holds no hdrtvnet_plus"):
         load_network("hdrtvnet_plus", tmp_path / "latest_G.pth")
+
+
+def hdrcnn_arrays(widths: tuple[int, ...], rng: torch.Generator) -> list[np.ndarray]:
+    """TensorLayer's list: of convolutions (h, w, in, out) and biases, of transposed ones (h, w, out, in)."""
+    arrays: list[Tensor] = []
+
+    def conv(side: int, n: int, m: int, outputs: int) -> None:
+        arrays.extend([torch.randn(side, side, n, m, generator=rng) * (2 / n) ** 0.5 / side, torch.rand(outputs)])
+
+    def norm(n: int) -> None:
+        arrays.extend([torch.rand(n, generator=rng) for _ in range(3)] + [torch.rand(n, generator=rng) + 0.5])
+
+    for depth, (n, m) in zip((2, 2, 3, 3, 3), pairwise((3, *widths)), strict=True):
+        for i in range(depth):
+            conv(3, m if i else n, m, m)
+    conv(3, widths[4], widths[4], widths[4])
+    norm(widths[4])
+    for i, (n, m) in enumerate(pairwise((widths[4], *widths[::-1]))):
+        if i:
+            conv(1, 2 * n, n, n)
+        conv(4, m, n, m)
+        norm(m)
+    conv(1, 2 * widths[0], widths[0], widths[0])
+    conv(1, widths[0], 3, 3)
+    norm(3)
+    conv(1, 6, 3, 3)
+    return [array.numpy() for array in arrays]
+
+
+def released_hdrcnn(arrays: list[np.ndarray], ldr: Tensor) -> Tensor:
+    """The light that the released code makes of a frame: blue, green, red of 0 to 255 in, features divided by 255."""
+    rest = map(torch.from_numpy, arrays)
+
+    def conv(x: Tensor) -> Tensor:
+        return F.conv2d(x, next(rest).permute(3, 2, 0, 1), next(rest), padding="same")
+
+    def norm(x: Tensor) -> Tensor:
+        beta, gamma, mean, variance = (next(rest)[:, None, None] for _ in range(4))
+        return F.relu((x - mean) / (variance + 1e-5).sqrt() * gamma + beta)
+
+    def skip(x: Tensor, features: Tensor) -> Tensor:
+        return conv(torch.cat([x, ((features / 255) ** 2 + 1 / 255).log()], 1))
+
+    def up(x: Tensor) -> Tensor:  # the gradient of a convolution
+        weight, bias = next(rest).permute(3, 2, 0, 1), next(rest)
+        size = (len(x), weight.shape[1], 2 * x.shape[2], 2 * x.shape[3])
+        return norm(torch.nn.grad.conv2d_input(size, weight, x, stride=2, padding=1) + bias[:, None, None])
+
+    red, green, blue = (255 * ldr).split(1, 1)
+    x, features = torch.cat([blue - 103.939, green - 116.779, red - 123.68], 1), []
+    for depth in (2, 2, 3, 3, 3):
+        for _ in range(depth):
+            x = F.relu(conv(x))
+        features.append(x)
+        x = F.max_pool2d(x, 2)
+    x = up(norm(conv(x)))
+    while features:
+        x = skip(x, features.pop())
+        x = up(x) if features else x
+    log_light = skip(norm(conv(x)), 255 * ldr)
+    assert next(rest, None) is None
+    alpha = ((ldr.amax(1, keepdim=True) - 0.95) / 0.05).clamp(0, 1)
+    return (1 - alpha) * ldr**2 + alpha * (log_light.exp() - 1 / 255)
+
+
+def test_hdrcnn_of_the_authors(rng, tmp_path):
+    arrays = hdrcnn_arrays((4, 6, 8, 8, 8), rng)
+    listed = np.empty(len(arrays), dtype=object)
+    listed[:] = arrays
+    np.savez(tmp_path / "trained_params.npz", params=listed)
+    ldr = torch.rand(1, 3, 32, 64, generator=rng)
+    ldr[..., :9] = 1
+    with torch.no_grad():
+        network = load_network("hdrcnn", tmp_path / "trained_params.npz")
+        torch.testing.assert_close(network(ldr), released_hdrcnn(arrays, ldr), rtol=1e-3, atol=1e-4)
+    listed[3] = Path.cwd  # a function, which only a harmful file would name
+    np.savez(tmp_path / "harmful.npz", params=listed)
+    with pytest.raises(CheckpointError, match="which is no array"):
+        load_network("hdrcnn", tmp_path / "harmful.npz")
 
 
 def test_deephdr_of_the_authors(rng, tmp_path):

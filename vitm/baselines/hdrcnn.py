@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,10 +14,11 @@ from vitm.nets.perceptual import MEAN, STD, classifier_state
 from vitm.ops.padding import pad_to_multiple
 from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.papers.vitm_tc.display import to_hdr_pq
-from vitm.papers.vitm_tc.exposure import composite, linearise, over_exposure
+from vitm.papers.vitm_tc.exposure import linearise, over_exposure
 
 EPSILON = 1 / 255  # keeps logarithms finite
 DEPTHS = (2, 2, 3, 3, 3)  # convolutions of VGG16 at each size
+CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # of red, green and blue
 LUMA = (0.213, 0.715, 0.072)
 
 
@@ -25,15 +27,17 @@ class Encoder(nn.Module):
 
     Args:
         widths: numbers of channels of the levels.
+        mean: means of the frames' channels, which are subtracted.
+        std: what the channels are divided by.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.levels = nn.ModuleList()
         for depth, (n, m) in zip(DEPTHS, pairwise((3, *widths)), strict=True):
             layers: list[nn.Module] = []
@@ -113,8 +117,8 @@ class HDRCNN(nn.Module):
     """An autoencoder that predicts the log light of over-exposed pixels.
 
     Eilertsen et al., "HDR image reconstruction from a single exposure using deep CNNs", SIGGRAPH Asia 2017 (released
-    code and weights: BSD-3, for TensorFlow 1; the weights are not loaded). VGG16, a convolution at 1/32, and back by
-    transposed convolutions, with six skips that bring encoder features to log light; 29,443,358 parameters.
+    code and weights: BSD-3, for TensorFlow 1). VGG16, a convolution at 1/32, and back by transposed convolutions, with
+    six skips that bring encoder features to log light; 29,443,358 parameters.
 
     Convention: any height and width; frames are padded to multiples of 32 by reflection (replication where they are too
     small), and cropped back. The output equals the linearised input where nothing is over-exposed.
@@ -125,14 +129,18 @@ class HDRCNN(nn.Module):
     Args:
         widths: numbers of channels at the five sizes.
         tau: code above which a pixel begins to count as over-exposed.
+        released: whether it is the released network, for its weights: with the means of VGG16's authors, and a camera's
+            curve of 2.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (64, 128, 256, 512, 512), tau: float = 0.95) -> None:
+    def __init__(
+        self, widths: tuple[int, ...] = (64, 128, 256, 512, 512), tau: float = 0.95, released: bool = False
+    ) -> None:
         super().__init__()
         if len(widths) != len(DEPTHS):
             raise ValueError(f"widths is {tuple(widths)}; expected {len(DEPTHS)} numbers of channels")
-        self.tau = tau
-        self.encoder = Encoder(widths)
+        self.tau, self.released = tau, released
+        self.encoder = Encoder(widths, CAFFE_MEAN, (1, 1, 1)) if released else Encoder(widths)
         self.bottom = nn.Sequential(
             nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)
         )
@@ -155,7 +163,8 @@ class HDRCNN(nn.Module):
             ValueError: if the shape is another.
         """
         predicted = self.log_light(ldr).exp() - EPSILON
-        return composite(ldr, predicted, over_exposure(ldr, self.tau))
+        alpha = over_exposure(ldr, self.tau)
+        return (1 - alpha) * self._linear(ldr) + alpha * predicted
 
     def log_light(self, ldr: Tensor) -> Tensor:
         """Return the predicted log(light + 1/255) at all pixels, (B, 3, H, W), fp32; see `forward`."""
@@ -173,8 +182,12 @@ class HDRCNN(nn.Module):
     def _tail(self, x: Tensor, features: Tensor, frame: Tensor) -> Tensor:
         """Return the log light of rows, from those at half the size."""
         x = self.last(self.skips[-1](self.up[-1](x), features.square()))
-        out: Tensor = self.last_skip(x, linearise(frame))
+        out: Tensor = self.last_skip(x, self._linear(frame))
         return out
+
+    def _linear(self, ldr: Tensor) -> Tensor:
+        """Return the light of camera code."""
+        return ldr.float().square() if self.released else linearise(ldr)
 
     @staticmethod
     def to_hdr_pq(x_linear: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from vitm.baselines.adaint import AdaInt
 from vitm.baselines.basicvsr_pp import BRANCHES, BasicVSRPP
 from vitm.baselines.cyclegan import CycleGAN
 from vitm.baselines.deephdr import DeepHDR
+from vitm.baselines.hdrcnn import DEPTHS, HDRCNN
 from vitm.baselines.hdrtvdm import LSN
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import HDRTVNetPlus
@@ -74,6 +75,15 @@ HDRUNET_KEY_MAP: KeyMap = [
 DEEPHDR_KEY_MAP: KeyMap = [
     (r"^(enc|dec)_(\d+)\.conv\.input_conv\.", lambda m: f"{m[1]}oder.{int(m[2]) - 1}.conv."),
 ]
+
+# HDRCNN: the file has no keys, but the layers' arrays in this order, two of a convolution, four of a normalisation.
+HDRCNN_LAYERS = [
+    *(f"encoder.levels.{level}.{2 * i}" for level, depth in enumerate(DEPTHS) for i in range(depth)),
+    *("bottom.0", "bottom.1", "up.0.conv", "up.0.norm"),
+    *(layer for i in range(4) for layer in (f"skips.{i}.conv", f"up.{i + 1}.conv", f"up.{i + 1}.norm")),
+    *("skips.4.conv", "last.0", "last.1", "last_skip.conv"),
+]
+HDRCNN_NORMS = (".norm", "bottom.1", "last.1")
 
 # Ada-3DLUT: the classifier counts all layers, the resizing among them.
 ADA_3DLUT_KEY_MAP: KeyMap = [
@@ -235,6 +245,32 @@ def deephdr(state: Mapping[str, Tensor]) -> Weights | None:
     layers = len([key for key in renamed if key.startswith("encoder.")])
     widths = tuple(len(renamed[f"encoder.{i}.conv.weight"]) for i in range(layers))
     return Weights(renamed, constructor_arguments(DeepHDR, {"widths": widths, "light": True}))
+
+
+def hdrcnn(state: Mapping[str, Tensor]) -> Weights | None:
+    """Read the authors' `.npz` file of HDRCNN, which lists the arrays of TensorLayer; None if it is of another network.
+
+    Its frames are blue, green, red, from 0 to 255. Here they are red, green, blue, from 0 to 1, so that features are
+    1/255 of theirs, which is the light that its skips make of them.
+    """
+    arrays = [value for key, value in state.items() if re.fullmatch(r"params\.\d+", key)]
+    counts = [4 if name.endswith(HDRCNN_NORMS) else 2 for name in HDRCNN_LAYERS]
+    if len(arrays) != sum(counts) or arrays[0].shape[:3] != (3, 3, 3):
+        return None
+    renamed: dict[str, Tensor] = {}
+    rest = iter(arrays)
+    for name, count in zip(HDRCNN_LAYERS, counts, strict=True):
+        if count == 4:
+            for kind in ("bias", "weight", "running_mean", "running_var"):
+                renamed[f"{name}.{kind}"] = next(rest)
+            renamed[f"{name}.num_batches_tracked"] = torch.tensor(0)
+        else:  # height, width, input, output; of transposed convolutions output, input
+            renamed[f"{name}.weight"] = next(rest).permute(3, 2, 0, 1)
+            renamed[f"{name}.bias"] = next(rest) / (255 if name.startswith("encoder.") else 1)
+    renamed[f"{HDRCNN_LAYERS[0]}.weight"] = renamed[f"{HDRCNN_LAYERS[0]}.weight"].flip(1)
+    renamed["bottom.0.weight"] = 255 * renamed["bottom.0.weight"]
+    widths = tuple(len(renamed[f"encoder.levels.{level}.0.weight"]) for level in range(len(DEPTHS)))
+    return Weights(renamed, constructor_arguments(HDRCNN, {"widths": widths, "released": True}))
 
 
 def hdrtvdm(state: Mapping[str, Tensor]) -> Weights | None:
