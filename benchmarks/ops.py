@@ -23,6 +23,8 @@ from torch import Tensor
 
 from vitm.conversion.speed import PeakMemory, processor
 from vitm.ops.attention import correlate, softmax_attention
+from vitm.ops.color_table import apply_color_table, by_grid_sample
+from vitm.ops.ddf import by_shifts, ddf
 from vitm.ops.deform import deform_conv2d, deform_conv2d_torch
 from vitm.ops.filtering import bilateral_blur
 from vitm.ops.large_kernel import depthwise_conv2d, dynamic_depthwise_conv2d
@@ -99,7 +101,13 @@ DEPTHWISE = {
 }
 DYNAMIC = {"F.conv2d folded": dynamic_depthwise, "vitm": dynamic_depthwise_conv2d}
 DEFORM = {"torchvision": torchvision_deform, "in one piece": deform_conv2d_torch, "vitm": deform_conv2d}
+DDF = {"shifted products": by_shifts, "vitm": ddf}  # on a GPU, ours is a kernel of Triton
+COLOR_TABLE = {"F.grid_sample": by_grid_sample, "vitm": apply_color_table}
 CASES = {
+    "ddf 64x540x960": Case(((1, 64, 540, 960), (1, 9, 540, 960), (1, 64, 9)), DDF),
+    "ddf 64x540x960 forward + backward": Case(((1, 64, 540, 960), (1, 9, 540, 960), (1, 64, 9)), DDF, True),
+    "color_table 2160x3840": Case(((1, 3, 2160, 3840), (1, 3, 33, 33, 33)), COLOR_TABLE),
+    "color_table 1080x1920 forward + backward": Case(((1, 3, 1080, 1920), (1, 3, 33, 33, 33)), COLOR_TABLE, True),
     "pixel_conv 3x256x256": Case(((1, 3, 256, 256), (1, 75, 256, 256)), PIXEL_CONV),
     "pixel_conv 3x1080x1920": Case(((1, 3, 1080, 1920), (1, 75, 1080, 1920)), PIXEL_CONV),
     "pixel_conv 3x540x960 forward + backward": Case(((1, 3, 540, 960), (1, 75, 540, 960)), PIXEL_CONV, True),

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitm.ops import kernels
+
 _ROWS = 16  # rows of a picture that are looked up together, so that what lies between stays in the cache
 
 
@@ -31,6 +33,8 @@ def color_grid(size: int, device: torch.device | str | None = None) -> Tensor:
 def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
     """Look colours up in tables, with trilinear interpolation between the eight nearest vertices.
 
+    On a GPU with Triton it is one kernel, `vitm.ops.kernels.color_table`.
+
     Args:
         rgb: (B, 3, H, W), R, G and B in [0, 1]; values outside are clamped.
         table: (B, C, N, N, N) or (1, C, N, N, N): C values at [..., b, g, r].
@@ -52,6 +56,16 @@ def apply_color_table(rgb: Tensor, table: Tensor) -> Tensor:
     needs_gradients = torch.is_grad_enabled() and (rgb.requires_grad or table.requires_grad)
     if rgb.device.type == "cpu" and not (needs_gradients or torch.compiler.is_compiling()):  # it would unroll the rows
         return _by_slices(rgb.to(table.dtype), table)
+    exact = table.dtype in (torch.float32, torch.float64)
+    if exact and kernels.can_run(rgb, table) and not (needs_gradients and torch.are_deterministic_algorithms_enabled()):
+        from vitm.ops.kernels.color_table import look_up
+
+        return look_up(rgb, table)
+    return by_grid_sample(rgb, table)
+
+
+def by_grid_sample(rgb: Tensor, table: Tensor) -> Tensor:
+    """Do what `apply_color_table` does by PyTorch's own lookup, with a table for each picture."""
     where = (rgb.to(table.dtype) * 2 - 1).permute(0, 2, 3, 1).unsqueeze(1)  # x, y and z of `grid_sample` are r, g and b
     return F.grid_sample(table, where, mode="bilinear", padding_mode="border", align_corners=True).squeeze(2)
 

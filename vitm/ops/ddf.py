@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vitm.ops import kernels
 from vitm.ops.tiling import row_bands
 from vitm.ops.workers import Share, workers
 
@@ -20,7 +21,8 @@ def ddf(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
     `out[b, c, y, x] = sum over taps (i, j) of x[b, c, y+i-1, x+j-1] * spatial[b, 3i+j, y, x] * channel[b, c, 3i+j]`,
     zeros outside the image (DDF, "mul", without filter normalisation; HDCFM, equation 2). Shifted products are added up
     in place: nothing of 9 times the size of `x` is built, and autograd keeps the three inputs only. Differentiable
-    once. The result is laid out channel by channel; a channels-last `x` is copied once.
+    once. The result is laid out channel by channel; a channels-last `x` is copied once. On a GPU with Triton it is one
+    kernel, `vitm.ops.kernels.ddf`.
 
     Args:
         x: Feature map `(B, C, H, W)`.
@@ -51,6 +53,15 @@ def ddf(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
     x, spatial, channel = (t.to(dtype) for t in (x, spatial, channel))
     if H == W == 1:
         return x * spatial[:, 4:5] * channel[:, :, 4, None, None]  # the other taps see zeros
+    if kernels.can_run(x, spatial, channel):
+        from vitm.ops.kernels import ddf as fused
+
+        return fused.ddf(x, spatial, channel)
+    return by_shifts(x, spatial, channel)
+
+
+def by_shifts(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
+    """Do what `ddf` does by plain operations, for arguments of one type."""
     out: Tensor = _DDF.apply(x, spatial, channel)
     return out
 
@@ -84,6 +95,11 @@ def filter_pixels(
         start: number of the first of the n pixels.
         share: function of `vitm.ops.workers` that divides the channels among threads.
     """
+    if kernels.can_run(out, x, spatial, channel):
+        from vitm.ops.kernels import ddf as fused
+
+        fused.filter_pixels(out, x, spatial, channel, width, start)
+        return
     taps = list(_taps(out.shape[1], x.shape[1], width, start))
     if out.device.type != "cpu":
         out.zero_()
