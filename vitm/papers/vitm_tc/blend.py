@@ -57,7 +57,8 @@ def blend_keys(ldr: Tensor, keys: Iterable[Neighbour], tau: float = 0.95) -> Ten
     frame, alpha = linearise(ldr), over_exposure(ldr, tau)
     total, summed = torch.zeros_like(frame), torch.zeros_like(frame)
     for image, confidence, flow, distance in keys:
-        light, clipped, certain = warp(torch.cat([image, confidence], 1), flow).split([3, 1, 1], 1)
+        warped = warp(torch.cat([image, confidence], 1), flow)
+        light, clipped, certain = warped[:, :3], warped[:, 3:4], warped[:, 4:]
         light = light * exposure_gain(frame, light, (alpha == 0) & (clipped == 0))
         usable = inside(flow) & ~contradicts(ldr, light)
         trust = torch.where(usable, 1.0, LEAST) * (GUESSED + (1 - GUESSED) * certain)

@@ -92,7 +92,7 @@ class VITMTC(WholeClip):
             start=start,
         )
         self.fcpm = None
-        if propagation not in ("blend", "none"):
+        if propagation != "none" and propagation != "blend":
             self.fcpm = FCPM(propagation, neighbours, exposure_match, tau)
 
     def window(self, ldr: Mapping[int, Tensor], times: range, keys: Mapping[int, Sequence[int]]) -> Tensor:
