@@ -28,7 +28,7 @@ from vitm.ops.ddf import by_shifts, ddf
 from vitm.ops.deform import deform_conv2d, deform_conv2d_torch
 from vitm.ops.filtering import bilateral_blur
 from vitm.ops.large_kernel import depthwise_conv2d, dynamic_depthwise_conv2d
-from vitm.ops.pixel_conv import pixel_conv
+from vitm.ops.pixel_conv import by_taps, pixel_conv
 
 
 def windows(x: Tensor, kernels: Tensor) -> Tensor:
@@ -92,7 +92,12 @@ class Case(NamedTuple):
     scale: float = 1.0
 
 
-PIXEL_CONV = {"windows": windows, "F.unfold": unfold, "vitm": pixel_conv}
+PIXEL_CONV = {
+    "windows": windows,
+    "F.unfold": unfold,
+    "taps": by_taps,
+    "vitm": pixel_conv,
+}  # on a GPU, a kernel of Triton
 SOFTMAX = {"m x m matrix": softmax_matrix, "vitm": softmax_attention}
 DEPTHWISE = {
     "F.conv2d NCHW": depthwise,

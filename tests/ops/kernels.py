@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -49,9 +51,19 @@ def windows(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
     return torch.einsum("bcthw,bthw,bct->bchw", taps, spatial, channel)
 
 
-def differences() -> Iterator[tuple[str, list[float]]]:
-    from vitm.ops.kernels import color_table, ddf
+def own_kernels(x: Tensor, kernels: Tensor) -> Tensor:
+    size = math.isqrt(kernels.shape[1] // x.shape[1])
+    taps = F.unfold(x, size, padding=size // 2).view(*x.shape[:2], size * size, *x.shape[2:])
+    return (taps * kernels.reshape(taps.shape)).sum(2)
 
+
+def differences() -> Iterator[tuple[str, list[float]]]:
+    from vitm.ops.kernels import color_table, ddf, pixel_conv
+
+    for size, new in ((5, torch.randn), (3, strided)):
+        inputs = new(2, 2, 7, 13), new(2, 2 * size * size, 7, 13)
+        ours = functools.partial(pixel_conv.pixel_conv, size=size)
+        yield f"pixel_conv {size}x{size}", compare(ours, own_kernels, inputs, turned=new is strided)
     for tables, channels, n, size in ((2, 3, 5, (7, 13)), (1, 4, 9, (19, 31))):
         rgb = torch.rand(2, 3, *size) * 1.2 - 0.1 if tables == 2 else strided(2, 3, *size) * 0.3 + 0.5
         rgb[0, :, 0, :2] = torch.tensor([0.0, 1.0])  # black and white get no gradient
@@ -74,7 +86,7 @@ def compiled() -> Iterator[tuple[str, int]]:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from vitm.ops.kernels import color_table, ddf
+    from vitm.ops.kernels import color_table, ddf, pixel_conv
 
     blocks = {"PIXELS": ddf._PIXELS, "CHANNELS": ddf._CHANNELS}
     kernels: list[tuple[Any, dict[str, Any], int]] = [
@@ -86,8 +98,10 @@ def compiled() -> Iterator[tuple[str, int]]:
         ),
         (ddf._filter_kernel, {**blocks, "TURNED": True}, ddf._WARPS),
         (ddf._filters_kernel, blocks, ddf._WARPS),
+        (pixel_conv._filter_kernel, {"SIZE": 5, "TURNED": True, "PIXELS": pixel_conv._PIXELS}, pixel_conv._WARPS),
+        (pixel_conv._kernels_backward, {"SIZE": 5, "PIXELS": pixel_conv._PIXELS}, pixel_conv._WARPS),
     ]
-    tensors = {
+    tensors = {"kernels", "grad_kernels"} | {
         "rgb",
         "table",
         "out",
@@ -106,7 +120,7 @@ def compiled() -> Iterator[tuple[str, int]]:
         places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
         target = GPUTarget("cuda", 90, 32)
         code = build(ASTSource(kernel, types, places), target=target, options={"num_warps": warps}).asm["cubin"]
-        yield f"{kernel.__name__}", len(code)
+        yield f"{kernel.__module__}{kernel.__name__}", len(code)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vitm.ops import kernels as triton_kernels
+
 
 def pixel_conv(x: Tensor, kernels: Tensor) -> Tensor:
     """Filter every pixel of every channel with a kernel of its own.
@@ -18,7 +20,7 @@ def pixel_conv(x: Tensor, kernels: Tensor) -> Tensor:
     `out[b, c, p] = sum over taps of kernels[b, c, tap, p] * x[b, c, p + tap]`, zeros outside the image (KPN-MFI,
     equation 3; the paper writes the flipped kernel, the same thing for predicted kernels). Memory beyond the output is
     one padded `x`: nothing of k*k times the image's size is built, and autograd keeps `x` and `kernels` only.
-    Differentiable once.
+    Differentiable once. On a GPU with Triton it is one kernel, `vitm.ops.kernels.pixel_conv`.
 
     Args:
         x: Image `(B, C, H, W)`, any range and domain.
@@ -49,6 +51,15 @@ def pixel_conv(x: Tensor, kernels: Tensor) -> Tensor:
             f"pixel_conv needs C*k*k kernel channels with k odd, got {kernels.shape[1]} for C = {x.shape[1]}; "
             f"for k = 5 predict {25 * x.shape[1]} channels"
         )
+    if torch.float64 not in (x.dtype, kernels.dtype) and triton_kernels.can_run(x, kernels):
+        from vitm.ops.kernels import pixel_conv as fused
+
+        return fused.pixel_conv(x, kernels, size)
+    return by_taps(x, kernels, size)
+
+
+def by_taps(x: Tensor, kernels: Tensor, size: int = 5) -> Tensor:
+    """Do what `pixel_conv` does by plain operations, for kernels of this height and width."""
     out: Tensor = _PixelConv.apply(x, kernels, size // 2)
     return out
 
