@@ -28,7 +28,7 @@ from vitm.ops.color_table import color_grid, even_positions
 from vitm.ops.padding import pad_to_multiple
 from vitm.ops.resize import resize_area
 from vitm.ops.tiling import upsample_rows
-from vitm.video import FrameReader
+from vitm.video import FrameReader, write_image
 from vitm.zoo import load_network
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -136,6 +136,33 @@ def test_a_network_maps_colors_by_a_clip(tmp_path: Path) -> None:
         expected = network.mapping(color_grid(9).reshape(1, 3, 81, 9), mean).clamp(0, 1).reshape(3, -1)
     written = np.loadtxt((tmp_path / "o.cube").read_text().splitlines()[-(9**3) :]).T
     assert written == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+def test_each_scene_has_a_table_and_all_have_one_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of a scene is that of a clip of its frames alone, at the level of the whole clip."""
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "second").mkdir()
+    noise = np.random.default_rng(0).random((32, 48, 3)).astype(np.float32)
+    for i in range(7):
+        picture = 0.2 * noise if i < 3 else 0.5 + 0.5 * noise[:, ::-1]
+        for folder in ("clip", "second")[: 1 + (i >= 3)]:
+            write_image(tmp_path / folder / f"{i}.png", picture, bits=8)
+    words = ["export", "default", str(tmp_path / "o.cube"), "--clip", str(tmp_path / "clip"), "--size", "5"]
+    assert main([*words, "--scenes"]) == 0
+    assert "frames: 3 to 6, from 0" in capsys.readouterr().out
+    listed = (tmp_path / "o.csv").read_text().splitlines()
+    assert listed == ["table,first,last,seconds", "o_001.cube,0,2,0.000000", "o_002.cube,3,6,0.125000"]
+    first, second = ((tmp_path / f"o_00{i}.cube").read_text().splitlines() for i in (1, 2))
+    assert [line for line in first if "# level" in line] == [line for line in second if "# level" in line]
+    assert first[-(5**3) :] != second[-(5**3) :]
+    whole = ["export", "default", "--clip", str(tmp_path / "second"), "--size", "5", "--diffuse-white", "keep"]
+    kept = ["--scenes", "--diffuse-white", "keep", "--overwrite"]
+    assert main([*words, *kept]) == main([*whole, str(tmp_path / "alone.cube")]) == 0
+    alone, second = ((tmp_path / name).read_text().splitlines()[-(5**3) :] for name in ("alone.cube", "o_002.cube"))
+    assert alone == second
+    assert main([*words, "--scenes", "--half"]) == 2
+    assert main([*words, "--scenes"]) == 2
+    assert "o.csv exists already: --overwrite replaces it" in capsys.readouterr().out
 
 
 class SizesEverywhere(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -38,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="IN",
         help="SDR video or folder of frames that the table is made for, and that a network's level is measured on",
     )
+    parser.add_argument(
+        "--scenes",
+        action="store_true",
+        help="a table for each scene of the clip: OUT_001.cube, ...; OUT.csv lists them",
+    )
     parser.add_argument("--assume", metavar="TAGS", help="what the clip's missing colour tags are")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
 
@@ -60,31 +65,38 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Export and print; return the exit status."""
-    from vitm.conversion.export import export
+    from vitm.conversion.export import export, export_scenes
     from vitm.conversion.options import Grading, Reading
 
+    grading = Grading(
+        diffuse_white=options.diffuse_white,
+        peak_nits=options.peak_nits,
+        strength=options.strength,
+        saturation=options.saturation,
+    )
+    chosen: dict[str, Any] = {
+        "checkpoint": options.checkpoint,
+        "size": options.size,
+        "clip": options.clip,
+        "reading": Reading(assume=options.assume),
+        "grading": grading,
+        "overwrite": options.overwrite,
+    }
+    if options.scenes and (options.clip is None or options.half or options.flow_weights is not None):
+        raise ValueError(
+            "--scenes makes tables of colours for a clip: give --clip, and neither --half nor --flow-weights"
+        )
     with (
         in_words_of_the_command(options, {"peak_nits": "--peak"}),
         console.status(f"{options.model} to {options.output}"),
     ):
-        report = export(
-            options.model,
-            options.output,
-            checkpoint=options.checkpoint,
-            flow_weights=options.flow_weights,
-            half=options.half,
-            size=options.size,
-            clip=options.clip,
-            reading=Reading(assume=options.assume),
-            grading=Grading(
-                diffuse_white=options.diffuse_white,
-                peak_nits=options.peak_nits,
-                strength=options.strength,
-                saturation=options.saturation,
-            ),
-            overwrite=options.overwrite,
-        )
-    print_report(report, console)
+        if options.scenes:
+            reports = export_scenes(options.model, options.output, **chosen)
+        else:
+            weights = {"flow_weights": options.flow_weights, "half": options.half}
+            reports = [export(options.model, options.output, **weights, **chosen)]
+    for report in reports:
+        print_report(report, console)
     return 0
 
 

@@ -1,7 +1,7 @@
 """Conversion: an SDR file to an HDR file (`convert`), tensors through a network (`convert_clip`), files for players."""
 
 from vitm.conversion.convert import ConversionReport, convert, convert_parts
-from vitm.conversion.export import ExportReport, export
+from vitm.conversion.export import ExportReport, export, export_scenes
 from vitm.conversion.level import LevelControl
 from vitm.conversion.lists import ListedConversion, convert_list
 from vitm.conversion.options import Encoding, Grading, Reading
@@ -22,4 +22,5 @@ __all__ = [
     "convert_parts",
     "convert_shared",
     "export",
+    "export_scenes",
 ]

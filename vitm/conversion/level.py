@@ -212,9 +212,10 @@ def with_gain(network: nn.Module, control: LevelControl) -> tuple[nn.Module, Lev
     return Analytic(network.method, network.peak_nits, network.gain * control.gain), replace(control, gain=1.0)
 
 
-def sample_frames(reader: FrameReader | StretchReader) -> Iterator[Tensor]:
-    """Give sdr (3, H, W) of twelve frames spread over a clip, small: a level needs no details."""
-    indices = {(2 * i + 1) * len(reader) // (2 * _SAMPLES) for i in range(_SAMPLES)}
+def sample_frames(reader: FrameReader | StretchReader, scene: range | None = None) -> Iterator[Tensor]:
+    """Give sdr (3, H, W) of twelve frames spread over a clip, or a scene of it, small: a level needs no details."""
+    numbers = range(len(reader)) if scene is None else scene
+    indices = {numbers[(2 * i + 1) * len(numbers) // (2 * _SAMPLES)] for i in range(_SAMPLES)}
     for frame in reader.read(sorted(indices)):
         sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
         factor = min(1.0, 540 / min(sdr.shape[1:]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -22,6 +24,7 @@ from vitm.files import check_writable, replace_when_whole
 from vitm.nets.analytic import Analytic
 from vitm.nets.interface import ColorMapNetwork, SpillingNetwork
 from vitm.video import FrameReader
+from vitm.video.cuts import CutDetector
 from vitm.video.read.stretch import StretchReader
 from vitm.zoo import SHIPPED, shipped_weights
 
@@ -99,6 +102,87 @@ def export(
         ValueError: the output is there already, the model cannot be exported so, or an argument is out of range.
         RuntimeError: the file's result differs from the model's; there is no output then.
     """
+    return _export(model, output, checkpoint, flow_weights, half, size, clip, reading, grading, overwrite)
+
+
+def export_scenes(
+    model: str | nn.Module | None,
+    output: str | PathLike[str],
+    *,
+    clip: str | PathLike[str],
+    checkpoint: str | PathLike[str] | None = None,
+    size: int = 33,
+    reading: Reading = Reading(),
+    grading: Grading = Grading(),
+    overwrite: bool = False,
+) -> list[ExportReport]:
+    """Write a table of colours for each scene of a clip: OUT_001.cube, OUT_002.cube, ..., all of one level.
+
+    `OUT.csv` says which frames each is for: table, first and last frame (from 0), and seconds of the first.
+
+    Args:
+        model: as for `export`, and so are the others; one that maps colours.
+        output: path, `.cube`, from which the names of the tables are made.
+        clip: SDR video or folder of frames, which is decoded once more to find its scenes.
+        checkpoint: weights of the model.
+        size: number of a table's vertices along each axis.
+        reading: how the clip is read.
+        grading: the level.
+        overwrite: whether files that are there are replaced.
+
+    Returns:
+        The report of each table.
+
+    Raises:
+        ValueError: as `export`, for any of the tables.
+    """
+    output = Path(output)
+    if output.suffix.lower() != ".cube":
+        raise ValueError(f"cannot export scenes to {output}: expected a file that ends in .cube")
+    listed = output.with_suffix(".csv")
+    if listed.exists() and not overwrite:
+        raise ValueError(f"{listed} exists already: overwrite=True replaces it")
+    with reading.open(Path(clip)) as reader:
+        scenes, seconds = find_scenes(reader)
+    reports: list[ExportReport] = []
+    rows = ["table,first,last,seconds"]
+    for number, (scene, start) in enumerate(zip(scenes, seconds, strict=True), start=1):
+        table = output.with_name(f"{output.stem}_{number:03d}{output.suffix}")
+        level = reports[0].level if reports else None
+        options = checkpoint, None, False, size, clip, reading, grading, overwrite
+        reports.append(_export(model, table, *options, scene=scene, level=level))
+        rows.append(f"{table.name},{scene[0]},{scene[-1]},{float(start or 0):.6f}")
+    with replace_when_whole(listed) as part:
+        part.write_text("\n".join([*rows, ""]))
+    return reports
+
+
+def find_scenes(reader: FrameReader | StretchReader) -> tuple[list[range], list[Fraction | None]]:
+    """Return the numbers of each scene's frames, and the time of its first one."""
+    is_cut, starts, seconds, count = CutDetector(), list[int](), list[Fraction | None](), 0
+    for frame in reader:
+        if is_cut(frame.rgb) or not starts:
+            starts.append(frame.index)
+            seconds.append(frame.pts_seconds)
+        count = frame.index + 1
+    return [range(first, end) for first, end in itertools.pairwise([*starts, count])], seconds
+
+
+def _export(
+    model: str | nn.Module | None,
+    output: str | PathLike[str],
+    checkpoint: str | PathLike[str] | None,
+    flow_weights: str | PathLike[str] | None,
+    half: bool,
+    size: int,
+    clip: str | PathLike[str] | None,
+    reading: Reading,
+    grading: Grading,
+    overwrite: bool,
+    scene: range | None = None,
+    level: Level | None = None,
+) -> ExportReport:
+    """Export as `export` does, for the frames of a scene, and with a level that is chosen already."""
     output = Path(output)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if (kind := output.suffix.lower()) not in KINDS:
@@ -122,15 +206,16 @@ def export(
         reader: FrameReader | StretchReader | None = None
         if clip is not None:
             stack.enter_context(reader := reading.open(Path(clip)))
-        level = _level(network, grading, reader)
+        level = level or _level(network, grading, reader)
         if reader is not None and kind == ".cube":
-            frames = [sdr[None] for sdr in sample_frames(reader)]
+            frames = [sdr[None] for sdr in sample_frames(reader, scene)]
     network, control = with_gain(network, level.control)
     file = shipped_weights(name) if name in SHIPPED else checkpoint
     facts = {
         "model": name,
         "weights": "none" if file is None else f"{file.name}, SHA-256 {checkpoint_digest(file)}",
         "level": "the model's own" if level.control == LevelControl() else str(level).removeprefix("level: "),
+        **({} if scene is None else {"frames": f"{scene[0]} to {scene[-1]}, from 0"}),
         "vitm": version("vitm"),
     }
     with replace_when_whole(output) as part:
