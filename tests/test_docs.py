@@ -109,9 +109,9 @@ def check_vitm(words, line):
 
     command, *rest = words[: words.index("--")] if "--" in words else words
     help_of(command)
-    if command in ("run", "table", "sweep", "slurm") and rest and re.match(r"[a-z]", rest[0]):
+    kind = rest[:1] if command == "prepare" or rest[:1] == ["convert"] else []
+    if command in ("run", "table", "sweep", "slurm") and not kind and rest and re.match(r"[a-z]", rest[0]):
         assert any(f"{name}/".startswith(f"{rest[0]}/") for name in entry_names()), line
-    kind = rest[:1] if command == "prepare" else []
     for word in rest:
         if re.match(r"--[a-z]", word) and not re.match(r"--(model|data|trainer)\.", word):
             assert word.partition("=")[0] in help_of(command, *kind), line
