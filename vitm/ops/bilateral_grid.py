@@ -46,7 +46,7 @@ def apply_grid(grid: Tensor, guide: Tensor, rgb: Tensor) -> Tensor:
     """Map each pixel by the affine transform that a bilateral grid holds for its place and guide.
 
     The same paper's equation 6. On the CPU, without gradients, no transforms of a whole picture lie in memory, and they
-    are products of matrices instead of lookups, which give the same to 1e-5.
+    are products of matrices instead of lookups, which give the same to 1e-5 of the largest coefficient.
 
     Args:
         grid: (B, N (C + 1), D, h, w): for each of N outputs the factors of the C inputs, and an addend.
