@@ -90,6 +90,26 @@ def test_aimed_samples_show_more(root, capsys):
         assert (distance.diff() >= 0).all()
 
 
+@pytest.mark.parametrize("by_show", [0, 1])
+def test_references_are_at_the_strides_but_for_the_share_that_is_chosen_by_show(root, by_show):
+    dataset = module(root, aim=Aim(tries=4, clipped=0.1, shown=1 - by_show, by_show=by_show)).train_dataloader().dataset
+    distances = []
+    for index in range(16):
+        plan = dataset._draw(*divmod(index, len(dataset)))[3]
+        distances += (plan.times[plan.references[plan.reference_mask]] - plan.times[0]).tolist()
+    off_stride = [d for d in distances if d % SCHEDULE.clue_stride]
+    assert distances
+    assert bool(off_stride) == bool(by_show)
+
+
+def test_crops_are_chosen_by_what_they_clip(root):
+    shares = []
+    for aim in (Aim(tries=4), Aim(tries=4, clipped=1)):
+        dataset = module(root, aim=aim).train_dataloader().dataset
+        shares.append(np.mean([dataset.view(*divmod(i, len(dataset))).clipped_share for i in range(8)]))
+    assert shares[1] > 1.1 * shares[0] > 0
+
+
 @pytest.mark.parametrize(("numbers", "message"), [({"tries": 0}, "tries is 0"), ({"shown": 2}, "shown is 2")])
 def test_numbers_that_are_no_share(numbers, message):
     with pytest.raises(ValueError, match=message):

@@ -87,3 +87,22 @@ def test_keys_of_the_paper_s_start_are_guesses_where_they_clip(clip):
     assert network(clip[:, :3]).isfinite().all()
     first = seen[0]
     assert torch.equal(first.confidence, 1 - first.image[:, 3:])
+
+
+def test_flow_leads_from_the_frame_to_the_key_at_a_common_exposure(clip):
+    """Frame 1 was exposed eight times as long as key 2; both are seen as the longer exposure has it."""
+    seen = []
+
+    def flow(source, target):
+        seen.append((source, target))
+        return torch.full_like(source[:, :2], 0.5)
+
+    network = VITMTC(1, 2, 2, propagation="blend", **STARTED | {"flow": flow})
+    frame, other = clip[:, 1], clip[:, 2]
+    image = torch.rand(1, 4, SIDE, SIDE)
+    store = {("ldr", 1): frame, ("ldr", 2): other, ("key", 2): image, ("confidence", 2): image[:, :1]}
+    neighbour = network._neighbour(store, 1, 2)
+    ((source, target),) = seen
+    assert torch.equal(source, frame)
+    assert (target - frame).abs().amax(1)[frame.amax(1) < 1].max() < 0.05
+    assert (neighbour.distance, neighbour.flow.unique().item()) == (0.5, 0.5)

@@ -8,6 +8,7 @@ import torch
 from vitm.data.filming.motion import homography_flow
 from vitm.nets.flow import ZeroFlow, flow_estimator
 from vitm.papers.vitm_tc import Clues
+from vitm.papers.vitm_tc.clues import ClueFinder
 from vitm.papers.vitm_tc.exposure import linearise
 from vitm.papers.vitm_tc.fill import fill_from_clues
 from vitm.papers.vitm_tc.motion import (
@@ -82,6 +83,15 @@ def test_motion_between_exposures_is_the_cameras_also_where_it_clips(light, turn
     assert np.log2(gain.item()) == pytest.approx(3, abs=0.1)
 
 
+@pytest.mark.parametrize(("rows", "back"), [(slice(70, 90), 0.0), (slice(40, 56), -3.0)])
+def test_flow_that_does_not_lead_back_or_is_of_clipped_light_is_not_trusted(light, rows, back):
+    """A camera that stands still; the flow of one block is three pixels: outside the window, or inside it."""
+    key, there = camera(light, 1), torch.zeros(1, 2, SIDE, SIDE)
+    there[:, 0, rows, 40:56] = 3
+    flow, _ = estimate_motion(lambda x, _: there if torch.equal(x, key) else there * back / 3, key, camera(light))
+    assert flow.abs().max() < 0.1
+
+
 def test_flow_is_continued_by_the_cameras_motion_and_what_differs_from_it_nearby(turned, rng):
     """Garbage inside a clipped window is replaced; an object beside it that moves two pixels more keeps its motion."""
     true, _ = homography_flow(torch.eye(3)[None], turned[1][None], (SIDE, SIDE))
@@ -143,6 +153,37 @@ def test_references_that_contradict_the_key_or_are_exposed_longer_do_not_count(l
         assert torch.equal(filled.hdr_linear[untouched], linearise(key)[untouched])
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_reference_counts_where_channels_that_are_not_clipped_agree(light, factor):
+    """The window's green is not clipped; a reference with twice as much of it shows something else."""
+    light[:, 1, 36:60, 36:60] = 0.3
+    other = light.clone()
+    other[:, 1] *= factor
+    confidence = fill_from_clues(camera(light), [(camera(other, -3), still(8.0))]).confidence
+    assert (confidence[:, 0, 36:60, 36:60] > 0).all() == (factor == 1)
+    assert (confidence[:, 1] == 1).all()
+
+
+def test_a_reference_as_long_as_the_key_does_not_count(light):
+    """It records 0.97 where the key is full: something has changed there, or noise did."""
+    key = camera(light)
+    reference = torch.where(key == 1, 0.97, key)
+    for gain, counts in ((1.0, False), (1.1, True)):
+        assert (fill_from_clues(key, [(reference, still(gain))]).confidence[key == 1] > 0).all() == counts
+
+
+def test_samples_between_clipped_and_shown_light_count_as_clipped(light):
+    """Half a pixel to the left of column 48, where the reference clips, lies light that it does not show."""
+    reference = camera(light, -3)
+    reference[..., 48:] = 1
+    flow = torch.zeros(1, 2, SIDE, SIDE)
+    flow[:, 0] = 0.5
+    confidence = fill_from_clues(camera(light), [(reference, Motion(flow, torch.full((1, 1, 1, 1), 8.0)))]).confidence
+    inner = confidence[..., 40:56, :]
+    assert not inner[..., 47].any()
+    assert ((inner[..., 46] > 0) & (inner[..., 46] < 0.5)).all()  # a seam begins softly
+
+
 def test_the_nearer_reference_decides(light):
     """A farther one, wrong by a third, moves the fill by a sixteenth of that at most, but for the seam."""
     key = camera(light)
@@ -173,6 +214,14 @@ def test_a_search_finds_the_frame_that_shows_it(clip, light):
     fixed, searched = (Clues(search=search, **arguments)(clip)[:, 0] for search in (0, 2))
     assert (fixed - light)[full].abs().mean() > 1
     assert (searched - light)[full].abs().mean() < 0.02
+
+
+def test_references_are_asked_in_their_order_and_then_the_shortest_exposure_between_them(light):
+    """Frame 11 is exposed as long as the key, so it shows nothing; frame 8 is the shortest of 2, 5, 8, 11 and 14."""
+    stops = {0: 0.0, 2: -1.0, 5: -1.5, 8: -3.0, 11: 0.0, 14: -2.0}
+    clip = {("ldr", t): camera(light, ev) for t, ev in stops.items()}
+    asked = [clue.frame for clue in ClueFinder(Clues(flow=ZeroFlow()), clip, 1)(0, [14, 2])]
+    assert [t for frame in asked for t in stops if torch.equal(frame, clip["ldr", t])] == [14, 2, 8]
 
 
 def test_stream_is_forward_and_clues_can_be_few(clip, tmp_path):
