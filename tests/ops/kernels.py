@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import deform_conv2d
 
 
 def strided(*shape: int) -> Tensor:
@@ -57,8 +58,28 @@ def own_kernels(x: Tensor, kernels: Tensor) -> Tensor:
     return (taps * kernels.reshape(taps.shape)).sum(2)
 
 
+def deformed(x: Tensor, offset: Tensor, weight: Tensor, *mask: Tensor) -> Tensor:
+    return deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=mask[0] if mask else None)
+
+
 def differences() -> Iterator[tuple[str, list[float]]]:
-    from vitm.ops.kernels import color_table, ddf, pixel_conv
+    from vitm.ops.kernels import color_table, ddf, deform, pixel_conv
+
+    def ours_deformed(x: Tensor, offset: Tensor, weight: Tensor, *mask: Tensor) -> Tensor:
+        size = weight.shape[-1]
+        samples = deform.sample(x, offset, mask[0] if mask else None, size, size // 2, top=0)
+        return torch.einsum("oct,bcthw->bohw", weight.flatten(2), samples)
+
+    image = torch.randn(2, 4, 7, 9), 2 * torch.randn(2, 36, 7, 9), torch.randn(3, 4, 3, 3), torch.rand(2, 18, 7, 9)
+    yield "deform, two groups with factors", compare(ours_deformed, deformed, image, turned=False)
+    image = strided(1, 2, 9, 17), 3 * strided(1, 18, 9, 17), torch.randn(3, 2, 3, 3)
+    yield "deform", compare(ours_deformed, deformed, image, turned=True)
+    x, offset, weight = image
+    rows = deform.sample(x, offset[:, :, 4:7], None, 3, 1, top=4)
+    yield (
+        "deform of some rows",
+        [float((torch.einsum("oct,bcthw->bohw", weight.flatten(2), rows) - deformed(*image)[:, :, 4:7]).abs().max())],
+    )
 
     for size, new in ((5, torch.randn), (3, strided)):
         inputs = new(2, 2, 7, 13), new(2, 2 * size * size, 7, 13)
@@ -86,7 +107,7 @@ def compiled() -> Iterator[tuple[str, int]]:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from vitm.ops.kernels import color_table, ddf, pixel_conv
+    from vitm.ops.kernels import color_table, ddf, deform, pixel_conv
 
     blocks = {"PIXELS": ddf._PIXELS, "CHANNELS": ddf._CHANNELS}
     kernels: list[tuple[Any, dict[str, Any], int]] = [
@@ -98,10 +119,12 @@ def compiled() -> Iterator[tuple[str, int]]:
         ),
         (ddf._filter_kernel, {**blocks, "TURNED": True}, ddf._WARPS),
         (ddf._filters_kernel, blocks, ddf._WARPS),
-        (pixel_conv._filter_kernel, {"SIZE": 5, "TURNED": True, "PIXELS": pixel_conv._PIXELS}, pixel_conv._WARPS),
-        (pixel_conv._kernels_backward, {"SIZE": 5, "PIXELS": pixel_conv._PIXELS}, pixel_conv._WARPS),
+        (pixel_conv._filter_kernel, {"SIZE": 3, "TURNED": True, "PIXELS": pixel_conv._PIXELS}, pixel_conv._WARPS),
+        (deform._forward, {"SIZE": 3, "HAS_MASK": False, "mask": None, "PIXELS": deform._PIXELS}, deform._WARPS),
+        (deform._backward, {"SIZE": 3, "HAS_MASK": True, "PIXELS": deform._PIXELS}, deform._WARPS),
+        (pixel_conv._kernels_backward, {"SIZE": 3, "PIXELS": pixel_conv._PIXELS}, pixel_conv._WARPS),
     ]
-    tensors = {"kernels", "grad_kernels"} | {
+    tensors = {"kernels", "grad_kernels", "offset", "mask", "grad_x", "grad_offset", "grad_mask"} | {
         "rgb",
         "table",
         "out",

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vitm.ops import color_table, ddf, kernels, pixel_conv
+from vitm.ops import color_table, ddf, deform, kernels, pixel_conv
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
 
@@ -34,7 +34,7 @@ def run(what: str, **environment: str) -> dict[str, Any]:
 def test_kernels_equal_their_plain_forms() -> None:
     """Forward and backward in Triton's interpreter, against fp64, with odd sizes and strides."""
     found = run("differences", TRITON_INTERPRET="1")
-    assert len(found) == 8
+    assert len(found) == 11
     assert max(value for values in found.values() for value in values) < 1e-5, found
 
 
@@ -43,7 +43,7 @@ def test_kernels_equal_their_plain_forms() -> None:
 def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
     """The interpreter takes what the compiler does not."""
     found = run("compiled", TRITON_CACHE_DIR=str(tmp_path))
-    assert len(found) == 6
+    assert len(found) == 8
     assert min(found.values()) > 1000, found
 
 
@@ -89,10 +89,11 @@ def test_where_triton_fails_there_is_a_warning_and_the_plain_form(monkeypatch: p
 
 def test_kernels_are_given_what_the_operators_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "can_run", lambda *tensors: True)
-    played = {name: ModuleType(f"vitm.ops.kernels.{name}") for name in ("color_table", "ddf", "pixel_conv")}
+    played = {name: ModuleType(f"vitm.ops.kernels.{name}") for name in ("color_table", "ddf", "deform", "pixel_conv")}
     played["color_table"].look_up = lambda rgb, table: (rgb, table)  # type: ignore[attr-defined]
     played["ddf"].ddf = lambda *inputs: inputs  # type: ignore[attr-defined]
     played["ddf"].filter_pixels = lambda out, *rest: out.fill_(len(rest))  # type: ignore[attr-defined]
+    played["deform"].sample = lambda *inputs: inputs[0]  # type: ignore[attr-defined]
     played["pixel_conv"].pixel_conv = lambda *inputs: inputs  # type: ignore[attr-defined]
     for name, module in played.items():
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -102,6 +103,7 @@ def test_kernels_are_given_what_the_operators_are(monkeypatch: pytest.MonkeyPatc
     nine = torch.rand(1, 18, 3, 4)
     assert [*map(id, pixel_conv.pixel_conv(x, nine)[:2])] == [id(x), id(nine)]
     assert pixel_conv.pixel_conv(x.double(), nine).dtype == torch.float64
+    assert deform._sampler(x, x, x, x, trained=False) is played["deform"].sample  # type: ignore[attr-defined]
     out = torch.zeros(2, 4)
     ddf.filter_pixels(out, x[0].flatten(1), spatial[0].flatten(1)[:, :4], channel[0], 4, 0, lambda *_: [])
     assert out.eq(5).all()

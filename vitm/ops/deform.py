@@ -10,7 +10,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vitm.ops import kernels
 from vitm.ops.tiling import row_bands
+
+# Samples (B, C, k*k, h, w) of x by offset and mask, from the size k of the kernels, the padding and the first row.
+Sampler = Callable[[Tensor, Tensor, Tensor | None, int, int, int], Tensor]
 
 
 def deform_conv2d(
@@ -22,6 +26,7 @@ def deform_conv2d(
     offset[b, g, k, p]]`, sampled bilinearly; g is the offset group of channel c (Dai et al., equation 2; Zhu et al.,
     equation 1). Without gradients the sampled taps of a band of rows are held at a time; the result is the same. With
     gradients they are kept for the backward pass; on CUDA torchvision's kernel (where installed) samples them again.
+    Without gradients or torchvision, a GPU with Triton samples by one kernel, `vitm.ops.kernels.deform`.
 
     Args:
         x: Feature map `(B, C, H, W)`.
@@ -50,15 +55,16 @@ def deform_conv2d(
     compiling = torch.compiler.is_compiling()
     if trained and x.device.type == "cuda" and not compiling and (kernel := _torchvision()):
         return kernel(x, offset, weight, bias, padding=padding, mask=mask)
+    sampler = _sampler(x, offset, weight, mask, trained)
     if trained or compiling:
-        return _rows(*tensors, padding, 0)
+        return _rows(*tensors, padding, 0, sampler)
     B, (height, width) = len(x), offset.shape[2:]
     out = x.new_empty(B, len(weight), height, width)
     values = 2**20 * torch.get_num_threads() if x.device.type == "cpu" else 2**27
     for top, bottom in row_bands(height, max(1, values // (B * weight[0].numel() * width))):
         rows = slice(top, bottom)
         mask_rows = None if mask is None else mask[:, :, rows]
-        out[:, :, rows] = _rows(x, offset[:, :, rows], weight, bias, mask_rows, padding, top)
+        out[:, :, rows] = _rows(x, offset[:, :, rows], weight, bias, mask_rows, padding, top, sampler)
     return out
 
 
@@ -66,7 +72,7 @@ def deform_conv2d_torch(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, padding: int = 1
 ) -> Tensor:
     """Compute `deform_conv2d` in one piece, by functions that every backend and exporter has."""
-    return _rows(*_checked(x, offset, weight, bias, mask, padding), padding, 0)
+    return _rows(*_checked(x, offset, weight, bias, mask, padding), padding, 0, sample_by_grid)
 
 
 class DeformConv2d(nn.Conv2d):
@@ -90,6 +96,16 @@ class DeformConv2d(nn.Conv2d):
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Convolve x (B, C, H, W) by offset (B, 2*G*k*k, H, W) and mask (B, G*k*k, H, W) or None: (B, O, H, W)."""
         return deform_conv2d(x, offset, self.weight, self.bias, mask, self.kernel_size[0] // 2)
+
+
+def _sampler(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, trained: bool) -> Sampler:
+    """Return what samples: the kernel where it can run, unless sums must come out alike each time."""
+    alike = trained and torch.are_deterministic_algorithms_enabled()
+    if alike or not kernels.can_run(x, offset, weight, *(() if mask is None else (mask,))):
+        return sample_by_grid
+    from vitm.ops.kernels.deform import sample
+
+    return sample
 
 
 @cache
@@ -139,11 +155,40 @@ def _checked(
 
 
 def _rows(
-    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, padding: int, top: int
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    padding: int,
+    top: int,
+    sample: Sampler,
 ) -> Tensor:
     """Compute the output's rows from `top` on, as many as there are offsets for."""
+    (outputs, _, size, _), (height, width) = weight.shape, offset.shape[2:]
+    with torch.autocast(x.device.type, enabled=False):
+        sampled = sample(x, offset, mask, size, padding, top)
+        out = weight.flatten(1) @ sampled.reshape(len(x), -1, height * width)
+    if bias is not None:
+        out = out + bias[:, None]
+    return out.view(len(x), outputs, height, width)
+
+
+def sample_by_grid(x: Tensor, offset: Tensor, mask: Tensor | None, size: int, padding: int, top: int) -> Tensor:
+    """Sample the image of each tap by PyTorch's own function.
+
+    Args:
+        x: (B, C, H, W).
+        offset: (B, 2*G*size*size, h, w): those of the rows from `top` on.
+        mask: factors (B, G*size*size, h, w), or None.
+        size: height and width of the kernels.
+        padding: zeros on each side of the image.
+        top: number of the first row.
+
+    Returns:
+        (B, C, size*size, h, w); zeros outside the image.
+    """
     B, C, H, W = x.shape
-    outputs, _, size, _ = weight.shape
     taps, (height, width) = size * size, offset.shape[2:]
     groups = offset.shape[1] // (2 * taps)
     down, right = rearrange(offset, "b (group tap yx) h w -> yx (b group) tap h w", yx=2, tap=taps)
@@ -154,12 +199,8 @@ def _rows(
     base_y = base_y[:, None, :, None].expand(size, size, -1, 1).reshape(taps, height, 1)
     base_x = base_x[None, :, None, :].expand(size, size, 1, -1).reshape(taps, 1, width)
     grid = torch.stack((torch.add(base_x, right, alpha=2 / W), torch.add(base_y, down, alpha=2 / H)), -1)
-    with torch.autocast(x.device.type, enabled=False):
-        images = x.reshape(B * groups, C // groups, H, W)
-        sampled = F.grid_sample(images, grid.flatten(1, 2), align_corners=False)
-        if mask is not None:
-            sampled = sampled.view(B, groups, -1, taps, height, width) * mask.view(B, groups, 1, taps, height, width)
-        out = weight.flatten(1) @ sampled.view(B, C * taps, height * width)
-    if bias is not None:
-        out = out + bias[:, None]
-    return out.view(B, outputs, height, width)
+    images = x.reshape(B * groups, C // groups, H, W)
+    sampled = F.grid_sample(images, grid.flatten(1, 2), align_corners=False)
+    if mask is not None:
+        sampled = sampled.view(B, groups, -1, taps, height, width) * mask.view(B, groups, 1, taps, height, width)
+    return sampled.view(B, C, taps, height, width)

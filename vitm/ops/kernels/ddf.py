@@ -175,10 +175,10 @@ def _filters_kernel(
     channels,
     blocks,
     programs,
-    grad_b,
-    grad_c,
-    grad_y,
-    grad_x,
+    g_b,
+    g_c,
+    g_y,
+    g_x,
     x_b,
     x_c,
     x_y,
@@ -193,7 +193,7 @@ def _filters_kernel(
         place = block * PIXELS + tl.arange(0, PIXELS)
         inside = place < height * width
         row, column = place // width, place % width
-        asked_at = picture * grad_b + row.to(tl.int64) * grad_y + column * grad_x
+        asked_at = picture * g_b + row.to(tl.int64) * g_y + column * g_x
         for tap in tl.static_range(9):
             y, across = row + (tap // 3 - 1), column + (tap % 3 - 1)
             there = inside & (y >= 0) & (y < height) & (across >= 0) & (across < width)
@@ -203,7 +203,7 @@ def _filters_kernel(
             for first in range(0, channels, CHANNELS):
                 c = (first + tl.arange(0, CHANNELS)).to(tl.int64)
                 known = (c < channels)[:, None] & there[None, :]
-                product = tl.load(grad + c[:, None] * grad_c + asked_at[None, :], mask=known, other=0.0)
+                product = tl.load(grad + c[:, None] * g_c + asked_at[None, :], mask=known, other=0.0)
                 product *= tl.load(x + c[:, None] * x_c + source[None, :], mask=known, other=0.0)
                 factor = tl.load(channel + (picture * channels + c) * 9 + tap, mask=c < channels, other=0.0)
                 of_pixels += tl.sum(product * factor[:, None], axis=0)
