@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import nn
 
+from vitm.checkpoints import read_checkpoint, recorded
 from vitm.evaluation.open_benchmark import benchmark_views, score
 from vitm.runs.leaderboard import LEADERBOARD, print_leaderboard
 from vitm.zoo import OPERATORS, load_network
@@ -30,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", type=Path)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--checkpoint", type=Path, help="a scene_map of yours, beside the shipped one")
+    parser.add_argument("--checkpoint", type=Path, help="one of yours, beside the shipped one")
     parser.add_argument("--views-count", type=int, default=22)
     parser.add_argument("--only", nargs="+", help="names of systems (default: all)")
     parser.add_argument("--output", type=Path, default=LEADERBOARD)
@@ -45,9 +46,9 @@ def main() -> None:
 
 
 def networks(options: argparse.Namespace) -> dict[str, nn.Module]:
-    chosen = {name: load_network(name) for name in ("default", *OPERATORS)}
-    if options.checkpoint:
-        chosen["scene_map"] = load_network("scene_map", options.checkpoint)
+    chosen = {name: load_network(name) for name in ("default", "mixed_map", *OPERATORS)}
+    if options.checkpoint and (about := recorded(read_checkpoint(options.checkpoint))):
+        chosen["yours"] = load_network(about.network, options.checkpoint)
     for name, (network, file) in RELEASED.items():
         if options.weights and (options.weights / file).is_file():
             chosen[name] = load_network(network, options.weights / file)

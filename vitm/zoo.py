@@ -54,6 +54,7 @@ NETWORKS = {
     "kovaleski": Listed("vitm.nets.analytic.KovaleskiOliveira", learned=False),
     "kpn_itm": Listed("vitm.baselines.kpn_itm.KPNiTM"),
     "kpn_mfi": Listed("vitm.papers.kpn_mfi.network.KPNMFI", "vitm.papers.kpn_mfi.published.from_published"),
+    "operator_map": Listed("vitm.papers.scene_map.operator_map.OperatorMap"),
     "pdcg": Listed("vitm.papers.hdcfm.pdcg.HDCFMPDCG"),
     "pixel2pixel": Listed("vitm.baselines.pixel2pixel.Pixel2Pixel", "vitm.baselines.published.pixel2pixel"),
     "scene_map": Listed("vitm.papers.scene_map.network.SceneMap"),

@@ -27,6 +27,7 @@ from vitm.zoo import network_class
         ("hdcfm", False, False, False, False),
         ("hdrunet", True, False, False, False),
         ("kpn_mfi", True, False, False, True),
+        ("operator_map", True, False, False, True),
         ("scene_map", True, False, False, True),
         ("srresnet", True, True, False, False),
         ("vitm_tc", True, False, True, True),

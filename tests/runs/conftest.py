@@ -76,6 +76,7 @@ MODEL = {
     "vitm.papers.kpn_mfi.KPNMFITask": ["--model.width", "8", "--model.trunk", "[1,1,1,1,1]"],
     "vitm.papers.hdcfm.HDCFMTask": ["--model.test_metrics", "null"],
     "vitm.papers.scene_map.OperatorsTask": ["--model.table_size", "9"],
+    "vitm.papers.scene_map.OperatorMapTask": ["--model.table_size", "9", "--model.hidden", "8"],
     "vitm.papers.hdcfm.PDCGTask": [
         *("--model.width", "20", "--model.blocks", "1"),
         *("--model.perceptual_weight", "0", "--model.accumulate", "2", "--model.test_metrics", "null"),

@@ -129,7 +129,7 @@ def test_weights_of_nothing_that_fits(checkpoint, tmp_path):
         type("Other", (Task,), {"name": "csrnet"})(init_from=str(checkpoint[0])).prepare_fit()
 
 
-@pytest.mark.parametrize(("name", "operators"), [("default", True), ("free_map", False)])
+@pytest.mark.parametrize(("name", "operators"), [("mixed_map", True), ("free_map", False)])
 def test_weights_that_ship_by_their_name(name, operators):
     task = SceneMapTask(init_from=name, ema_decay=0.5, operators=operators)
     task.prepare_fit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from vitm.video import read_image
 
 _PEAKS = (600.0, 1000.0, 1000.0, 1000.0, 2000.0, 4000.0)  # mastering peaks of real HDR, in cd/m2
 _DARK_NITS = 1e-3
+_GRADES = (0.25, 0.3, 0.3, 0.3, 0.4)  # deviations in stops: of all contrast, by brightness, and of saturation
 
 
 def remaster(nits: Tensor, gain: float, peak_nits: float, knee: float) -> Tensor:
@@ -56,6 +58,8 @@ class OpenScenes(ResumableDataModule):
         fixed_share: Share of the training samples of the family that one of the fixed productions is taken for, as it
             is: what programs do when nobody touches their settings.
         mixed_places: Whether training also zooms into views, puts parts of others into them, and changes their hues.
+        other_material: Whether training samples are made to look like other material than views of panoramas: four
+            views in one, which are sharper, grades of the light, and SDR between two productions.
         contrast: Standard deviation of the contrast of training samples, in stops. Where it is large, a picture's own
             contrast says little of its production.
         val_views: Number of views to validate on.
@@ -73,6 +77,7 @@ class OpenScenes(ResumableDataModule):
         ] = "random",
         fixed_share: float = 0.0,
         mixed_places: bool = False,
+        other_material: bool = False,
         contrast: float = 0.25,
         val_views: int = 54,
         test_views: int = 108,
@@ -84,6 +89,7 @@ class OpenScenes(ResumableDataModule):
         if not 0 <= fixed_share <= 1:
             raise ValueError(f"expected fixed_share from 0 to 1, got {fixed_share}")
         self.fixed_share, self.mixed_places, self.contrast = fixed_share, mixed_places, contrast
+        self.other_material = other_material
         self.val_views, self.test_views = val_views, test_views
         self._sets: dict[str, _Views] = {}
 
@@ -145,10 +151,15 @@ class OpenScenes(ResumableDataModule):
                 peak = _PEAKS[int(torch.randint(len(_PEAKS), (), generator=draw))]
                 if self.mixed_places:
                     nits = _mixed_place(nits, pq_eotf(self._another(draw, nits.device)), draw)
+                if self.other_material:
+                    others = [pq_eotf(self._another(draw, nits.device)) for _ in range(4)]
+                    nits = _zoomed(_graded(_in_quarters(nits, others[1:], draw), draw), others[0], draw)
                 nits = _other_place(nits, self.contrast, draw)
                 nits = remaster(nits, min(max(gain, 0.25), 3.5), peak, 0.4 + 0.6 * knee)
                 production = self._production(draw)
             sdr = produce(nits, production, peak, noise)
+            if self.other_material and not name and production not in PRODUCTIONS.values():
+                sdr = self._between_productions(sdr, nits, peak, draw, noise)
             pairs.append((sdr, level_normalised(pq_inverse_eotf(nits), sdr, stride=1 if name else 3)))
         batch["sdr"], batch["hdr_pq"] = (torch.stack(side) for side in zip(*pairs, strict=True))
         return batch
@@ -159,6 +170,15 @@ class OpenScenes(ResumableDataModule):
         if self.fixed_share and float(torch.rand((), generator=draw)) < self.fixed_share:
             return [*PRODUCTIONS.values()][int(torch.randint(len(PRODUCTIONS), (), generator=draw))]
         return random_production(draw)
+
+    def _between_productions(
+        self, sdr: Tensor, nits: Tensor, peak: float, draw: torch.Generator, noise: torch.Generator
+    ) -> Tensor:
+        """Blend a third of the samples with another production of the same light: an operator that has no name."""
+        if float(torch.rand((), generator=draw)) > 0.35:
+            return sdr
+        share, other = float(torch.rand((), generator=draw)), replace(random_production(draw), base_contrast=1.0)
+        return (255 * torch.lerp(produce(nits, other, peak, noise), sdr, share)).round() / 255
 
     def _another(self, draw: torch.Generator, device: torch.device) -> Tensor:
         views = self._sets["train"]
@@ -197,6 +217,57 @@ def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
         hues = torch.eye(3) + 0.25 * torch.randn(3, 3, generator=draw).clamp(-1, 1)
         hues = (hues / hues.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
         nits = torch.einsum("ij,jhw->ihw", hues, nits).clamp(min=_DARK_NITS)
+    return nits
+
+
+def _in_quarters(nits: Tensor, others: Sequence[Tensor], draw: torch.Generator) -> Tensor:
+    """Return four views in one, a third of the time: half as large, they are sharper than panoramas are."""
+    if float(torch.rand((), generator=draw)) > 0.3 or any(side % 2 for side in nits.shape[-2:]):
+        return nits
+    gains = (0.6 * torch.randn(4, generator=draw)).exp2().tolist()
+    a, b, c, d = (gain * F.avg_pool2d(x, 2) for gain, x in zip(gains, (nits, *others), strict=True))
+    return torch.cat((torch.cat((a, b), 2), torch.cat((c, d), 2)), 1)
+
+
+def _graded(nits: Tensor, draw: torch.Generator) -> Tensor:
+    """Return light as a grade may leave it: other contrasts of shadows, mid-tones and highlights, and other saturation.
+
+    Args:
+        nits: (3, H, W), linear light in cd/m2.
+        draw: random numbers, on the CPU.
+    """
+    if float(torch.rand((), generator=draw)) < 0.3:
+        return nits
+    stops = luminance(nits).clamp(min=1e-4).log2()
+    away = stops - stops.mean()  # mid-tones lie within two stops of it
+    whole, low, middle, high, colour = (2 ** (k * float(torch.randn((), generator=draw))) for k in _GRADES)
+    bent = middle * away.clamp(-2, 2) + low * (away + 2).clamp(max=0) + high * (away - 2).clamp(min=0)
+    light = nits * torch.exp2(whole * bent - away)
+    grey = luminance(light)
+    return (grey + colour * (light - grey)).clamp(min=1e-4)
+
+
+def _zoomed(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
+    """Return a part of a view, half of the time, and with a part of another one, a third of the time.
+
+    Sizes change in light: so are mixtures on edges those of light, as a camera sees them.
+    """
+
+    def window(least: float) -> tuple[slice, slice]:
+        share = least + (1 - least) * float(torch.rand((), generator=draw))
+        sides = [(max(1, int(share * side)), side) for side in nits.shape[-2:]]
+        starts = [int(float(torch.rand((), generator=draw)) * (whole - part + 1)) for part, whole in sides]
+        rows, columns = (slice(start, start + part) for start, (part, _) in zip(starts, sides, strict=True))
+        return rows, columns
+
+    if float(torch.rand((), generator=draw)) < 0.5:
+        rows, columns = window(0.25)
+        size = nits.shape[-2:]
+        nits = F.interpolate(nits[None, :, rows, columns], size=size, mode="bilinear", align_corners=False)[0]
+    if float(torch.rand((), generator=draw)) < 0.3:
+        rows, columns = window(0.3)
+        nits = nits.clone()
+        nits[:, rows, columns] = 2 ** float(torch.randn((), generator=draw)) * other[:, rows, columns]
     return nits
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,57 @@ def _weights(x: Tensor) -> Tensor:
     return (1 - (x[..., ::2, ::2].flatten(2)[:, 0, :, None] - centres).abs() * (_BINS - 1)).clamp(min=0)
 
 
-class SceneMap(nn.Module):
+class SceneColors(nn.Module):
+    """A network that maps colours by a table, which a vector gives that describes the picture.
+
+    Args:
+        smoothing: number of frames before a frame, of the same scene, that its vector is averaged with.
+    """
+
+    colors_by_scene = True
+    steady_start: ClassVar[bool] = False
+    """Whether a scene's first vector stands for those that its means lack, so that its first steps are small, too."""
+
+    def __init__(self, smoothing: int) -> None:
+        super().__init__()
+        self.context = smoothing
+
+    def describe(self, sdr: Tensor) -> Tensor:
+        """Return the vector that describes pictures: (B, 3, H, W) -> (B, length)."""
+        raise NotImplementedError
+
+    def table(self, code: Tensor) -> Tensor:
+        """Return the colour map as a table: (B, length) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
+        raise NotImplementedError
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""
+        return apply_color_table(sdr, self.table(self.describe(sdr)))
+
+    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the map of the frames' mean vector, see `vitm.nets.interface.ColorMapNetwork`."""
+        table = self.table(torch.stack([self.describe(sdr) for sdr in frames]).mean(0))
+        return lambda sdr: apply_color_table(sdr, table)
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Convert the frames of one scene: each by the mean of its own vector and those of up to `smoothing` before it.
+
+        Args:
+            frames: sdr (B, 3, H, W), in their order.
+
+        Yields:
+            hdr_pq (B, 3, H, W).
+        """
+        recent: deque[Tensor] = deque(maxlen=self.context + 1)
+        for sdr in frames:
+            code = self.describe(sdr)
+            if self.steady_start and not recent:
+                recent.extend([code] * self.context)
+            recent.append(code)
+            yield apply_color_table(sdr, self.table(torch.stack(tuple(recent)).mean(0)))
+
+
+class SceneMap(SceneColors):
     """SDR to HDR10 by a colour map for each picture.
 
     The mid-tones of the result lie where those of the SDR lie when its white is shown at 203 cd/m2: SDR does not tell
@@ -106,8 +157,6 @@ class SceneMap(nn.Module):
         torch.Size([1, 3, 54, 96])
     """
 
-    colors_by_scene = True
-
     def __init__(
         self,
         width: int = 48,
@@ -118,8 +167,8 @@ class SceneMap(nn.Module):
         picture: bool = False,
         operators: bool = False,
     ) -> None:
-        super().__init__()
-        self.table_size, self.context, self.code_size = table_size, smoothing, code_size
+        super().__init__(smoothing)
+        self.table_size, self.code_size = table_size, code_size
         self.read_statistics = nn.Sequential(
             nn.LayerNorm(STATISTICS), nn.Linear(STATISTICS, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
@@ -207,26 +256,3 @@ class SceneMap(nn.Module):
         shares, size = code[:, self.code_size :].softmax(1), self.table_size
         mixed = shares[:, :-1] @ operator_tables(size, code.device).flatten(1)
         return mixed.view(-1, 3, size, size, size), shares[:, -1:]
-
-    def forward(self, sdr: Tensor) -> Tensor:
-        """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""
-        return apply_color_table(sdr, self.table(self.describe(sdr)))
-
-    def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
-        """Return the map of the frames' mean vector, see `vitm.nets.interface.ColorMapNetwork`."""
-        table = self.table(torch.stack([self.describe(sdr) for sdr in frames]).mean(0))
-        return lambda sdr: apply_color_table(sdr, table)
-
-    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Convert the frames of one scene: each by the mean of its own vector and those of up to `smoothing` before it.
-
-        Args:
-            frames: sdr (B, 3, H, W), in their order.
-
-        Yields:
-            hdr_pq (B, 3, H, W).
-        """
-        recent: deque[Tensor] = deque(maxlen=self.context + 1)
-        for sdr in frames:
-            recent.append(self.describe(sdr))
-            yield apply_color_table(sdr, self.table(torch.stack(tuple(recent)).mean(0)))

@@ -12,6 +12,7 @@ from torch import Tensor
 from vitm.color import pq_eotf, pq_inverse_eotf, rgb2020_to_ictcp
 from vitm.data.batch import FrameBatch
 from vitm.papers.scene_map.network import SceneMap
+from vitm.papers.scene_map.operator_map import OperatorMap
 from vitm.papers.scene_map.operators import operator_colors
 from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
@@ -128,7 +129,7 @@ class SceneMapTask(InverseToneMappingTask):
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return the loss of pixels that are drawn from each picture."""
         with self.step_rng(batch_idx):
-            colours, wanted = self.drawn(batch)
+            colours, wanted = drawn_pixels(batch, self.pixels)
         prediction = self.learner.color_map(colours, self.learner.describe(batch["sdr"]))
         outside = (prediction - prediction.clamp(0, 1)).abs().mean()
         as_it_is = picture_loss(prediction, wanted)
@@ -137,12 +138,13 @@ class SceneMapTask(InverseToneMappingTask):
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
-    def drawn(self, batch: FrameBatch) -> tuple[Tensor, Tensor]:
-        """Draw pixels from each picture: their SDR and their target, (B, pixels, 3)."""
-        sdr, target = batch["sdr"], batch["hdr_pq"]
-        where = torch.randint(sdr[0, 0].numel(), (len(sdr), 1, self.pixels), device=sdr.device).expand(-1, 3, -1)
-        sdr, target = (x.flatten(2).gather(2, where).mT for x in (sdr, target))
-        return sdr, target
+
+def drawn_pixels(batch: FrameBatch, count: int) -> tuple[Tensor, Tensor]:
+    """Draw pixels from each picture: their SDR and their target, (B, count, 3)."""
+    sdr, target = batch["sdr"], batch["hdr_pq"]
+    where = torch.randint(sdr[0, 0].numel(), (len(sdr), 1, count), device=sdr.device).expand(-1, 3, -1)
+    sdr, target = (x.flatten(2).gather(2, where).mT for x in (sdr, target))
+    return sdr, target
 
 
 def best_level_errors(predictions: Tensor, target: Tensor) -> Tensor:
@@ -198,7 +200,7 @@ class OperatorsTask(SceneMapTask):
         """Return the loss of pixels that are drawn from each picture."""
         sdr = batch["sdr"]
         with self.step_rng(batch_idx):
-            colours, wanted = self.drawn(batch)
+            colours, wanted = drawn_pixels(batch, self.pixels)
             small = torch.rand(len(sdr), 1, 1, 1, device=sdr.device) < _SMALL_SHARE
             code = self.learner.describe(torch.where(small, _softened(sdr), sdr))  # its dropout is random, too
         free = self.learner.free_map(colours, code[:, : self.learner.code_size]).unsqueeze(1)
@@ -207,5 +209,93 @@ class OperatorsTask(SceneMapTask):
         errors[:, -1] += _HANDICAP  # the free map knows the places of the training
         shares = (-_SHARPNESS * errors).softmax(1)
         loss: Tensor = -(shares * code[:, self.learner.code_size :].log_softmax(1)).sum(1).mean()
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+
+class OperatorMapTask(InverseToneMappingTask):
+    """OperatorMap learns which operators may have made the SDR, and how to mix them.
+
+    The loss is the entropy of the shares against those that the errors of each operator by itself give, and the
+    logarithm of the error of the mixture, whose decibels are what the benchmark counts. Errors are of PQ codes, each at
+    the best level. A third of the pictures is seen as the thumbnail of a larger one is: its pixels are means of codes.
+
+    Args:
+        pixels: number of pixels of each picture that a step looks at.
+        mixture_weight: share of the loss that counts the mixture; the rest counts the entropy.
+        lr: learning rate of the optimiser.
+        betas: betas of Adam.
+        schedule: schedule of the learning rate.
+        milestones: steps after which `schedule=halving` halves the rate.
+        compile: whether the network runs through torch.compile.
+        test_metrics: what the test measures (names of `vitm.metrics.METRICS`); default: what validation does.
+        init_from: weights that training starts from: a checkpoint of a run, a plain state dict, or the name of weights
+            that the package ships (`default`).
+        init_strict: whether those weights must be the network's, name for name; else what fits is taken, and listed.
+        freeze: patterns of the names of parameters that do not learn.
+        ema_decay: decay of the moving average of the network, which is what is measured and saved; 0 for none. The
+            first steps count more.
+        optimizer: class path of an optimiser, with its arguments but for `lr`; default: Adam.
+        warmup: number of first steps in which the rate rises linearly; 0: as `schedule` says.
+        **network: arguments of `OperatorMap`.
+    """
+
+    name: ClassVar[str] = "operator_map"
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "delta_e_itp")
+    ema_warmup: ClassVar[int] = 100
+    network: OperatorMap
+
+    def __init__(
+        self,
+        pixels: int = 300,
+        mixture_weight: float = 0.8,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        schedule: Schedule = "cosine",
+        milestones: Sequence[int] = (),
+        compile: bool = False,
+        test_metrics: list[str] | None = None,
+        init_from: str | None = None,
+        init_strict: bool = True,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.995,
+        optimizer: OptimizerOf | None = None,
+        warmup: int = 0,
+        **network: Any,
+    ) -> None:
+        super().__init__(
+            lr,
+            betas,
+            schedule,
+            milestones,
+            compile,
+            test_metrics,
+            init_from=init_from,
+            init_strict=init_strict,
+            freeze=freeze,
+            ema_decay=ema_decay,
+            optimizer=optimizer,
+            warmup=warmup,
+        )
+        self.pixels, self.mixture_weight = pixels, mixture_weight
+        self.configure_networks(**network)
+
+    def configure_networks(self, **network: Any) -> None:
+        """Make the network."""
+        self.network, self.arguments = OperatorMap(**network), constructor_arguments(OperatorMap, network)
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
+        """Return the loss of pixels that are drawn from each picture."""
+        sdr = batch["sdr"]
+        with self.step_rng(batch_idx):
+            colours, wanted = drawn_pixels(batch, self.pixels)
+            small = torch.rand(len(sdr), 1, 1, 1, device=sdr.device) < _SMALL_SHARE
+            code = self.learner.describe(torch.where(small, _softened(sdr), sdr))  # its dropout is random, too
+        options = operator_colors(colours, self.learner.table_size)
+        shares = (-_SHARPNESS * best_level_errors(options, wanted).log()).softmax(1)
+        entropy = -(shares * code.log_softmax(1)).sum(1).mean()
+        mixture = torch.einsum("bk,bknc->bnc", code.softmax(1), options).unsqueeze(1)
+        error = best_level_errors(mixture, wanted).log().mean()
+        loss: Tensor = (1 - self.mixture_weight) * entropy + 2 * self.mixture_weight * error
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss

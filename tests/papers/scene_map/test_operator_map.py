@@ -1,0 +1,89 @@
+"""OperatorMap mixes inverses by shares, and its task minimises what it says."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from tests.papers.scene_map.test_task import to_code, to_light
+from tests.steps import take_steps
+from vitm.ops.color_table import apply_color_table
+from vitm.papers.scene_map import OperatorMap, OperatorMapTask
+from vitm.papers.scene_map import task as module
+from vitm.papers.scene_map.operators import OPERATORS, operator_tables
+from vitm.zoo import load_network
+
+
+def test_a_picture_is_the_mean_of_what_the_operators_make_of_it(rng):
+    network = OperatorMap(hidden=8, table_size=9).eval()
+    sdr = torch.rand(1, 3, 24, 32, generator=rng)
+    last = network.recognise[-1]
+    tables = operator_tables(9, sdr.device)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(-60.0)
+        last.bias[4], last.bias[20] = 1.0, 1.0 + float(torch.tensor(3.0).log())
+        pictures = [apply_color_table(sdr, tables[i : i + 1]) for i in (4, 20)]
+        torch.testing.assert_close(network(sdr), 0.25 * pictures[0] + 0.75 * pictures[1], atol=1e-5, rtol=0)
+
+
+def test_noise_is_training_s_alone(rng):
+    torch.manual_seed(0)
+    network = OperatorMap(hidden=8, dropout=0.0, table_size=9)
+    sdr = torch.rand(4, 3, 24, 32, generator=rng)
+    with torch.no_grad():
+        assert not torch.equal(network.describe(sdr), network.describe(sdr))
+        network.eval()
+        assert torch.equal(network.describe(sdr), network.describe(sdr))
+
+
+def test_the_task_learns_the_shares_and_the_mixture(rng, monkeypatch):
+    """Gains of the target from -0.9 to 0.9 stops, for each operator and for the mixture of all."""
+    torch.manual_seed(0)
+    task = OperatorMapTask(hidden=8, dropout=0.0, noise=0.0, table_size=9, mixture_weight=0.3, schedule="constant")
+    network = copy.deepcopy(task.learner)
+    monkeypatch.setattr(torch, "randint", lambda n, size, device: torch.arange(48).expand(size[0], 1, 48))
+    monkeypatch.setattr(module, "_SMALL_SHARE", 0.0)
+    sdr, target = (torch.rand(3, 3, 6, 8, generator=rng) for _ in range(2))
+    (steps,) = take_steps(task, [{"sdr": sdr, "hdr_pq": 0.7 * target, "name": "abc"}] * 2)
+
+    light = to_light(0.7 * target.flatten(2).mT)
+    gained = [to_code((light * 2 ** (0.15 * k)).clamp(max=10_000)) for k in range(-6, 7)]
+
+    def error(prediction):
+        return torch.stack([(prediction - x).square().mean((1, 2)) for x in gained]).min(0).values
+
+    tables = operator_tables(9, sdr.device)
+    made = [apply_color_table(sdr, table.expand(3, -1, -1, -1, -1)).flatten(2).mT for table in tables]
+    shares = network.describe(sdr).softmax(1)
+    worth = torch.stack([error(x) for x in made], 1).double() ** -5
+    entropy = -((worth / worth.sum(1, keepdim=True)).float() * shares.log()).sum(1).mean()
+    mixture = sum(shares[:, k, None, None] * made[k] for k in range(len(OPERATORS)))
+    loss = 0.7 * entropy + 0.6 * error(mixture).log().mean()
+    expected = torch.autograd.grad(loss, [*network.parameters()])
+    for gradient, other in zip(steps[0].gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-2, atol=1e-2 * float(other.abs().max()))
+
+
+def test_a_scene_begins_as_steadily_as_it_goes_on(rng):
+    """Each vector is a third of what is applied, from the second frame on; the first stands for those before it."""
+    torch.manual_seed(0)
+    network = OperatorMap(hidden=8, table_size=9, smoothing=2).eval()
+    codes = torch.randn(5, 1, len(OPERATORS), generator=rng)
+    given = iter(codes)
+    network.describe = lambda sdr: next(given)
+    frames = torch.rand(5, 1, 3, 8, 8, generator=rng)
+    for t, result in enumerate(network.stream(frames)):
+        code = torch.stack([codes[max(i, 0)] for i in (t - 2, t - 1, t)]).mean(0)
+        torch.testing.assert_close(result, apply_color_table(frames[t], network.table(code)))
+
+
+def test_the_weights_that_ship_give_what_they_gave():
+    """Of a picture with soft and hard edges, in colour; measured when they were made."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 90), torch.linspace(0, 1, 160), indexing="ij")
+    waves = [(0.5 + 0.5 * torch.sin(k * columns + 3 * rows)) * (0.3 + 0.7 * (rows > 0.4)) for k in (7, 9, 12)]
+    with torch.no_grad():
+        hdr_pq = load_network("default")(torch.stack(waves)[None])[0]
+    expected = torch.tensor([[0.31516, 0.30636, 0.26826], [0.46889, 0.54110, 0.52146]])
+    torch.testing.assert_close(hdr_pq[:, (20, 60), (30, 90)].mT, expected, atol=2e-5, rtol=0)

@@ -1,0 +1,124 @@
+"""What edges say of how a picture was produced, whatever it shows.
+
+A pixel on an edge is a mixture of the light of both sides, and on average half of each. In SDR code it lies elsewhere:
+how far, by which levels the sides have, shows the bend of the tone curve. And mixtures of two colours lie on a straight
+line in light: the inverse of another operator bends it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitm.color import DIFFUSE_WHITE_NITS, luminance, pq_eotf
+from vitm.papers.scene_map.operators import OPERATORS, operator_colors
+
+_EDGES = 384  # edges of a picture that are looked at
+_WIDTH = 240  # pixels of a row that are looked at, at most about
+_STEP = 0.05  # difference of luma from which an edge counts
+_EVEN = 0.25  # change on either side, as a share of the edge's, from which it is none
+_LEVELS = 7
+_FEW = 4.0  # edges below which a mean counts little
+_BANDS = 4
+
+
+class Edges(NamedTuple):
+    """Edges of pictures: colours of their darker side, their middle and their brighter side, and how clear they are.
+
+    Attributes:
+        dark: (B, N, 3), BT.709 code.
+        middle: the same shape.
+        bright: the same shape.
+        weights: (B, N), 0 for none.
+    """
+
+    dark: Tensor
+    middle: Tensor
+    bright: Tensor
+    weights: Tensor
+
+
+def find_edges(sdr: Tensor) -> Edges:
+    """Find the clearest edges of one pixel's width, along rows and columns.
+
+    Pixels of large pictures are left out, not averaged: means of codes would be mixtures of another kind.
+
+    Args:
+        sdr: (B, 3, H, W), BT.709 code in [0, 1]; smaller pictures than 5 x 5 are continued beyond their borders.
+    """
+    every = max(1, round(sdr.shape[-1] / _WIDTH))
+    sdr = sdr[..., ::every, ::every]
+    height, width = sdr.shape[-2:]
+    sdr = F.pad(sdr, (0, max(0, 5 - width), 0, max(0, 5 - height)), mode="replicate")
+    runs = [_edges_along_rows(x) for x in (sdr, sdr.transpose(2, 3))]
+    every_edge = Edges(*(torch.cat(parts, 1) for parts in zip(*runs, strict=True)))
+    weights, best = every_edge.weights.topk(min(_EDGES, every_edge.weights.shape[1]))
+    best = best.unsqueeze(2).expand(-1, -1, 3)
+    return Edges(*(colours.gather(1, best) for colours in every_edge[:3]), weights)
+
+
+def _edges_along_rows(sdr: Tensor) -> Edges:
+    width = sdr.shape[3] - 4
+    lumas = [luminance(sdr, "bt709")[..., i : i + width] for i in range(5)]
+    step = lumas[3] - lumas[1]
+    size = step.abs()
+    uneven = [(lumas[i + 1] - lumas[i]).abs() / (_EVEN * size + 1e-4) for i in (0, 3)]
+    weights = (1 - uneven[0]).clamp(min=0) * (1 - uneven[1]).clamp(min=0) * ((size - _STEP) / _STEP).clamp(0, 1)
+    left, middle, right = (sdr[..., i : i + width] for i in (1, 2, 3))
+    rises = step > 0
+    colours = torch.where(rises, left, right), middle, torch.where(rises, right, left)
+    return Edges(*(x.flatten(2).mT for x in colours), weights.flatten(1))
+
+
+def edge_statistics(sdr: Tensor, table_size: int) -> Tensor:
+    """Return what edges say, in SDR code and in the light that each operator's inverse makes of it.
+
+    In code: where the middle of edges lies between both sides, for all pairs of 7 levels of their luma, and the numbers
+    of edges. For each operator, over all edges and three bands of brightness: where the middle lies in light, less one
+    half; how far from the straight line between both sides; and the spread, less that of a uniform one.
+
+    Args:
+        sdr: (B, 3, H, W), BT.709 code in [0, 1].
+        table_size: vertices along each axis of the tables of the operators.
+
+    Returns:
+        (B, `EDGE_STATISTICS`), fp32.
+    """
+    edges = find_edges(sdr)
+    dark, middle, bright = (luminance(x.mT.unsqueeze(-1), "bt709")[:, 0, :, 0] for x in edges[:3])
+    place = ((middle - dark) / (bright - dark).clamp(min=0.02)).clamp(-0.2, 1.2) - 0.5
+    pairs = _levels(dark).unsqueeze(3) * _levels(bright).unsqueeze(2) * edges.weights[..., None, None]
+    low, high = torch.triu_indices(_LEVELS, _LEVELS, device=sdr.device)
+    pairs = pairs[:, :, low, high]
+    counts = pairs.sum(1)
+    in_code = (place.unsqueeze(2) * pairs).sum(1) / (counts + _FEW), (counts + 1).log() / 4
+
+    light = pq_eotf(operator_colors(torch.cat(edges[:3], 1), table_size)) / DIFFUSE_WHITE_NITS  # (B, operators, 3N, 3)
+    start, between, end = light.chunk(3, 2)
+    line, way = end - start, between - start
+    length = line.square().sum(3).clamp(min=1e-8)
+    share = (way * line).sum(3) / length
+    beside = ((way - share.unsqueeze(3) * line).square().sum(3) / length).clamp(max=1).add(1e-5).sqrt()
+    share = share.clamp(-0.2, 1.2) - 0.5
+    bands = _brightness_bands(bright) * edges.weights.unsqueeze(1)  # (B, bands, N)
+    means = [x @ bands.mT / (bands.sum(2) + _FEW).unsqueeze(1) for x in (share, beside, share.square() - 1 / 12)]
+    return torch.cat((*in_code, torch.cat(means, 2).flatten(1)), 1)
+
+
+EDGE_STATISTICS = _LEVELS * (_LEVELS + 1) + 3 * _BANDS * len(OPERATORS)
+"""The length of what `edge_statistics` returns."""
+
+
+def _levels(luma: Tensor) -> Tensor:
+    """Return triangular weights of the levels: (B, N) -> (B, N, levels)."""
+    centres = torch.linspace(0, 1, _LEVELS, device=luma.device)
+    return (1 - (luma.unsqueeze(2) - centres).abs() * (_LEVELS - 1)).clamp(min=0)
+
+
+def _brightness_bands(luma: Tensor) -> Tensor:
+    """Return the weights of all, mid-tones, bright and brightest: (B, N) -> (B, bands, N)."""
+    middle, bright = ((1 - 3 * (luma - centre).abs()).clamp(min=0) for centre in (0.3, 0.65))
+    return torch.stack((torch.ones_like(luma), middle, bright, (3.3 * (luma - 0.7)).clamp(0, 1)), 1)

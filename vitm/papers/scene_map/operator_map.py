@@ -1,0 +1,73 @@
+"""OperatorMap: which tone operators may have made this picture, and the mean of what their inverses make of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vitm.papers.scene_map.edges import EDGE_STATISTICS, edge_statistics
+from vitm.papers.scene_map.network import STATISTICS, SceneColors, statistics, thumbnail
+from vitm.papers.scene_map.operators import OPERATORS, operator_tables
+
+_EXTREME = 4.0  # deviations beyond which a number says no more
+
+
+class OperatorMap(SceneColors):
+    """SDR to HDR10 by the inverses of `OPERATORS`, each as far as the picture speaks for it.
+
+    Statistics of the picture and of its edges are standardised and read by a small network, which gives each operator a
+    share. The colour map is the mean of their tables by these shares. All tables leave the same grey, so mid-tones lie
+    where those of the SDR lie when its white is shown at 203 cd/m2.
+
+    Args:
+        hidden: channels of the layers that read the statistics.
+        dropout: share of these channels that a training step leaves out.
+        noise: standard deviation of what training adds to each number, in its own deviations: pictures of other
+            material than the training's differ so.
+        table_size: vertices along each axis of the table that applies the map.
+        smoothing: number of frames before a frame, of the same scene, that its vector is averaged with. The scene's
+            first one stands for those before it.
+
+    Example:
+        >>> network = OperatorMap().eval()
+        >>> network(torch.rand(1, 3, 54, 96)).shape
+        torch.Size([1, 3, 54, 96])
+    """
+
+    steady_start = True
+
+    def __init__(
+        self,
+        hidden: int = 96,
+        dropout: float = 0.4,
+        noise: float = 0.7,
+        table_size: int = 33,
+        smoothing: int = 24,
+    ) -> None:
+        super().__init__(smoothing)
+        self.table_size, self.noise = table_size, noise
+        count = STATISTICS + EDGE_STATISTICS
+        self.standardise = nn.BatchNorm1d(count, eps=1e-6, momentum=None, affine=False)
+        self.recognise = nn.Sequential(
+            *(nn.Linear(count, hidden), nn.GELU(), nn.Dropout(dropout)),
+            *(nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(dropout)),
+            nn.Linear(hidden, len(OPERATORS)),
+        )
+
+    def numbers(self, sdr: Tensor) -> Tensor:
+        """Return the statistics of pictures and of their edges: (B, 3, H, W) -> (B, numbers)."""
+        sdr = sdr.float()
+        return torch.cat((statistics(thumbnail(sdr)), edge_statistics(sdr, self.table_size)), 1)
+
+    def describe(self, sdr: Tensor) -> Tensor:
+        """Return the logarithms of the operators' shares, up to a constant: (B, 3, H, W) -> (B, operators)."""
+        numbers = self.standardise(self.numbers(sdr))
+        if self.training:
+            numbers = numbers + self.noise * torch.randn_like(numbers)
+        logits: Tensor = self.recognise(0.5 * numbers.clamp(-_EXTREME, _EXTREME))
+        return logits
+
+    def table(self, code: Tensor) -> Tensor:
+        """Return the colour map as a table: (B, operators) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
+        mixed = code.softmax(1) @ operator_tables(self.table_size, code.device).flatten(1)
+        return mixed.unflatten(1, (3, self.table_size, self.table_size, self.table_size))
