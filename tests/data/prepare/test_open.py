@@ -11,6 +11,7 @@ import torch
 
 from vitm.color import bt1886_eotf, luminance, pq_eotf
 from vitm.color.midtones import level_normalised, midtone_stops
+from vitm.data import open_scenes
 from vitm.data.open_scenes import OpenScenes, remaster
 from vitm.data.prepare.open import Views, find_places, prepare_open
 from vitm.data.production import PRODUCTIONS, produce
@@ -137,6 +138,29 @@ def test_places_are_mixed_and_plain_productions_are_as_they_are(module, monkeypa
     assert not torch.equal(unmixed["hdr_pq"], first["hdr_pq"])
     with pytest.raises(ValueError, match="fixed_share from 0 to 1"):
         OpenScenes("nowhere", fixed_share=1.5)
+
+
+def test_other_material_repeats_and_is_graded_light(module):
+    """Samples repeat; their light is not the view's, and is finite; their SDR is of 8 bits."""
+    plain = module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0)
+    module.other_material = True
+    first, again = (module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0) for _ in range(2))
+    assert all(torch.equal(first[side], again[side]) for side in ("sdr", "hdr_pq"))
+    assert first["hdr_pq"].shape == plain["hdr_pq"].shape
+    assert not torch.equal(first["hdr_pq"], plain["hdr_pq"])
+    assert torch.isfinite(first["hdr_pq"]).all()
+    assert torch.equal(first["sdr"] * 255, (first["sdr"] * 255).round())
+
+
+def test_quarters_are_four_views_at_half_their_size(rng):
+    views = [*torch.rand(4, 3, 8, 12, generator=rng)]
+    seeds = (torch.Generator().manual_seed(i) for i in range(20))
+    made = [open_scenes._in_quarters(views[0], views[1:], seed) for seed in seeds]
+    assert 2 < len([x for x in made if x is not views[0]]) < 12
+    one = next(x for x in made if x is not views[0])
+    for view, (y, x) in zip(views, ((0, 0), (0, 6), (4, 0), (4, 6)), strict=True):
+        ratio = one[:, y : y + 4, x : x + 6] / view.unflatten(1, (4, 2)).unflatten(3, (6, 2)).mean((2, 4))
+        torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio))  # each with its own gain
 
 
 def test_the_test_takes_every_production(module):

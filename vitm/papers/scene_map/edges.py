@@ -54,10 +54,10 @@ def find_edges(sdr: Tensor) -> Edges:
     height, width = sdr.shape[-2:]
     sdr = F.pad(sdr, (0, max(0, 5 - width), 0, max(0, 5 - height)), mode="replicate")
     runs = [_edges_along_rows(x) for x in (sdr, sdr.transpose(2, 3))]
-    every_edge = Edges(*(torch.cat(parts, 1) for parts in zip(*runs, strict=True)))
-    weights, best = every_edge.weights.topk(min(_EDGES, every_edge.weights.shape[1]))
+    dark, middle, bright, weights = (torch.cat(parts, 1) for parts in zip(*runs, strict=True))
+    weights, best = weights.topk(min(_EDGES, weights.shape[1]))
     best = best.unsqueeze(2).expand(-1, -1, 3)
-    return Edges(*(colours.gather(1, best) for colours in every_edge[:3]), weights)
+    return Edges(dark.gather(1, best), middle.gather(1, best), bright.gather(1, best), weights)
 
 
 def _edges_along_rows(sdr: Tensor) -> Edges:
@@ -69,8 +69,8 @@ def _edges_along_rows(sdr: Tensor) -> Edges:
     weights = (1 - uneven[0]).clamp(min=0) * (1 - uneven[1]).clamp(min=0) * ((size - _STEP) / _STEP).clamp(0, 1)
     left, middle, right = (sdr[..., i : i + width] for i in (1, 2, 3))
     rises = step > 0
-    colours = torch.where(rises, left, right), middle, torch.where(rises, right, left)
-    return Edges(*(x.flatten(2).mT for x in colours), weights.flatten(1))
+    dark, bright = torch.where(rises, left, right), torch.where(rises, right, left)
+    return Edges(dark.flatten(2).mT, middle.flatten(2).mT, bright.flatten(2).mT, weights.flatten(1))
 
 
 def edge_statistics(sdr: Tensor, table_size: int) -> Tensor:

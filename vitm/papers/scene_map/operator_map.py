@@ -69,5 +69,6 @@ class OperatorMap(SceneColors):
 
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, operators) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
-        mixed = code.softmax(1) @ operator_tables(self.table_size, code.device).flatten(1)
-        return mixed.unflatten(1, (3, self.table_size, self.table_size, self.table_size))
+        size = self.table_size
+        mixed = code.softmax(1) @ operator_tables(size, code.device).flatten(1)
+        return mixed.view(-1, 3, size, size, size)
