@@ -7,8 +7,8 @@ from pathlib import Path
 SHIPPED = {
     "default": ("operator_map", "operator_map.ckpt"),
     "free_map": ("scene_map", "free_map.ckpt"),
-    "mixed_map": ("scene_map", "scene_map.ckpt"),
     "temporal": ("vitm_tc", "temporal.ckpt"),
+    "mixed_map": ("scene_map", "scene_map.ckpt"),
 }
 """Networks that come with their weights: name -> name in `vitm.zoo.NETWORKS`, and a file in this folder."""
 

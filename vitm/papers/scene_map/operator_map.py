@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.papers.scene_map.edges import EDGE_STATISTICS, edge_statistics
@@ -10,6 +11,18 @@ from vitm.papers.scene_map.network import STATISTICS, SceneColors, statistics, t
 from vitm.papers.scene_map.operators import OPERATORS, operator_tables
 
 _EXTREME = 4.0  # deviations beyond which a number says no more
+
+
+class _Standardise(nn.BatchNorm1d):
+    """Batch normalisation without weights, by all batches so far; a sample alone is normalised by those."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count, eps=1e-6, momentum=None, affine=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        if self.training and len(numbers) > 1:
+            return super().forward(numbers)
+        return F.batch_norm(numbers, self.running_mean, self.running_var, eps=self.eps)
 
 
 class OperatorMap(SceneColors):
@@ -47,7 +60,7 @@ class OperatorMap(SceneColors):
         super().__init__(smoothing)
         self.table_size, self.noise = table_size, noise
         count = STATISTICS + EDGE_STATISTICS
-        self.standardise = nn.BatchNorm1d(count, eps=1e-6, momentum=None, affine=False)
+        self.standardise = _Standardise(count)
         self.recognise = nn.Sequential(
             *(nn.Linear(count, hidden), nn.GELU(), nn.Dropout(dropout)),
             *(nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(dropout)),
