@@ -172,8 +172,8 @@ def _backward(
                 slope_g += (2 * g1 - 1) * value * of_r * of_b
                 slope_b += (2 * b1 - 1) * value * of_r * of_g
     if NEEDS_RGB:
-        there = grad_rgb + picture * 3 * pixels + pixel
+        target = grad_rgb + picture * 3 * pixels + pixel
         scale = size - 1.0
-        tl.store(there, tl.where((red > 0) & (red < 1), slope_r * scale, 0.0), mask=inside)
-        tl.store(there + pixels, tl.where((green > 0) & (green < 1), slope_g * scale, 0.0), mask=inside)
-        tl.store(there + 2 * pixels, tl.where((blue > 0) & (blue < 1), slope_b * scale, 0.0), mask=inside)
+        tl.store(target, tl.where((red > 0) & (red < 1), slope_r * scale, 0.0), mask=inside)
+        tl.store(target + pixels, tl.where((green > 0) & (green < 1), slope_g * scale, 0.0), mask=inside)
+        tl.store(target + 2 * pixels, tl.where((blue > 0) & (blue < 1), slope_b * scale, 0.0), mask=inside)

@@ -150,12 +150,12 @@ def _filter_kernel(
         if TURNED:
             down, right = -down, -right
         y, across = row + down, column + right
-        there = (place < pixels) & (y >= 0) & (y < height) & (across >= 0) & (across < width)
+        reached = (place < pixels) & (y >= 0) & (y < height) & (across >= 0) & (across < width)
         source = place + down * width + right if TURNED else place
-        weight = tl.load(spatial + picture * spatial_b + tap * spatial_tap + source, mask=there, other=0.0)
+        weight = tl.load(spatial + picture * spatial_b + tap * spatial_tap + source, mask=reached, other=0.0)
         factor = tl.load(channel + (picture * channels + c) * 9 + tap, mask=c < channels, other=0.0)
         at = picture * x_b + y.to(tl.int64) * x_y + across * x_x
-        known = (c < channels)[:, None] & there[None, :]
+        known = (c < channels)[:, None] & reached[None, :]
         value = tl.load(x + c[:, None] * x_c + at[None, :], mask=known, other=0.0)
         total += value * factor[:, None] * weight[None, :]
     known = (c < channels)[:, None] & (place < pixels)[None, :]
@@ -196,13 +196,13 @@ def _filters_kernel(
         asked_at = picture * g_b + row.to(tl.int64) * g_y + column * g_x
         for tap in tl.static_range(9):
             y, across = row + (tap // 3 - 1), column + (tap % 3 - 1)
-            there = inside & (y >= 0) & (y < height) & (across >= 0) & (across < width)
+            reached = inside & (y >= 0) & (y < height) & (across >= 0) & (across < width)
             source = picture * x_b + y.to(tl.int64) * x_y + across * x_x
-            weight = tl.load(spatial + taps + tap * height * width + place, mask=there, other=0.0)
+            weight = tl.load(spatial + taps + tap * height * width + place, mask=reached, other=0.0)
             of_pixels = tl.zeros_like(weight)
             for first in range(0, channels, CHANNELS):
                 c = (first + tl.arange(0, CHANNELS)).to(tl.int64)
-                known = (c < channels)[:, None] & there[None, :]
+                known = (c < channels)[:, None] & reached[None, :]
                 product = tl.load(grad + c[:, None] * g_c + asked_at[None, :], mask=known, other=0.0)
                 product *= tl.load(x + c[:, None] * x_c + source[None, :], mask=known, other=0.0)
                 factor = tl.load(channel + (picture * channels + c) * 9 + tap, mask=c < channels, other=0.0)

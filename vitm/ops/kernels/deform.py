@@ -125,8 +125,8 @@ def _forward(
         for corner in tl.static_range(4):
             row, column = above + corner // 2, before + corner % 2
             weight = (part_y if corner // 2 else 1 - part_y) * (part_x if corner % 2 else 1 - part_x)
-            there = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            value += weight * tl.load(plane + row.to(tl.int32) * width + column.to(tl.int32), mask=there, other=0.0)
+            reached = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            value += weight * tl.load(plane + row.to(tl.int32) * width + column.to(tl.int32), mask=reached, other=0.0)
         to = ((group * channels + c) * SIZE * SIZE + tap) * pixels + pixel
         tl.store(out + to, value * factor, mask=inside)
 
@@ -167,10 +167,10 @@ def _backward(
             row, column = above + corner // 2, before + corner % 2
             of_y = part_y if corner // 2 else 1 - part_y
             of_x = part_x if corner % 2 else 1 - part_x
-            there = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            reached = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
             place = plane + row.to(tl.int32) * width + column.to(tl.int32)
-            value = asked * tl.load(x + place, mask=there, other=0.0)
-            tl.atomic_add(grad_x + place, asked * factor * of_y * of_x, mask=there)
+            value = asked * tl.load(x + place, mask=reached, other=0.0)
+            tl.atomic_add(grad_x + place, asked * factor * of_y * of_x, mask=reached)
             slope_y += (2 * (corner // 2) - 1) * value * of_x
             slope_x += (2 * (corner % 2) - 1) * value * of_y
             of_mask += value * of_y * of_x

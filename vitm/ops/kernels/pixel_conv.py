@@ -104,11 +104,11 @@ def _filter_kernel(
         if TURNED:
             down, right = -down, -right
         y, across = row + down, column + right
-        there = (place < height * width) & (y >= 0) & (y < height) & (across >= 0) & (across < width)
-        value = tl.load(x + picture * x_b + c * x_c + y.to(tl.int64) * x_y + across * x_x, mask=there, other=0.0)
+        reached = (place < height * width) & (y >= 0) & (y < height) & (across >= 0) & (across < width)
+        value = tl.load(x + picture * x_b + c * x_c + y.to(tl.int64) * x_y + across * x_x, mask=reached, other=0.0)
         owner_y, owner_x = (y, across) if TURNED else (row, column)
         at = picture * k_b + (c * (SIZE * SIZE) + tap) * k_c + owner_y.to(tl.int64) * k_y + owner_x * k_x
-        total += value.to(tl.float32) * tl.load(kernels + at, mask=there, other=0.0).to(tl.float32)
+        total += value.to(tl.float32) * tl.load(kernels + at, mask=reached, other=0.0).to(tl.float32)
     tl.store(out + (picture * channels + c) * height * width + place, total, mask=place < height * width)
 
 
@@ -144,7 +144,7 @@ def _kernels_backward(
     asked = tl.load(grad + at, mask=inside, other=0.0)
     for tap in tl.static_range(SIZE * SIZE):
         y, across = row + (tap // SIZE - SIZE // 2), column + (tap % SIZE - SIZE // 2)
-        there = inside & (y >= 0) & (y < height) & (across >= 0) & (across < width)
-        value = tl.load(x + picture * x_b + c * x_c + y.to(tl.int64) * x_y + across * x_x, mask=there, other=0.0)
+        reached = inside & (y >= 0) & (y < height) & (across >= 0) & (across < width)
+        value = tl.load(x + picture * x_b + c * x_c + y.to(tl.int64) * x_y + across * x_x, mask=reached, other=0.0)
         at = picture * k_b + (c * (SIZE * SIZE) + tap) * k_c + row.to(tl.int64) * k_y + column * k_x
         tl.store(grad_kernels + at, asked * value.to(tl.float32), mask=inside)
