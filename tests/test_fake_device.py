@@ -65,6 +65,11 @@ def fake_tensors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     with FakeTensorMode():
         yield
+    forget_what_is_kept()
+
+
+def forget_what_is_kept() -> None:
+    """Empty the caches of all functions: fake tensors are of no use to others."""
     for module in [module for name, module in sys.modules.items() if name.startswith("vitm.")]:
         for value in vars(module).values():
             getattr(value, "cache_clear", lambda: None)()

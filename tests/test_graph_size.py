@@ -16,7 +16,7 @@ from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.test_fake_device import FRAMES, HOST_FLOW, ON_DEVICE
+from tests.test_fake_device import FRAMES, HOST_FLOW, ON_DEVICE, forget_what_is_kept
 from vitm.nets.flow import ZeroFlow
 from vitm.ops.padding import pad_to_multiple
 from vitm.ops.resize import _matrices, resize_bicubic
@@ -39,7 +39,7 @@ class Count(TorchDispatchMode):
 def no_fakes_stay() -> Iterator[None]:
     """Forget the fake tables."""
     yield
-    _matrices.cache_clear()
+    forget_what_is_kept()
 
 
 def operations(name: str, network: nn.Module, height: int) -> int:
@@ -56,7 +56,20 @@ def test_the_graph_does_not_grow_with_the_height(name: str, monkeypatch: pytest.
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     with FakeTensorMode(), torch.inference_mode():
         network = network_class(name)(**({"flow": ZeroFlow()} if name in HOST_FLOW else {})).eval()
+        if name == "operator_map":
+            network(torch.empty(1, 3, 48, 48))  # makes tables that are constants to a compiler
         assert operations(name, network, 576) == operations(name, network, 288)
+
+
+@pytest.mark.slow
+def test_tables_of_operators_are_constants_of_one_graph() -> None:
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    network, sdr = network_class("operator_map")().eval(), torch.rand(1, 3, 45, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(network, backend=counter)(sdr), network(sdr), atol=1e-4, rtol=0)
+    assert counter.frame_count == 1
+    assert counter.op_count < 600  # 52 inverses alone would be thousands
 
 
 class Resized(nn.Module):

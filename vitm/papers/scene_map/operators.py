@@ -118,12 +118,18 @@ OPERATORS: tuple[Operator | Method, ...] = (
 """The operators, in the order of the weights of a network that was trained with them: never change it."""
 
 
-@lru_cache(maxsize=4)
+# A compiler that looked inside would make the tables anew for each picture.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def operator_tables(size: int, device: torch.device) -> Tensor:
     """Return the inverses as colour tables, (operators, 3, size, size, size): PQ code at [..., b, g, r].
 
-    All leave the same grey where SDR with its white at 203 cd/m2 has it.
+    All leave the same grey where SDR with its white at 203 cd/m2 has it. They are made once and kept.
     """
+    return _kept_tables(size, device)
+
+
+@lru_cache(maxsize=4)
+def _kept_tables(size: int, device: torch.device) -> Tensor:
     rgb = torch.cat((color_grid(size).flatten(1), torch.full((3, 1), _GREY)), 1)
     grey_nits = DIFFUSE_WHITE_NITS * float(bt1886_eotf(torch.tensor(_GREY)))
     tables = []
