@@ -21,7 +21,7 @@ demo: setup  ## Train, measure and convert on the demo data (about 10 minutes on
 test: setup  ## Run all tests (about 20 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-fast: setup  ## Run the tests that are not marked slow (about 5 minutes on 2 cores)
+test-fast: setup  ## Run the tests that are not marked slow (about 3 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-lowest: .venv-lowest/done  ## Run the fast tests with the oldest PyTorch that is supported (7 GB more)

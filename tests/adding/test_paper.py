@@ -65,6 +65,7 @@ def vitm(tree, *commands):
     return python(tree, "-c", loop, json.dumps([[str(part) for part in line] for line in commands]))
 
 
+@pytest.mark.slow
 def test_it_is_listed(tree):
     listed = python(tree, "-m", "experiments.run", "--list")
     assert "tiny_itm " in listed
@@ -72,6 +73,7 @@ def test_it_is_listed(tree):
     assert python(tree, "-c", "import vitm.zoo as z; print(z.list_networks('tiny*'), z.load_network('tiny_itm'))")
 
 
+@pytest.mark.slow
 def test_the_arrows_hold(tree):
     python(
         tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_imports.py", "-k", "arrows or rooms or its"

@@ -33,6 +33,7 @@ FILES = {  # the goldens' names of what ../shared/weights calls otherwise
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", FILES)
 def test_goldens(golden: str, shared: Path) -> None:
     """To 1e-5, without gradients (in bands) and with them (whole); values are below 1."""

@@ -138,6 +138,7 @@ def test_a_network_maps_colors_by_a_clip(tmp_path: Path) -> None:
     assert written == pytest.approx(expected.numpy(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_each_scene_has_a_table_and_all_have_one_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table of a scene is that of a clip of its frames alone, at the level of the whole clip."""
     (tmp_path / "clip").mkdir()

@@ -88,6 +88,7 @@ def test_agrees_with_the_release(shared: Path, name: str) -> None:
             assert single.item() == pytest.approx(values[key], abs=golden["metrics"]["hdrvdp3"]["tolerance"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(70, 93), (13, 13), (13, 120), (53, 26), (131, 104)])
 @pytest.mark.parametrize("config", [*GOLDEN_CONFIGS.values(), *OTHER_CONFIGS], ids=str)
 def test_agrees_with_a_plain_program(rng: torch.Generator, size: tuple[int, int], config: str | HDRVDP3Config) -> None:

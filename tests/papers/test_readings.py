@@ -62,6 +62,7 @@ def _header(lines, i):
 READINGS = [name for name in table_names() if name.endswith("/readings")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READINGS)
 def test_readings_change_one_choice_each_beside_what_was_chosen(name):
     first, *others = find_table(name).rows

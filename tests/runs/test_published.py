@@ -115,6 +115,7 @@ def test_the_released_files_are_those_that_the_loaders_know(shared):
     assert sorted(known) == sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "released"),
     [("hdrtvnet_plus", "hdrtvnet_plus_AGCM", "AGCM.pth"), ("hdrtvdm", "hdrtvdm_3DM", "params_3DM.pth")],

@@ -560,6 +560,7 @@ def test_two_processes_give_the_curve_of_one(entry, tiny_of, tmp_path):
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_is_the_latest_even_where_nothing_was_better(tiny, tmp_path, monkeypatch):
     """A run goes on from where it stood, not from where it was best."""
     from vitm.papers.kpn_mfi import KPNMFITask

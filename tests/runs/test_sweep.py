@@ -91,6 +91,7 @@ def folders(tmp_path, entry):
     return sorted(path.parent for path in (tmp_path / "runs" / entry).glob("*/tags"))
 
 
+@pytest.mark.slow
 def test_all_rows_run_with_all_seeds_and_only_once(play, tmp_path):
     status, out = play("kpn_mfi/table3", "--seeds", "2")
     assert status == 0
@@ -127,6 +128,7 @@ def test_a_run_with_other_options_or_other_data_does_not_count(play, tmp_path):
     assert row() == row("--model.lr", "3e-4") == row("--data.root", "DATA") == 5  # others came later
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -170,6 +172,7 @@ def test_the_table_of_a_sweep_is_of_its_own_runs(play, tmp_path):
     assert steps() == []
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_reported_and_does_not_stop_the_rest(play, tmp_path, monkeypatch):
     monkeypatch.setenv("FAIL", "kpn_mfi/table3/no_mfi")
     status, out = play("kpn_mfi/table3")

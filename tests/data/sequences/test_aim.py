@@ -90,6 +90,7 @@ def test_aimed_samples_show_more(root, capsys):
         assert (distance.diff() >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_show", [0, 1])
 def test_references_are_at_the_strides_but_for_the_share_that_is_chosen_by_show(root, by_show):
     dataset = module(root, aim=Aim(tries=4, clipped=0.1, shown=1 - by_show, by_show=by_show)).train_dataloader().dataset
@@ -102,6 +103,7 @@ def test_references_are_at_the_strides_but_for_the_share_that_is_chosen_by_show(
     assert bool(off_stride) == bool(by_show)
 
 
+@pytest.mark.slow
 def test_crops_are_chosen_by_what_they_clip(root):
     shares = []
     for aim in (Aim(tries=4), Aim(tries=4, clipped=1)):

@@ -80,6 +80,7 @@ def test_is_the_description(changes):
     assert_equal(network(sdr)[0].detach(), torch.from_numpy(expected), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [7, 20])
 @pytest.mark.parametrize("changes", VARIANTS + ROWS, ids=str)
 def test_bands_equal_whole_maps(changes, rows, monkeypatch):

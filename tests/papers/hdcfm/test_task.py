@@ -113,6 +113,7 @@ def test_hdcfm_halves_its_rate():
     assert task.optimizers().param_groups[0]["lr"] == pytest.approx(2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gan", ["vanilla", "lsgan"])
 def test_pdcg_steps_are_those_of_two_plain_adams(gan, first_stage):
     """Equation 4; the generator first, then the discriminator on what was generated before that step."""

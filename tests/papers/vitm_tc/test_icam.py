@@ -182,6 +182,7 @@ def test_a_batch_is_its_samples_and_absent_references_are_not_looked_at(make, sa
         torch.testing.assert_close(out.flows[b : b + 1, present[b]], single.flows, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("align", ["dcn", "corrected", "flow", "none"])
 @pytest.mark.parametrize("use_global", [True, False])
 @pytest.mark.parametrize("checkpointing", [True, False])

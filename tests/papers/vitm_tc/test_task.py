@@ -71,6 +71,7 @@ def fcpm_task(first_stage, **options):
     return FCPMTask(icam=str(first_stage), **arguments)
 
 
+@pytest.mark.slow
 def test_icam_trains_and_half_rate_is_for_alignment(root, tmp_path):
     task = icam_task(lr=1e-3, schedule="constant")
     before = {k: v.clone() for k, v in task.network.state_dict().items()}
