@@ -83,5 +83,5 @@ class OperatorMap(SceneColors):
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, operators) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
         size = self.table_size
-        mixed = code.softmax(1) @ operator_tables(size, code.device).flatten(1)
+        mixed: Tensor = code.softmax(1) @ operator_tables(size, code.device).flatten(1)
         return mixed.view(-1, 3, size, size, size)
