@@ -60,16 +60,17 @@ class Crossing(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def fake_tensors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Compute with fake tensors, let autocast take "cuda" for one, and afterwards forget what was cached on it."""
+    """Compute with fake tensors, let autocast take "cuda" for one, and forget what was kept before and on it."""
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    forget_what_is_kept()
     with FakeTensorMode():
         yield
     forget_what_is_kept()
 
 
 def forget_what_is_kept() -> None:
-    """Empty the caches of all functions: fake tensors are of no use to others."""
+    """Empty the caches of all functions: fake tensors and others do not go together."""
     for module in [module for name, module in sys.modules.items() if name.startswith("vitm.")]:
         for value in vars(module).values():
             getattr(value, "cache_clear", lambda: None)()

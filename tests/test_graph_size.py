@@ -36,8 +36,9 @@ class Count(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def no_fakes_stay() -> Iterator[None]:
-    """Forget the fake tables."""
+def no_tables_stay() -> Iterator[None]:
+    """Forget tables of other tests, which are none of a fake mode's, and fake ones afterwards."""
+    forget_what_is_kept()
     yield
     forget_what_is_kept()
 

@@ -32,11 +32,11 @@ def compare(
     grad = torch.randn_like(out)
     if turned:
         grad = grad.contiguous(memory_format=torch.channels_last)
-    found = [out, *torch.autograd.grad(out, inputs, grad)]
+    values = [out, *torch.autograd.grad(out, inputs, grad)]
     wanted = [expected, *torch.autograd.grad(expected, exact, grad.double())]
     return [
         float((a.detach() - b.detach()).abs().max() / b.detach().abs().max())
-        for a, b in zip(found, wanted, strict=True)
+        for a, b in zip(values, wanted, strict=True)
     ]
 
 

@@ -25,26 +25,26 @@ def run(what: str, **environment: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.ops.kernels", what]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 @pytest.mark.slow
 @needs_triton
 def test_kernels_equal_their_plain_forms() -> None:
     """Forward and backward in Triton's interpreter, against fp64, with odd sizes and strides."""
-    found = run("differences", TRITON_INTERPRET="1")
-    assert len(found) == 11
-    assert max(value for values in found.values() for value in values) < 1e-5, found
+    differences = run("differences", TRITON_INTERPRET="1")
+    assert len(differences) == 11
+    assert max(value for values in differences.values() for value in values) < 1e-5, differences
 
 
 @pytest.mark.slow
 @needs_triton
 def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
     """The interpreter takes what the compiler does not."""
-    found = run("compiled", TRITON_CACHE_DIR=str(tmp_path))
-    assert len(found) == 8
-    assert min(found.values()) > 1000, found
+    sizes = run("compiled", TRITON_CACHE_DIR=str(tmp_path))
+    assert len(sizes) == 8
+    assert min(sizes.values()) > 1000, sizes
 
 
 @pytest.fixture

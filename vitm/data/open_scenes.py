@@ -197,20 +197,13 @@ def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
     def uniform() -> float:
         return float(torch.rand((), generator=draw))
 
-    def window(least: float) -> tuple[slice, slice]:
-        share = least + (1 - least) * uniform()
-        sides = [(int(share * side), side) for side in nits.shape[-2:]]
-        starts = [int(uniform() * (whole - part + 1)) for part, whole in sides]
-        rows, columns = (slice(start, start + part) for start, (part, _) in zip(starts, sides, strict=True))
-        return rows, columns
-
     if uniform() < 0.4:
-        rows, columns = window(0.45)
+        rows, columns = _window(nits, 0.45, draw)
         stops = nits[None, :, rows, columns].clamp(min=_DARK_NITS).log()
         nits = F.interpolate(stops, size=nits.shape[-2:], mode="bicubic", align_corners=False)[0].exp()
     if uniform() < 0.35:
         gain = 2 ** float(torch.randn((), generator=draw))
-        rows, columns = window(0.3)
+        rows, columns = _window(nits, 0.3, draw)
         nits = nits.clone()
         nits[:, rows, columns] = gain * other[:, rows, columns]
     if uniform() < 0.25:
@@ -218,6 +211,15 @@ def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
         hues = (hues / hues.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
         nits = torch.einsum("ij,jhw->ihw", hues, nits).clamp(min=_DARK_NITS)
     return nits
+
+
+def _window(picture: Tensor, least: float, draw: torch.Generator) -> tuple[slice, slice]:
+    """Draw a part of a picture (..., H, W) of its shape, whose sides are a share of its own, `least` to 1."""
+    share = least + (1 - least) * float(torch.rand((), generator=draw))
+    sides = [(max(1, int(share * side)), side) for side in picture.shape[-2:]]
+    starts = [int(float(torch.rand((), generator=draw)) * (whole - part + 1)) for part, whole in sides]
+    rows, columns = (slice(start, start + part) for start, (part, _) in zip(starts, sides, strict=True))
+    return rows, columns
 
 
 def _in_quarters(nits: Tensor, others: Sequence[Tensor], draw: torch.Generator) -> Tensor:
@@ -252,20 +254,12 @@ def _zoomed(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
 
     Sizes change in light: so are mixtures on edges those of light, as a camera sees them.
     """
-
-    def window(least: float) -> tuple[slice, slice]:
-        share = least + (1 - least) * float(torch.rand((), generator=draw))
-        sides = [(max(1, int(share * side)), side) for side in nits.shape[-2:]]
-        starts = [int(float(torch.rand((), generator=draw)) * (whole - part + 1)) for part, whole in sides]
-        rows, columns = (slice(start, start + part) for start, (part, _) in zip(starts, sides, strict=True))
-        return rows, columns
-
     if float(torch.rand((), generator=draw)) < 0.5:
-        rows, columns = window(0.25)
+        rows, columns = _window(nits, 0.25, draw)
         size = nits.shape[-2:]
         nits = F.interpolate(nits[None, :, rows, columns], size=size, mode="bilinear", align_corners=False)[0]
     if float(torch.rand((), generator=draw)) < 0.3:
-        rows, columns = window(0.3)
+        rows, columns = _window(nits, 0.3, draw)
         nits = nits.clone()
         nits[:, rows, columns] = 2 ** float(torch.randn((), generator=draw)) * other[:, rows, columns]
     return nits

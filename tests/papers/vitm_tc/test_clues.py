@@ -86,9 +86,9 @@ def test_motion_between_exposures_is_the_cameras_also_where_it_clips(light, turn
 @pytest.mark.parametrize(("rows", "back"), [(slice(70, 90), 0.0), (slice(40, 56), -3.0)])
 def test_flow_that_does_not_lead_back_or_is_of_clipped_light_is_not_trusted(light, rows, back):
     """A camera that stands still; the flow of one block is three pixels: outside the window, or inside it."""
-    key, there = camera(light, 1), torch.zeros(1, 2, SIDE, SIDE)
-    there[:, 0, rows, 40:56] = 3
-    flow, _ = estimate_motion(lambda x, _: there if torch.equal(x, key) else there * back / 3, key, camera(light))
+    key, forth = camera(light, 1), torch.zeros(1, 2, SIDE, SIDE)
+    forth[:, 0, rows, 40:56] = 3
+    flow, _ = estimate_motion(lambda x, _: forth if torch.equal(x, key) else forth * back / 3, key, camera(light))
     assert flow.abs().max() < 0.1
 
 

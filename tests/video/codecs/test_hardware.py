@@ -66,9 +66,9 @@ def test_metadata_is_put_into_every_key_frame(suffix: str, tmp_path: Path, ffmpe
     ffmpeg("-i", str(path), "-c", "copy", "-f", "hevc", str(bare))
     with av.open(str(bare)) as container:
         frames = [*container.decode(video=0)]
-    told = [{data.type.name: bytes(data) for data in frame.side_data} for frame in frames if frame.key_frame]
-    assert len(told) == 2
-    for data in told:
+    metadata = [{data.type.name: bytes(data) for data in frame.side_data} for frame in frames if frame.key_frame]
+    assert len(metadata) == 2
+    for data in metadata:
         assert np.frombuffer(data["CONTENT_LIGHT_LEVEL"], "<u4")[:2].tolist() == [*levels]
         assert np.frombuffer(data["MASTERING_DISPLAY_METADATA"], "<i4")[:2].tolist() == [35400, 50000]  # 0.708
     info = probe(path)
@@ -100,8 +100,8 @@ def test_metadata_is_not_put_in_twice(tmp_path: Path) -> None:
 
 def test_cb_and_cr_in_turn_are_what_ffmpeg_makes_of_planes() -> None:
     planes = rgb_to_planes(FRAMES[0])
-    ours, theirs = new_frame(planes, "p010le"), new_frame(planes, "yuv420p10le").reformat(format="p010le")
-    for a, b in zip(ours.planes, theirs.planes, strict=True):
+    ours, expected = new_frame(planes, "p010le"), new_frame(planes, "yuv420p10le").reformat(format="p010le")
+    for a, b in zip(ours.planes, expected.planes, strict=True):
         rows = [np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, : ours.width] for plane in (a, b)]
         np.testing.assert_array_equal(*rows)
 

@@ -11,6 +11,7 @@ speak for it, and of a free map for all else.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -84,7 +85,7 @@ def _weights(x: Tensor) -> Tensor:
     return (1 - (x[..., ::2, ::2].flatten(2)[:, 0, :, None] - centres).abs() * (_BINS - 1)).clamp(min=0)
 
 
-class SceneColors(nn.Module):
+class SceneColors(nn.Module, ABC):
     """A network that maps colours by a table, which a vector gives that describes the picture.
 
     Args:
@@ -99,13 +100,13 @@ class SceneColors(nn.Module):
         super().__init__()
         self.context = smoothing
 
+    @abstractmethod
     def describe(self, sdr: Tensor) -> Tensor:
         """Return the vector that describes pictures: (B, 3, H, W) -> (B, length)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, length) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
-        raise NotImplementedError
 
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""

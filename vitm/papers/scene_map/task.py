@@ -165,6 +165,12 @@ def best_level_errors(predictions: Tensor, target: Tensor) -> Tensor:
     return errors.clamp(min=_LEAST_ERROR).amin(2)
 
 
+def _some_softened(sdr: Tensor) -> Tensor:
+    """Return pictures, a third of them as the thumbnails of larger ones are: without the steps of 8 bits."""
+    small = torch.rand(len(sdr), 1, 1, 1, device=sdr.device) < _SMALL_SHARE
+    return torch.where(small, _softened(sdr), sdr)
+
+
 def _softened(sdr: Tensor) -> Tensor:
     twice = F.interpolate(sdr, scale_factor=2, mode="bilinear", align_corners=False)
     return F.avg_pool2d(twice, 2)
@@ -198,11 +204,9 @@ class OperatorsTask(SceneMapTask):
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return the loss of pixels that are drawn from each picture."""
-        sdr = batch["sdr"]
         with self.step_rng(batch_idx):
             colours, wanted = drawn_pixels(batch, self.pixels)
-            small = torch.rand(len(sdr), 1, 1, 1, device=sdr.device) < _SMALL_SHARE
-            code = self.learner.describe(torch.where(small, _softened(sdr), sdr))  # its dropout is random, too
+            code = self.learner.describe(_some_softened(batch["sdr"]))  # its dropout is random, too
         free = self.learner.free_map(colours, code[:, : self.learner.code_size]).unsqueeze(1)
         options = torch.cat((operator_colors(colours, self.learner.table_size), free), 1).detach()
         errors = best_level_errors(options, wanted).log()
@@ -286,11 +290,9 @@ class OperatorMapTask(InverseToneMappingTask):
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Return the loss of pixels that are drawn from each picture."""
-        sdr = batch["sdr"]
         with self.step_rng(batch_idx):
             colours, wanted = drawn_pixels(batch, self.pixels)
-            small = torch.rand(len(sdr), 1, 1, 1, device=sdr.device) < _SMALL_SHARE
-            code = self.learner.describe(torch.where(small, _softened(sdr), sdr))  # its dropout is random, too
+            code = self.learner.describe(_some_softened(batch["sdr"]))  # its dropout is random, too
         options = operator_colors(colours, self.learner.table_size)
         shares = (-_SHARPNESS * best_level_errors(options, wanted).log()).softmax(1)
         entropy = -(shares * code.log_softmax(1)).sum(1).mean()
