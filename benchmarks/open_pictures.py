@@ -51,7 +51,7 @@ def shown(hdr_pq: Tensor) -> Tensor:
     """Return what a picture looks like on an SDR display: (B, 3, H, W), PQ code -> sRGB code."""
     light = bt2020_to_bt709(pq_eotf(hdr_pq)).clamp(min=0) / _WHITE_NITS
     grey = luminance(light, "bt709").clamp(min=1e-6)
-    curved = light * (CURVES["reinhard"](grey, 1000 / _WHITE_NITS, 1.0) / grey)
+    curved = light * (CURVES["reinhard"](grey, torch.tensor(1000 / _WHITE_NITS), 1.0) / grey)
     return srgb_inverse_eotf(curved.clamp(0, 1))
 
 

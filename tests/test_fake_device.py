@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from packaging.version import Version
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vitm.baselines.deep_vitm import luminance_and_color_loss
+from vitm.baselines.hdrcnn import illumination_reflectance_loss
+from vitm.data.open_scenes import OpenScenes, _Views
+from vitm.data.production import PRODUCTIONS, Production, produce
 from vitm.data.sequences.long_sequences import expose_batch
 from vitm.metrics.registry import METRICS, build_metric
 from vitm.nets import flow, perceptual
@@ -48,11 +55,15 @@ NOT_FAKE = {"color_video_vdp": "another package's", "warping_error": "OpenCV's f
 
 
 class Crossing(TorchDispatchMode):
-    """Raises where a tensor is copied from one device to the other."""
+    """Raises where a tensor is copied from one device to the other, unless the host goes on meanwhile."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor) and x.ndim]
+        copies = func is torch.ops.aten._to_copy.default
+        if copies and kwargs.get("non_blocking"):
+            return result
+        # A number of the host may be an operand: it goes with the call.
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor) and (copies or x.ndim)]
         if len(devices := {x.device.type for x in tensors}) > 1:
             raise AssertionError(f"{func} goes from device to device: {sorted(devices)}")
         return result
@@ -63,6 +74,7 @@ def fake_tensors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Compute with fake tensors, let autocast take "cuda" for one, and forget what was kept before and on it."""
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda x: x)
     forget_what_is_kept()
     with FakeTensorMode():
         yield
@@ -164,6 +176,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "consistency": lambda pred, target: BrightnessConsistencyLoss(ZeroFlow())(pred, target),
     "official_consistency": lambda pred, target: OfficialConsistencyLoss()(pred, target),
     "patch": lambda pred, target: patch_loss(pred[0, :, :1, ::8, ::8], target[0], real=True),
+    "luminance_and_color": lambda pred, target: luminance_and_color_loss(pred[0], target[0]),
+    "illumination": lambda pred, target: illumination_reflectance_loss(pred[0], target[0], target[0, :, :1]),
 }
 
 
@@ -173,7 +187,7 @@ def test_losses_on_a_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual, "_load", lambda network, *_: _on_device(network))
     # Kornia checks numbers of the host, unless it is compiled; a fake knows none.
     monkeypatch.setattr(sys.modules["kornia.filters.gaussian"], "is_compiling", lambda: True)
-    with autocast("bf16"):
+    with autocast("bf16"), Crossing():
         loss = LOSSES[name](random(1, 3, 3, 160, 160).requires_grad_(), random(1, 3, 3, 160, 160))
     assert (loss.shape, loss.dtype, loss.device.type, loss.requires_grad) == ((), torch.float32, "cuda", True)
 
@@ -189,6 +203,31 @@ def test_sequences_are_filmed_and_exposed_on_the_device() -> None:
     assert batch["ldr"].shape == (2, 4, 3, 64, 64)
 
 
+@pytest.mark.parametrize("production", PRODUCTIONS.values(), ids=PRODUCTIONS)
+def test_sdr_is_produced_on_the_device(production: Production) -> None:
+    with Crossing():
+        sdr = produce(1000 * random(3, 36, 64), replace(production, white_balance=(1.1, 1.0, 0.9)))
+    assert (sdr.shape, sdr.dtype, sdr.device.type) == ((3, 36, 64), torch.float32, "cuda")
+
+
+def test_training_samples_are_made_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random numbers of the host are known there; those of the device, which are the noise, are fakes."""
+    for name in ("rand", "randn", "randint"):
+        monkeypatch.setattr(torch, name, _drawn_on_the_host(getattr(torch, name)))
+    monkeypatch.setattr(fake_tensor, "CONSTANT_NUMEL_LIMIT", 9)
+    generator = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda *_: generator())
+    module = OpenScenes("nowhere", mixed_places=True, other_material=True)
+    module._sets["train"] = _Views({"a": np.ones((36, 64, 3), np.uint16)}, 0)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        frames = random(12, 3, 36, 64)
+        draws = [str(i) for i in range(len(frames))]
+        with Crossing():
+            batch = module.on_after_batch_transfer({"hdr_pq": frames, "draw": draws, "production": [""] * 12}, 0)
+    for side in ("sdr", "hdr_pq"):
+        assert (batch[side].shape, batch[side].device.type) == ((12, 3, 36, 64), "cuda")
+
+
 def test_callbacks_do_not_wait_for_the_step_that_has_just_begun() -> None:
     """Losses are looked at a step later; a fake loss that is asked for a value raises."""
     trainer = Mock(callback_metrics={"train/loss": random(1)[0]}, global_step=3, world_size=1, log_every_n_steps=1)
@@ -201,6 +240,19 @@ def test_callbacks_do_not_wait_for_the_step_that_has_just_begun() -> None:
             callback.on_train_batch_end(trainer, Mock(), {"loss": random(1)[0]}, batch, 3)
         with pytest.raises(DataDependentOutputException):
             stop.on_train_batch_end(trainer, Mock(), {"loss": random(1)[0]}, batch, 4)
+
+
+def _drawn_on_the_host(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the function as it is, where it draws on the device; else with the numbers."""
+
+    def draw(*arguments: Any, device: Any = None, generator: Any = None, **options: Any) -> Tensor:
+        if device is not None:
+            return function(*arguments, device=device, **options)
+        with unset_fake_temporarily():
+            numbers = function(*arguments, generator=generator, **options).tolist()
+        return torch.tensor(numbers)  # a fake that knows its numbers
+
+    return draw
 
 
 def _on_device(network: nn.Module) -> nn.Module:

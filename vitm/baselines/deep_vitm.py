@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vitm.color import luminance
 from vitm.nets.windows import windows
 from vitm.ops.padding import pad_to_multiple
 from vitm.ops.tiling import map_rows, needs_whole_maps
@@ -167,8 +168,7 @@ def luminance_and_color_loss(linear: Tensor, target_linear: Tensor, color_weight
     Returns:
         A scalar in fp32.
     """
-    luma = linear.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]
-    codes = [mu_law((luma * x.float()).sum(1)) for x in (linear, target_linear)]
-    luminance = F.l1_loss(codes[0], codes[1])
+    codes = [mu_law(luminance(x.float(), "bt709")) for x in (linear, target_linear)]
+    brightness = F.l1_loss(codes[0], codes[1])
     color = 1 - F.cosine_similarity(linear.float(), target_linear.float(), dim=1, eps=1e-6)
-    return luminance + color_weight * color.mean()
+    return brightness + color_weight * color.mean()

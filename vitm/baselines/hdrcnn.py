@@ -11,6 +11,7 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor, nn
 
 from vitm.nets.perceptual import MEAN, STD, classifier_state
+from vitm.ops.copies import copied_to
 from vitm.ops.padding import pad_to_multiple
 from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.papers.vitm_tc.display import to_hdr_pq
@@ -220,7 +221,7 @@ def illumination_reflectance_loss(
 
 def _illumination(log_light: Tensor) -> Tensor:
     """Return the blurred log luminance (B, 1, H, W)."""
-    luma = log_light.new_tensor(LUMA)[:, None, None]
+    luma = copied_to(log_light.device, torch.tensor(LUMA, dtype=log_light.dtype)[:, None, None])
     luminance = (luma * log_light.exp()).sum(1, keepdim=True).log()
     blurred: Tensor = gaussian_blur2d(luminance, (13, 13), (2.0, 2.0), "reflect")
     return blurred

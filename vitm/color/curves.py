@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -45,55 +44,55 @@ DECODINGS: Mapping[Encoding, Callable[[Tensor], Tensor]] = {
 """From SDR code to light of the display."""
 
 
-def _reinhard(x: Tensor, top: float, bend: float) -> Tensor:
+def _reinhard(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Reinhard et al. 2002, equation 4, with white at `top`."""
     return x * (1 + x / top**2) / (1 + x)
 
 
-def _mobius(x: Tensor, top: float, bend: float) -> Tensor:
+def _mobius(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Map light by a straight line up to `bend`, then by a Mobius transformation with its slope; `top` becomes 1."""
     a = -bend * bend * (top - 1) / (bend * bend - 2 * bend + top)
-    b = (bend * bend - 2 * bend * top + top) / max(top - 1, 1e-3)
+    b = (bend * bend - 2 * bend * top + top) / (top - 1).clamp(min=1e-3)
     bent = (b * b + 2 * b * bend + bend * bend) / (b - a) * (x + a) / (x + b)
     return torch.where(x <= bend, x, bent)
 
 
-def _hable(x: Tensor, top: float, bend: float) -> Tensor:
+def _hable(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Map light by the curve of Hable (2010), normalised at `top`."""
 
     def raw(v: Tensor) -> Tensor:
         return (v * (0.15 * v + 0.05) + 0.004) / (v * (0.15 * v + 0.5) + 0.06) - 0.02 / 0.3
 
-    return raw(x) / raw(x.new_tensor(top))
+    return raw(x) / raw(top.to(x.dtype))
 
 
-def _filmic(x: Tensor, top: float, bend: float) -> Tensor:
+def _filmic(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Map light by the rational fit of the ACES output transform of Narkowicz (2015); `bend` is a gain before it."""
     x = bend * x
     return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
 
 
-def _sigmoid(x: Tensor, top: float, bend: float) -> Tensor:
+def _sigmoid(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Map the logarithm of light by a logistic curve, normalised at `top`."""
     half = _MIDDLE**bend
     result: Tensor = x**bend / (x**bend + half) * (top**bend + half) / top**bend
     return result
 
 
-def _log(x: Tensor, top: float, bend: float) -> Tensor:
+def _log(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Map light by a logarithm, as Drago does, normalised at `top`."""
     scale = 8 * bend
-    result: Tensor = torch.log1p(scale * x) / math.log1p(scale * top)
+    result: Tensor = torch.log1p(scale * x) / torch.log1p(scale * top)
     return result
 
 
-def _bt2390(x: Tensor, top: float, bend: float) -> Tensor:
+def _bt2390(x: Tensor, top: Tensor, bend: float) -> Tensor:
     """Map light by the EETF of Report ITU-R BT.2390, 5.4.1, with black at 0 and SDR white at `bend` times 203 cd/m2."""
     white = 203 * bend
     return pq_eotf(bt2390_eetf(pq_inverse_eotf(x * white), top * white, white)) / white
 
 
-CURVES: Mapping[Curve, Callable[[Tensor, float, float], Tensor]] = {
+CURVES: Mapping[Curve, Callable[[Tensor, Tensor, float], Tensor]] = {
     "clip": lambda x, top, bend: x.clamp(max=1),
     "reinhard": _reinhard,
     "mobius": _mobius,
@@ -103,4 +102,4 @@ CURVES: Mapping[Curve, Callable[[Tensor, float, float], Tensor]] = {
     "log": _log,
     "bt2390": _bt2390,
 }
-"""From light, the largest light, and the shape of the curve, to light of the display."""
+"""From light, the largest light (a scalar in fp64), and the shape of the curve, to light of the display."""

@@ -23,10 +23,7 @@ def midtone_stops(hdr_pq: Tensor, sdr: Tensor) -> Tensor:
     Returns:
         (N,), stops, of the pixels whose SDR luminance is 5 to 50 % of white and of which no channel clips.
     """
-    before = luminance(bt1886_eotf(sdr), "bt709")
-    after = luminance(pq_eotf(hdr_pq)) / DIFFUSE_WHITE_NITS
-    low, high = _MIDTONES
-    usable = (before > low) & (before < high) & (sdr.amax(dim=-3, keepdim=True) < _CLIPS) & (after > 0)
+    before, after, usable = _midtones(hdr_pq, sdr)
     return (after[usable] / before[usable]).log2()
 
 
@@ -43,6 +40,17 @@ def level_normalised(hdr_pq: Tensor, sdr: Tensor, stride: int = 1) -> Tensor:
     Returns:
         The same shape, PQ code in [0, 1]; a picture without mid-tones is returned as it is.
     """
-    stops = midtone_stops(hdr_pq[..., ::stride, ::stride], sdr[..., ::stride, ::stride])
-    gain = torch.exp2(-stops.median()) if len(stops) else hdr_pq.new_tensor(1.0)
+    before, after, usable = _midtones(hdr_pq[..., ::stride, ::stride], sdr[..., ::stride, ::stride])
+    stops = torch.where(usable, (after / before).log2(), torch.nan).flatten()
+    # Of one dimension: the median of a whole tensor asks the host how many are nan. Without mid-tones it is nan itself.
+    gain = torch.exp2(-stops.nanmedian(0).values.nan_to_num())
     return pq_inverse_eotf((gain * pq_eotf(hdr_pq)).clamp(max=10_000))
+
+
+def _midtones(hdr_pq: Tensor, sdr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return luminance of the SDR and of the HDR, both relative to white, and whether a pixel is a mid-tone."""
+    before = luminance(bt1886_eotf(sdr), "bt709")
+    after = luminance(pq_eotf(hdr_pq)) / DIFFUSE_WHITE_NITS
+    low, high = _MIDTONES
+    usable = (before > low) & (before < high) & (sdr.amax(dim=-3, keepdim=True) < _CLIPS) & (after > 0)
+    return before, after, usable

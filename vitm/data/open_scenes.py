@@ -20,6 +20,7 @@ from vitm.data.module import ResumableDataModule, check_least
 from vitm.data.production import PRODUCTIONS, Production, produce, random_production
 from vitm.data.sampling import StreamLoader
 from vitm.data.workers import SteadyLoader
+from vitm.ops.copies import copied_to
 from vitm.video import read_image
 
 _PEAKS = (600.0, 1000.0, 1000.0, 1000.0, 2000.0, 4000.0)  # mastering peaks of real HDR, in cd/m2
@@ -182,7 +183,7 @@ class OpenScenes(ResumableDataModule):
 
     def _another(self, draw: torch.Generator, device: torch.device) -> Tensor:
         views = self._sets["train"]
-        return views.picture(int(torch.randint(len(views), (), generator=draw))).to(device)
+        return copied_to(device, views.picture(int(torch.randint(len(views), (), generator=draw))))
 
 
 def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
@@ -208,7 +209,7 @@ def _mixed_place(nits: Tensor, other: Tensor, draw: torch.Generator) -> Tensor:
         nits[:, rows, columns] = gain * other[:, rows, columns]
     if uniform() < 0.25:
         hues = torch.eye(3) + 0.25 * torch.randn(3, 3, generator=draw).clamp(-1, 1)
-        hues = (hues / hues.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
+        hues = copied_to(nits.device, hues / hues.sum(1, keepdim=True))  # grey stays grey
         nits = torch.einsum("ij,jhw->ihw", hues, nits).clamp(min=_DARK_NITS)
     return nits
 
@@ -274,7 +275,7 @@ def _other_place(nits: Tensor, deviation: float, draw: torch.Generator) -> Tenso
         draw: random numbers, on the CPU.
     """
     mixed = torch.eye(3) + 0.08 * torch.randn(3, 3, generator=draw)
-    mixed = (mixed / mixed.sum(1, keepdim=True)).to(nits.device)  # grey stays grey
+    mixed = copied_to(nits.device, mixed / mixed.sum(1, keepdim=True))  # grey stays grey
     light = torch.einsum("ij,jhw->ihw", mixed, nits).clamp(min=1e-3)
     contrast = 2 ** (deviation * float(torch.randn((), generator=draw)))
     grey = luminance(light)

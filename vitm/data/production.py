@@ -110,14 +110,15 @@ def produce(
         light = _flatten_base(light, production.base_contrast, production.base_width)
     rgb = bt2020_to_bt709(light)
     if production.white_balance != (1.0, 1.0, 1.0):
-        rgb = rgb * rgb.new_tensor(production.white_balance)[:, None, None]
+        gains = zip(production.white_balance, rgb.unbind(-3), strict=True)
+        rgb = torch.stack([gain * plane for gain, plane in gains], -3)
     if production.curve in ("bt2446a", "bt2446c"):
         peak = max(peak_nits * production.peak, 250.0)
         code = tone_map(pq_inverse_eotf(light.clamp(0, peak)), production.curve, peak_nits=peak)
         display = bt1886_eotf(code.clamp(0, 1))
     else:
         scale = _scale(rgb, production)
-        top = max(float(peak_nits * scale) * production.peak, 1.02)
+        top = ((peak_nits * scale).double() * production.peak).clamp(min=1.02)
         display = _apply(rgb.clamp(min=0) * scale, production, top)
     grey = luminance(display, "bt709")
     display = grey + production.saturation * (display - grey)
@@ -188,7 +189,7 @@ def _choose(generator: torch.Generator, options: Sequence[_T]) -> _T:
 def _scale(rgb: Tensor, production: Production) -> Tensor:
     """Return the factor from cd/m2 to light relative to the exposure."""
     if production.exposure == "white":
-        return rgb.new_tensor(1 / production.level)
+        return rgb.new_full((), 1 / production.level)
     grey = luminance(rgb, "bt709").clamp(min=1e-4)
     if production.exposure == "key":
         return production.level / grey.log().mean().exp()
@@ -197,7 +198,7 @@ def _scale(rgb: Tensor, production: Production) -> Tensor:
     return 1 / order.kthvalue(index + 1).values
 
 
-def _apply(light: Tensor, production: Production, top: float) -> Tensor:
+def _apply(light: Tensor, production: Production, top: Tensor) -> Tensor:
     """Apply the curve to relative light in BT.709, not above `top`."""
     curve = CURVES[cast("Curve", production.curve)]  # the methods of BT.2446 are not applied here
     if production.signal == "channel":

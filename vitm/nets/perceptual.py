@@ -13,6 +13,8 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vitm.ops.copies import copied_to
+
 Classifier = Literal["vgg16", "vgg19"]
 TORCHVISION = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # of timm/<name>.tv_in1k: the same weights as torchvision's
@@ -64,7 +66,7 @@ class PerceptualLoss:
         return torch.stack([F.l1_loss(prediction.float(), target.float()) for prediction, target in pairs]).sum()
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        mean, std = (x.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        mean, std = (copied_to(x.device, torch.tensor(v, dtype=x.dtype)[:, None, None]) for v in (MEAN, STD))
         x, features = (x - mean) / std, []
         for i, module in enumerate(self._network.children()):
             x = module(x)

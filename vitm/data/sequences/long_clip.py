@@ -67,7 +67,7 @@ class LongClip:
             IndexError: The clip has no such frame.
         """
         if self._last is None or self._last[0] != t:
-            ev = torch.tensor(self.ev(t), device=self.device)
+            ev = torch.full((), self.ev(t), device=self.device)
             self._last = t, expose(self._film(t) if self._take.still else self._plane(t), ev)
         return self._last[1]
 

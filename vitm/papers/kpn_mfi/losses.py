@@ -11,6 +11,7 @@ from torch import Tensor
 from vitm.color import rgb_to_ycbcr
 from vitm.color.precision import as_float
 from vitm.nets.flow import FlowEstimator
+from vitm.ops.copies import copied_to
 from vitm.ops.filtering import bilateral_blur, guided_filter
 from vitm.ops.pyramid import gaussian_pyramid
 from vitm.ops.warp import warp
@@ -136,7 +137,7 @@ class OfficialConsistencyLoss:
 
 
 def _binomial_pyramid(x: Tensor, levels: int = 5) -> list[Tensor]:
-    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=x.device, dtype=x.dtype) / 16
+    taps = copied_to(x.device, torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=x.dtype) / 16)
     kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 5, 5)
     pyramid = [x]
     while len(pyramid) < levels:

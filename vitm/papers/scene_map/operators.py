@@ -59,7 +59,8 @@ class Operator(NamedTuple):
 
     def _uncurved(self, display: Tensor) -> Tensor:
         light = torch.cat((torch.zeros(1), torch.logspace(-5, math.log10(self.top), 4096)))
-        curve = CURVES[self.curve](light, self.top, self.bend).cummax(0).values
+        top = torch.tensor(self.top, dtype=torch.float64)
+        curve = CURVES[self.curve](light, top, self.bend).cummax(0).values
         curve[0] = 0
         above = torch.searchsorted(curve, display.contiguous()).clamp(1, len(curve) - 1)
         low, high = curve[above - 1], curve[above]
