@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         "--graphics",
         choices=("auto", "keep"),
         default="auto",
-        help="titles, slides and screens: 'auto' (default) finds them and keeps their white at diffuse white, 'keep' "
-        "leaves them to the model",
+        help="titles, slides, screens and burned-in white letters: 'auto' (default) finds them and keeps their white "
+        "at diffuse white, 'keep' leaves them to the model",
     )
     level.add_argument(
         "--peak", metavar="NITS", dest="peak_nits", type=float, help="roll highlights off below this many cd/m2"

@@ -23,6 +23,7 @@ from vitm.checkpoints import checkpoint_digest
 from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
+from vitm.conversion.letters import HELD, LettersDetector
 from vitm.conversion.level import DiffuseWhite, Level, choose_level, with_gain
 from vitm.conversion.model import choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
@@ -482,18 +483,20 @@ def converted(
     Reading, the network and the caller's writing overlap.
     """
     network, control = with_gain(network, level.control)
-    first = max(0, done - max(context(network), MEMORY if level.finds_graphics else 0))
+    memory = max(MEMORY, HELD) if level.finds_graphics else 0
+    first = max(0, done - max(context(network), memory))
     in_memory = context(network) <= _FRAMES_IN_MEMORY
-    is_cut, share = CutDetector(), GraphicsDetector()
+    is_cut, share, find_letters = CutDetector(), GraphicsDetector(), LettersDetector()
     waiting: deque[_Waiting] = deque()
 
     def sdr_frames() -> Iterator[Tensor]:
         for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
             (sdr, excess), cut = take_super_white(_tensor(frame)), is_cut(frame.rgb)
             graphics = share(sdr, cut) if level.finds_graphics else 0.0
-            needed = in_memory and (graphics > 0 or control.needs_sdr)
+            letters = find_letters(sdr) if level.finds_graphics else None
+            needed = in_memory and (graphics > 0 or letters is not None or control.needs_sdr)
             kept = _whole(sdr, excess) if needed else None
-            waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, kept, excess))
+            waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, letters, kept, excess))
             yield sdr
 
     def outputs() -> Iterator[tuple[Tensor, Fraction | None, float]]:
@@ -504,7 +507,8 @@ def converted(
                 sdr = frame.sdr if in_memory else _whole(*take_super_white(_tensor(next(again))))
                 with torch.inference_mode():
                     hdr_pq = give_super_white(hdr_pq, frame.excess)
-                    yield control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics), frame.pts, frame.graphics
+                    graded = control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics, frame.letters)
+                    yield graded, frame.pts, frame.graphics
 
     return read_ahead(outputs(), depth=1)
 
@@ -519,6 +523,7 @@ class _Waiting(NamedTuple):
     pts: Fraction | None
     cut: bool
     graphics: float
+    letters: Tensor | None
     sdr: Tensor | None
     excess: Tensor | None
 

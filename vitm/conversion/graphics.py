@@ -2,7 +2,7 @@
 
 Inverse tone mapping takes SDR white for a highlight. That is right for lamps and glints in a film, and glaring for a
 white page. A page consists of few colours, and bright ones cover much of it; the picture of a camera is never so plain.
-White text on a dark ground covers too little to be told from lamps at night: it stays a highlight.
+White text on a dark ground covers too little to be told from lamps at night: `letters` finds it by its form.
 """
 
 from __future__ import annotations

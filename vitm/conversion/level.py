@@ -72,17 +72,25 @@ class LevelControl:
             if value is not None and not 0 < value <= 10_000:
                 raise ValueError(f"{name}={value:g}: expected more than 0 and at most 10000 cd/m2")
 
-    def __call__(self, hdr_pq: Tensor, sdr: Tensor, graphics: float = 0.0) -> Tensor:
+    def __call__(self, hdr_pq: Tensor, sdr: Tensor, graphics: float = 0.0, letters: Tensor | None = None) -> Tensor:
         """Apply the controls.
 
         Args:
             hdr_pq: (..., 3, H, W), BT.2020 PQ code.
             sdr: source of the conversion, the same shape, BT.709 gamma code in [0, 1], or above it for super-white.
             graphics: share of graphics in the frame, 0 to 1: `strength` is less by this share.
+            letters: (1, H, W), 1 where letters are burned in, which become plain SDR, and 0 elsewhere; None for none.
 
         Returns:
             The same shape, BT.2020 PQ code; `hdr_pq` itself where there is nothing to do.
         """
+        if letters is not None:
+            picture, plain = self(hdr_pq, sdr, graphics), replace(self, strength=0.0)
+            rows = letters.amax(dim=(0, 2)).nonzero()
+            band = (..., slice(int(rows.min()), int(rows.max()) + 1), slice(None))
+            picture = picture.clone()
+            picture[band] = picture[band].lerp(plain(hdr_pq[band], sdr[band]), letters[band])
+            return picture
         if graphics:
             return replace(self, strength=self.strength * (1 - graphics))(hdr_pq, sdr)
         if self == LevelControl(white_nits=self.white_nits):
@@ -120,7 +128,7 @@ class Level:
         control: the controls, constant over the clip.
         midtone_white: luminance of white at which plain SDR has mid-tones as bright as the model has them, cd/m2; None
             where it was not measured, or the clip has no mid-tones.
-        finds_graphics: whether frames of graphics become plain SDR.
+        finds_graphics: whether frames of graphics, and letters burned in, become plain SDR.
     """
 
     control: LevelControl
@@ -161,8 +169,8 @@ def choose_level(
         diffuse_white: luminance of diffuse white in cd/m2; "auto" for 203 with an analytic operator, and with a network
             for where it puts white, but within 203 to 406; "keep" for the model's own picture: its level, its black,
             and graphics as it makes them.
-        graphics: "auto" to find frames of graphics, in which white is no highlight, and make them plain SDR; "keep" to
-            leave them to the model.
+        graphics: "auto" to find frames of graphics and letters burned in, whose white is no highlight, and make them
+            plain SDR; "keep" to leave them to the model.
 
     Raises:
         ValueError: `diffuse_white` is neither a luminance nor one of the two words, or `graphics` no word; or there is
