@@ -62,6 +62,15 @@ def test_lamps_windows_and_their_reflections_are_none() -> None:
     assert LettersDetector()(tensor(night)) is None
 
 
+def test_white_shapes_without_sharp_edges_are_none() -> None:
+    glow = np.zeros((360, 640, 3), np.uint8)
+    for x in range(40, 600, 56):
+        cv2.circle(glow, (x, 180), 14, (255, 255, 255), -1)
+    glow = cv2.max(cv2.GaussianBlur(glow, (0, 0), 6) // 2 + 100, glow)
+    assert LettersDetector()(tensor(glow)) is None
+    assert LettersDetector()(torch.zeros(3, 90, 160)) is None
+
+
 def test_a_line_that_was_found_does_not_flicker() -> None:
     """Three letters are too few for a line, but not where there was one a moment ago."""
     whole, _ = subtitled(PHOTOGRAPHS[0], "HELLO")

@@ -106,6 +106,8 @@ class _Shapes(NamedTuple):
 
     def lines(self) -> Floats:
         """Return left, top, right, bottom and code (lines, 5) of lines, wider by a third of their letters' height."""
+        if len(self.candidates) < _LETTERS:
+            return np.zeros((0, 5))
         codes = self.codes[self.candidates]
         left, top, right, bottom = self.boxes[self.candidates].T
         height = bottom - top
