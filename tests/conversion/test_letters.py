@@ -82,6 +82,8 @@ def test_a_line_that_was_found_does_not_flicker() -> None:
     for _ in range(HELD):
         assert detector(part) is not None
     assert detector(part) is None  # what is held counts from where it was found
+    assert detector(whole) is not None
+    assert detector(part, new_scene=True) is None
 
 
 def test_letters_become_plain_sdr_and_the_picture_stays() -> None:

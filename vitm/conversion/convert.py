@@ -493,7 +493,7 @@ def converted(
         for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
             (sdr, excess), cut = take_super_white(_tensor(frame)), is_cut(frame.rgb)
             graphics = share(sdr, cut) if level.finds_graphics else 0.0
-            letters = find_letters(sdr) if level.finds_graphics else None
+            letters = find_letters(sdr, cut) if level.finds_graphics else None
             needed = in_memory and (graphics > 0 or letters is not None or control.needs_sdr)
             kept = _whole(sdr, excess) if needed else None
             waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, letters, kept, excess))

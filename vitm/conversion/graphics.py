@@ -65,13 +65,13 @@ def _plain_and_cover(sdr: Tensor) -> tuple[float, float]:
     red, green, blue = (pixels * 31 + 0.5).long()
     colours = (red * 32 + green) * 32 + blue
     areas = torch.bincount(colours, minlength=32**3)
-    bright_areas = torch.bincount(colours, _ramp(pixels.amax(dim=0), *_BRIGHT), minlength=32**3)
+    bright_areas = torch.bincount(colours, ramp(pixels.amax(dim=0), *_BRIGHT), minlength=32**3)
     common = areas.topk(_COLOURS).indices
     plain, cover = areas[common].sum() / len(colours), bright_areas[common].sum() / len(colours)
-    return float(_ramp(plain, *_PLAIN)), float(_ramp(cover, *_COVER))
+    return float(ramp(plain, *_PLAIN)), float(ramp(cover, *_COVER))
 
 
-def _ramp(x: Tensor, low: float, high: float) -> Tensor:
-    """Go from 0 at `low` to 1 at `high`, smoothly."""
+def ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """Return 0 up to `low`, 1 from `high` on, and a smooth rise between: any shape -> the same shape."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vitm.conversion.graphics import ramp
 from vitm.data.arrays import Floats
 
 HELD = 24  # number of frames for which a line that was found is looked for with less demand, so that it cannot flicker
@@ -29,6 +30,7 @@ _ALIGNED = 0.14  # largest distance of feet or heads of neighbours, in heights
 _GAP = 1.2  # largest gap between neighbours, in heights
 _FILLED = 0.4  # least share of a line's width in its letters
 _MOST = 600  # number of shapes of which lines are made, the largest ones
+_BRIGHT = 0.35, 0.60  # codes between which a pixel beside a letter begins to belong to its edge
 _RIM = 5  # pixels, of those examined, across which a letter is widened: its soft edge belongs to it
 
 
@@ -38,15 +40,18 @@ class LettersDetector:
     def __init__(self) -> None:
         self._lines: deque[Floats] = deque(maxlen=HELD)
 
-    def __call__(self, sdr: Tensor) -> Tensor | None:
+    def __call__(self, sdr: Tensor, new_scene: bool = False) -> Tensor | None:
         """Return where the letters of the next frame are.
 
         Args:
             sdr: (3, H, W), gamma code in [0, 1].
+            new_scene: whether a new scene begins with this frame, in which no line is held.
 
         Returns:
             (1, H, W), 1 on letters, 0 elsewhere, and between on their edges; None where there are none.
         """
+        if new_scene:
+            self._lines.clear()
         scale = max(1, round(min(sdr.shape[1:]) / _LINES))
         white = _whiteness(sdr, scale)
         shapes = _Shapes.of(white)
@@ -161,5 +166,4 @@ def _weights(letters: NDArray[np.bool_], sdr: Tensor) -> Tensor:
     """Return the weight (1, H, W) of letters (h, w) and of what is bright beside them: their soft edges."""
     wider = cv2.dilate(letters.astype(np.float32), np.ones((_RIM, _RIM), np.uint8))
     whole = nn.functional.interpolate(torch.from_numpy(wider)[None, None], sdr.shape[1:], mode="bilinear")[0]
-    t = ((sdr.amax(dim=0, keepdim=True) - 0.35) / 0.25).clamp(0, 1)
-    return whole * t * t * (3 - 2 * t)
+    return whole * ramp(sdr.amax(dim=0, keepdim=True), *_BRIGHT)

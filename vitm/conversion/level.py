@@ -23,6 +23,7 @@ from vitm.color import (
     rgb2020_to_ictcp,
 )
 from vitm.color.midtones import midtone_stops
+from vitm.conversion.graphics import ramp
 from vitm.conversion.stream import convert_clip
 from vitm.nets.analytic import Analytic, Gain
 from vitm.ops.tiling import map_rows
@@ -111,8 +112,7 @@ class LevelControl:
             plain = Gain(self.white_nits)(sdr)
             strength: float | Tensor = self.strength
             if self.anchor_black:
-                t = (sdr.amax(dim=-3, keepdim=True) / _ANCHOR).clamp(0, 1)
-                strength = self.strength * t * t * (3 - 2 * t)
+                strength = self.strength * ramp(sdr.amax(dim=-3, keepdim=True), 0.0, _ANCHOR)
             hdr_pq = (plain + strength * (hdr_pq - plain)).clamp(0, 1)
         if self.saturation != 1:
             scale = hdr_pq.new_tensor([1.0, self.saturation, self.saturation]).view(3, 1, 1)
