@@ -62,12 +62,16 @@ def test_lamps_windows_and_their_reflections_are_none() -> None:
     assert LettersDetector()(tensor(night)) is None
 
 
-def test_white_shapes_without_sharp_edges_are_none() -> None:
-    glow = np.zeros((360, 640, 3), np.uint8)
-    for x in range(40, 600, 56):
-        cv2.circle(glow, (x, 180), 14, (255, 255, 255), -1)
-    glow = cv2.max(cv2.GaussianBlur(glow, (0, 0), 6) // 2 + 100, glow)
-    assert LettersDetector()(tensor(glow)) is None
+def test_glowing_letters_are_none() -> None:
+    """Neon shines around itself; what is burned in ends at once."""
+    sign = np.zeros((360, 640, 3), np.uint8)
+    cv2.putText(sign, "OPEN ALL NIGHT", (100, 200), FONTS[0], 1.0, (255, 255, 255), 2, cv2.LINE_AA)
+    assert LettersDetector()(tensor(sign)) is not None
+    glow = cv2.GaussianBlur(cv2.dilate(sign, np.ones((9, 9), np.uint8)), (0, 0), 3) * 0.7
+    assert LettersDetector()(tensor(np.maximum(sign, glow))) is None
+
+
+def test_a_black_picture_has_none() -> None:
     assert LettersDetector()(torch.zeros(3, 90, 160)) is None
 
 
