@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", type=Path)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--checkpoint", type=Path, help="one of yours, beside the shipped one")
+    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], help="yours, named `NETWORK, trained`")
     parser.add_argument("--views-count", type=int, default=22)
     parser.add_argument("--only", nargs="+", help="names of systems (default: all)")
     parser.add_argument("--output", type=Path, default=LEADERBOARD)
@@ -47,11 +47,12 @@ def main() -> None:
 
 def networks(options: argparse.Namespace) -> dict[str, nn.Module]:
     chosen = {name: load_network(name) for name in ("default", "mixed_map", *OPERATORS)}
-    if options.checkpoint and (about := recorded(read_checkpoint(options.checkpoint))):
-        chosen["yours"] = load_network(about.network, options.checkpoint)
-    for name, (network, file) in RELEASED.items():
-        if options.weights and (options.weights / file).is_file():
-            chosen[name] = load_network(network, options.weights / file)
+    for file in options.checkpoint:
+        if about := recorded(read_checkpoint(file)):
+            chosen[f"{about.network}, trained"] = load_network(about.network, file)
+    for name, (network, released) in RELEASED.items():
+        if options.weights and (options.weights / released).is_file():
+            chosen[name] = load_network(network, options.weights / released)
     return chosen
 
 

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--pairs", type=Path)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--checkpoint", type=Path, help="one of yours, beside the shipped one")
+    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], help="yours, named `NETWORK, trained`")
     options = parser.parse_args()
     scenes = [x for file in options.files for x in ([photograph(file)] if file.suffix == ".exr" else clip(file))]
     pairs = {name: [(make(nits), nits) for nits in scenes] for name, make in PROGRAMS.items()}
