@@ -10,6 +10,7 @@ from vitm.data.batch import (
     TripletBatch,
     TripletSample,
 )
+from vitm.data.demo.walks import DemoWalks
 from vitm.data.paired.clips import HDR10Clips
 from vitm.data.paired.frames import HDR10Frames
 from vitm.data.paired.triplets import HDR10Triplets
@@ -18,6 +19,7 @@ from vitm.data.sequences.long_sequences import LongSequences
 __all__ = [
     "ClipBatch",
     "ClipSample",
+    "DemoWalks",
     "FrameBatch",
     "FrameSample",
     "HDR10Clips",

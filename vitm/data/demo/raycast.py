@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from vitm.data.arrays import Bools, Floats, Ints
 from vitm.data.demo.room import Ball, Box, Room, Triple
 
+BALLS, BLOCKS = 6, 1000  # what a ray meets first: a face 0..5, the first of the balls, the first of the blocks
+
 
 def dot(a: Floats, b: Floats) -> Floats:
     """Return products of the rows of two (N, 3)."""
@@ -80,3 +82,27 @@ def exit_of(room: Room, origin: Floats, rays: Floats) -> tuple[Ints, Floats]:
     nearest = np.minimum(np.minimum(x, y), z)
     axis = np.where(nearest == x, 0, np.where(nearest == y, 1, 2))
     return 2 * axis + (np.take_along_axis(safe, axis[:, None], 1)[:, 0] > 0), nearest
+
+
+def meet(room: Room, origin: Floats, rays: Floats, pencil: bool = False) -> tuple[Ints, Floats, Ints]:
+    """Return what unit rays meet first (see `BALLS`), at which distance, and the axis of the entered face of a block.
+
+    Args:
+        room: The room.
+        origin: Start of each ray (N, 3).
+        rays: Directions (N, 3).
+        pencil: Whether all start at one point, so that bodies out of sight are left out at once.
+    """
+    hit, distance = exit_of(room, origin, rays)
+    entered = np.zeros_like(hit)
+    for k, ball in enumerate(room.balls, BALLS):
+        if not pencil or in_sight(rays, np.asarray(ball.centre) - origin[0], ball.radius):
+            near = ball_distance(ball, origin, rays)
+            hit, distance = np.where(near < distance, k, hit), np.minimum(near, distance)
+    for k, block in enumerate(room.blocks, BLOCKS):
+        low, high = np.asarray(block.low), np.asarray(block.high)
+        if not pencil or in_sight(rays, (low + high) / 2 - origin[0], float(np.linalg.norm(high - low)) / 2):
+            near, axis = block_distance(block, origin, rays)
+            hit, entered = np.where(near < distance, k, hit), np.where(near < distance, axis, entered)
+            distance = np.minimum(near, distance)
+    return hit, distance, entered

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from vitm.data.arrays import Floats, Ints
 from vitm.data.demo.lighting import LightMaps
-from vitm.data.demo.raycast import ball_distance, block_distance, dot, exit_of, in_sight
+from vitm.data.demo.raycast import BALLS, BLOCKS, dot, meet
 from vitm.data.demo.room import Room, normal_of, surface_of
 
-_FLOOR, _BALLS, _BLOCKS = 2, 6, 1000  # what a ray met: a face 0..5, a ball, a block
+_FLOOR = 2
 
 
 def render_room(room: Room, height: int = 1024) -> Floats:
@@ -29,7 +29,7 @@ def render_room(room: Room, height: int = 1024) -> Floats:
     Returns:
         (height, 2 height, 3), linear BT.2020, not exposed.
     """
-    eye = _Eye(room, height)
+    eye = Eye(room, height)
     pole = height * 2 // 9 // 4 * 4
     caps = [eye.rows(np.arange(start, start + pole, 4) + 1.5, 4) for start in (0, height - pole)]
     middle = eye.rows(np.arange(pole, height - pole), 1)
@@ -43,12 +43,18 @@ def render_room(room: Room, height: int = 1024) -> Floats:
     return np.concatenate((top, middle, bottom))
 
 
-class _Eye:
-    """Light seen from the middle of a room, by places of a panorama of `height` rows."""
+class Eye:
+    """Light seen in a room, from anywhere (`trace`), and from its middle by places of a panorama (`rows`, `see`).
 
-    def __init__(self, room: Room, height: int) -> None:
+    Args:
+        room: The room.
+        height: Rows of the panorama.
+        light: The room's light maps, where they are known.
+    """
+
+    def __init__(self, room: Room, height: int, light: LightMaps | None = None) -> None:
         self.room = room
-        self.light = LightMaps(room)
+        self.light = light or LightMaps(room)
         self.height = height
 
     def rows(self, rows: NDArray[Any], step: int) -> Floats:
@@ -70,31 +76,19 @@ class _Eye:
         return self.trace(np.zeros_like(rays), rays, side * np.pi / self.height, first=True)
 
     def trace(self, origin: Floats, rays: Floats, pixel: float, first: bool) -> Floats:
-        """Return the light along unit rays (N, 3), each of angle `pixel`; mirrors only for the `first` rays."""
-        room = self.room
-        hit, distance = exit_of(room, origin, rays)
-        entered = np.zeros_like(hit)  # the axis of the face of a block
-        for k, ball in enumerate(room.balls, _BALLS):
-            if not first or in_sight(rays, np.asarray(ball.centre), ball.radius):
-                near = ball_distance(ball, origin, rays)
-                hit, distance = np.where(near < distance, k, hit), np.minimum(near, distance)
-        for k, block in enumerate(room.blocks, _BLOCKS):
-            low, high = np.asarray(block.low), np.asarray(block.high)
-            if not first or in_sight(rays, (low + high) / 2, float(np.linalg.norm(high - low)) / 2):
-                near, axis = block_distance(block, origin, rays)
-                hit, entered = np.where(near < distance, k, hit), np.where(near < distance, axis, entered)
-                distance = np.minimum(near, distance)
+        """Return the light along unit rays (N, 3), each of angle `pixel`; mirrors only for `first` rays, a pencil."""
+        hit, distance, entered = meet(self.room, origin, rays, pencil=first)
         points = origin + rays * distance[:, None]
         out = np.zeros_like(rays)
         for what in np.flatnonzero(np.bincount(hit)).tolist():
             (at,) = np.nonzero(hit == what)
             args = points[at], rays[at], distance[at] * np.float32(pixel)
-            if what < _BALLS:
+            if what < BALLS:
                 colour, normals, mirror = self._face(what, *args)
-            elif what < _BLOCKS:
-                colour, normals, mirror = self._ball(what - _BALLS, *args)
+            elif what < BLOCKS:
+                colour, normals, mirror = self._ball(what - BALLS, *args)
             else:
-                colour, normals, mirror = *self._block(what - _BLOCKS, *args, entered[at]), 0.0
+                colour, normals, mirror = *self._block(what - BLOCKS, *args, entered[at]), 0.0
             if mirror and first:
                 cosine = np.clip(-dot(rays[at], normals), 0, 1)[:, None]
                 fresnel = mirror + (1 - mirror) * (1 - cosine) ** 5  # Schlick's approximation
