@@ -140,6 +140,48 @@ def test_the_face_is_the_function() -> None:
     assert vitm.conversion.convert is convert
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none.mp4", "out.mp4"], "none.mp4: no such file"),
+        (["text.mp4", "out.mp4"], "text.mp4: not a video"),
+        (["clip", "out.avi"], "cannot write '.avi' with HEVC"),
+        (["clip", "nowhere/out.mp4"], "there is no folder nowhere"),
+        (["clip", "out.mp4", "--model", "hdrnets"], "unknown network 'hdrnets'"),
+        (["clip", "out.mp4", "--model", "hdcfm"], "hdcfm needs weights"),
+        (["clip", "out.mp4", "--model", "hdcfm", "--checkpoint", "none.pth"], "no checkpoint at none.pth"),
+        (["clip", "out.mkv", "--codec", "av1", "--encoder", "hevc_vaapi"], "encodes hevc, and the output is av1"),
+        (["clip", "out.mp4", "--crf", "99"], "expected 0 (best) to 51"),
+        (["clip", "out.mp4", "--diffuse-white", "20000"], "expected more than 0 and at most 10000"),
+        (["clip", "out.mov", "--codec", "prores", "--crf", "9"], "prores has no option crf"),
+        (["clip", "out.png"], "out.png is one picture, but clip has 6 frames"),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--devices", "2", "--device", "cpu"], ["--on-change", "split"]])
+def test_what_is_known_at_once_is_said_before_any_work(
+    words: list[str],
+    message: str,
+    form: list[str],
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "out.png" in words and "--devices" in form:
+        pytest.skip("devices share videos alone")
+    monkeypatch.chdir(clip.parent)
+    Path("text.mp4").write_text("no video")
+    for module in ("vitm.conversion.convert", "vitm.conversion.shared"):
+        for work in ("check_encoder", "choose_model"):
+            monkeypatch.setattr(sys.modules[module], work, fail)
+    monkeypatch.setattr(FrameReader, "stretches", lambda reader: [] if words[1] == "out.png" else fail())
+    assert main(["convert", *words, *form]) == 2
+    assert message in "".join(capsys.readouterr()).replace("\n", " ")
+
+
+def fail(*_: object) -> None:
+    raise AssertionError("this takes time")
+
+
 def test_the_parser_loads_neither_torch_nor_a_codec() -> None:
     code = """
 import sys

@@ -25,7 +25,7 @@ from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
 from vitm.conversion.letters import HELD, LettersDetector
 from vitm.conversion.level import DiffuseWhite, Level, choose_level, with_gain
-from vitm.conversion.model import choose_model
+from vitm.conversion.model import check_model, choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.preview import preview_paths, write_previews
 from vitm.conversion.resume import UnfinishedConversion
@@ -40,7 +40,7 @@ from vitm.video.read.ahead import read_ahead
 from vitm.video.read.frames import list_frames
 from vitm.video.read.stretch import StretchReader
 from vitm.video.write.companions import audio_choices
-from vitm.video.write.outputs import OutputKind, output_kind
+from vitm.video.write.outputs import OutputKind, check_options
 from vitm.zoo import SHIPPED, shipped_weights
 
 _FRAMES_IN_MEMORY = 16  # SDR frames that may wait for their result; where a network holds more, they are read once more
@@ -206,21 +206,22 @@ def convert(
         VideoDecodeError: the source is damaged.
         WriteError: the output cannot be written.
     """
-    # check: everything that can be known before any work
+    # check: what can be known at once, before what takes time
     source, output = Path(source), Path(output)
     folder = None if frames_folder is None else Path(frames_folder)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     encoding = encoding.settled(output)
     check_places(source, [output] if folder is None else [output, folder], overwrite)
     kind, mastering = check_output(output, grading, encoding)
-    check_encoder(str(encoding.codec))
     codec, control = str(encoding.codec), grading.control
-    name, network = choose_model(model, checkpoint, flow_weights, device)
+    check_model(model, checkpoint, flow_weights)
 
     # open
     reader = reading.open(source)
     if kind.is_picture and len(reader) > 1:
         raise ValueError(f"{output} is one picture, but {source} has {len(reader)} frames: name a folder or a video")
+    check_encoder(codec)
+    name, network = choose_model(model, checkpoint, flow_weights, device)
     work = work_folder(output)
     file = weights_file(name, checkpoint)
     digest = None if file is None else checkpoint_digest(file)
@@ -310,6 +311,9 @@ def convert_parts(
         ValueError: as `convert`, for any of the outputs.
     """
     output, folder = Path(output), None if frames_folder is None else Path(frames_folder)
+    check_output(output, options.get("grading", Grading()), options.get("encoding", Encoding()))
+    checkpoint = options.get("checkpoint")
+    check_model(model, None if checkpoint is None else Path(checkpoint), options.get("flow_weights"))
     with replace(reading, on_change="split").open_whole(Path(source)) as reader:
         stretches = reader.stretches()
     if len(stretches) < 2:
@@ -328,26 +332,31 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def check_output(output: Path, grading: Grading, encoding: Encoding) -> tuple[OutputKind, MasteringDisplay | None]:
-    """Return what an output is, and the mastering display that is asked for.
+    """Return what an output is, and the mastering display that is asked for; nothing is opened.
 
     Raises:
-        ValueError: the output cannot be what the options ask for.
+        FileNotFoundError: there is no folder for it.
+        ValueError: the output cannot be what the options ask for, or an option is out of range.
     """
-    kind = output_kind(output, codec := str(encoding.settled(output).codec))
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output}: there is no folder {output.parent}: create it first")
+    kind = check_options(output, codec := str(encoding.settled(output).codec), encoding.of_codec)
     audio_choices(encoding.audio)
-    return kind, grading.mastering(codec, kind.holds_mastering)
+    mastering = grading.mastering(codec, kind.holds_mastering)
+    grading.check()
+    return kind, mastering
 
 
 def check_places(source: Path, outputs: list[Path], overwrite: bool) -> None:
-    """Raise if an output would replace the source, or something else without `overwrite`."""
+    """Raise if there is no source, or an output would replace it, or something else without `overwrite`."""
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such file")
     for output in outputs:
         source_place, place = source.resolve(), output.resolve()
         if source_place == place or place in source_place.parents:
             raise ValueError(f"{output} would replace {source}: choose another output")
         if place.exists() and not overwrite:
             raise ValueError(f"{output} exists already: overwrite=True replaces it")
-        if not place.parent.is_dir():
-            raise FileNotFoundError(f"{output}: there is no folder {place.parent}: create it first")
 
 
 def work_folder(output: Path) -> Path:
@@ -432,8 +441,7 @@ def writer_of(
         shared: whether several processes write its segments.
     """
     info = reader.info
-    chosen = {"crf": encoding.crf, "preset": encoding.preset, "lossless": encoding.lossless, "mastering": mastering}
-    options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    options: dict[str, Any] = encoding.of_codec | ({} if mastering is None else {"mastering": mastering})
     facts = {
         "first": info.first_number,
         "sample_aspect_ratio": info.sample_aspect_ratio,

@@ -151,6 +151,14 @@ class Level:
         return "level: " + ", ".join(words)
 
 
+def check_words(diffuse_white: DiffuseWhite, graphics: Graphics) -> None:
+    """Raise a ValueError if one of the two is a word that `choose_level` does not know."""
+    if graphics not in get_args(Graphics):
+        raise ValueError(f"graphics={graphics!r}: expected {' or '.join(get_args(Graphics))}")
+    if isinstance(diffuse_white, str) and diffuse_white not in ("auto", "keep"):
+        raise ValueError(f"diffuse_white={diffuse_white!r}: expected cd/m2, 'auto' or 'keep'")
+
+
 def choose_level(
     network: nn.Module,
     reader: FrameReader | StretchReader | None,
@@ -176,12 +184,9 @@ def choose_level(
         ValueError: `diffuse_white` is neither a luminance nor one of the two words, or `graphics` no word; or there is
             no clip to measure a network's level on.
     """
-    if graphics not in get_args(Graphics):
-        raise ValueError(f"graphics={graphics!r}: expected {' or '.join(get_args(Graphics))}")
+    check_words(diffuse_white, graphics)
     if diffuse_white == "keep":
         return Level(control)
-    if isinstance(diffuse_white, str) and diffuse_white != "auto":
-        raise ValueError(f"diffuse_white={diffuse_white!r}: expected cd/m2, 'auto' or 'keep'")
     analytic = isinstance(network, Analytic)
     if diffuse_white != "auto":
         control = replace(control, white_nits=float(diffuse_white))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from vitm.conversion.level import DiffuseWhite, Graphics, LevelControl
+from vitm.conversion.level import DiffuseWhite, Graphics, LevelControl, check_words
 from vitm.video import BT2020_1000_NITS, FrameReader, MasteringDisplay
 from vitm.video.codecs import ENCODERS
 from vitm.video.read.changes import OnChange, Stretch
@@ -91,6 +92,13 @@ class Grading:
         peak = self.mastering_peak if self.peak_nits is None else self.peak_nits
         return LevelControl(peak_nits=peak, strength=self.strength, saturation=self.saturation)
 
+    def check(self) -> None:
+        """Raise a ValueError if a word is unknown or a number is out of range."""
+        check_words(self.diffuse_white, self.graphics)
+        control = self.control
+        if not isinstance(self.diffuse_white, str):
+            replace(control, white_nits=float(self.diffuse_white))
+
     def mastering(self, codec: str, holds_mastering: bool) -> MasteringDisplay | None:
         """Return the mastering display that is asked for; None where the light of the picture decides.
 
@@ -140,6 +148,12 @@ class Encoding:
     audio: str = "copy"
     segment_frames: int = 120
     encoder: str | None = None
+
+    @property
+    def of_codec(self) -> dict[str, Any]:
+        """Return the options of the codec that are given."""
+        options = {"crf": self.crf, "preset": self.preset, "lossless": self.lossless}
+        return {name: value for name, value in options.items() if value is not None}
 
     def settled(self, output: Path) -> Encoding:
         """Return the encoding with the name of its codec, or of its encoder where that is not x265.

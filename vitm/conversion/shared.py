@@ -36,7 +36,7 @@ from vitm.conversion.convert import (
     writer_of,
 )
 from vitm.conversion.level import choose_level
-from vitm.conversion.model import choose_model
+from vitm.conversion.model import check_model, choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.files import is_locked, one_at_a_time, write_json
@@ -139,6 +139,10 @@ def convert_shared(
     encoding = encoding.settled(output)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     task = _Task(source, output, model, checkpoint, flow_weights, reading, grading, encoding)
+    kind, _ = check_output(output, grading, encoding)
+    if kind.name != "a video":
+        raise ValueError(f"{output} is {kind.name}: devices share the segments of a video; leave devices out")
+    check_model(model, checkpoint, flow_weights)
     started = time.monotonic()
     with one_at_a_time(_claim(output)):  # one chooses the level, the others find it
         check_places(source, [output], overwrite)
@@ -192,14 +196,11 @@ def _claim(output: Path) -> Path:
 
 def _begin(task: _Task, device: str, overwrite: bool) -> tuple[str, Any, int, SharedWriter]:
     """Return the model's name, the level, the number of frames, and a writer that keeps the folder of the work."""
-    kind, _ = check_output(task.output, task.grading, task.encoding)
-    check_encoder(str(task.encoding.codec))
-    if kind.name != "a video":
-        raise ValueError(f"{task.output} is {kind.name}: devices share the segments of a video; leave devices out")
-    name, network = choose_model(task.model, task.checkpoint, task.flow_weights, device)
-    if context(network) == sys.maxsize:
-        raise ValueError(f"{name} looks at whole scenes, so devices cannot share segments: leave devices out")
     with task.reading.open(task.source) as reader:
+        check_encoder(str(task.encoding.codec))
+        name, network = choose_model(task.model, task.checkpoint, task.flow_weights, device)
+        if context(network) == sys.maxsize:
+            raise ValueError(f"{name} looks at whole scenes, so devices cannot share segments: leave devices out")
         unfinished = task.unfinished(name, overwrite)
         chosen = task.grading.control, task.grading.diffuse_white, task.grading.graphics
         level = unfinished.level or choose_level(network, reader, *chosen)

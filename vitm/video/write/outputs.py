@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -15,7 +16,7 @@ from vitm.video.tags import Role
 from vitm.video.write.frame_folder import FRAME_KINDS, FrameFolderWriter
 from vitm.video.write.picture import PICTURES, PictureWriter
 from vitm.video.write.segments import SegmentedWriter, SharedWriter
-from vitm.video.write.writer import VideoWriter, Writer
+from vitm.video.write.writer import VideoWriter, Writer, check_suffix
 from vitm.video.write.y4m import Y4MWriter
 
 _Y4M = "y4m"
@@ -101,6 +102,33 @@ def output_kind(path: Path, codec: str) -> OutputKind:
     return OutputKind("a video", coder.role, takes, grid, issubclass(coder, HDR10Codec))
 
 
+def check_options(path: Path, codec: str, options: Mapping[str, Any]) -> OutputKind:
+    """Return what an output is, if it can have its name and takes these options; nothing is opened.
+
+    Args:
+        path: the output.
+        codec: as for `open_writer`.
+        options: options of `open_writer`, those of the codec included; None for those that are not given.
+
+    Raises:
+        ValueError: the codec or an option is unknown, not taken or out of range, or the name is of another kind.
+    """
+    kind, suffix = output_kind(path, codec), path.suffix.lower()
+    given = {name: value for name, value in options.items() if value is not None}
+    if kind.name != "a video":
+        refused = [f"{name}={value!r}" for name, value in given.items() if name not in kind.takes]
+        if refused:
+            raise ValueError(f"{path}: {kind.name} takes no {', no '.join(refused)}")
+        if codec in FRAME_KINDS and suffix in _VIDEOS:
+            raise ValueError(f"{path}: codec={codec!r} makes a folder of frames, or one picture: give OUT such a name")
+        if codec == _Y4M or kind.is_picture:
+            check_suffix(path, f"{codec} there", [".y4m"] if codec == _Y4M else PICTURES[codec])
+        return kind
+    coder = make_codec(codec, **{name: value for name, value in given.items() if name not in kind.takes})
+    check_suffix(path, f"{path.suffix!r} with {type(coder).__name__}", coder.suffixes)
+    return kind
+
+
 def open_writer(
     path: str | PathLike[str],
     width: int,
@@ -160,21 +188,15 @@ def open_writer(
         VideoDecodeError: if `streams_from` cannot be read.
         WriteError: if the output cannot be written.
     """
-    kind = output_kind(Path(path), codec)
+    companions = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio}
+    kind = check_options(Path(path), codec, companions | options)
     if shared and (kind.name != "a video" or work_dir is None):
         raise ValueError(f"{path}: the segments of a video with a work_dir can be shared; this is {kind.name}")
-    if kind.name != "a video":
-        asked = {"streams_from": streams_from, "sample_aspect_ratio": sample_aspect_ratio, **options}
-        refused = [f"{name}={value!r}" for name, value in asked.items() if value is not None and name not in kind.takes]
-        if refused:
-            raise ValueError(f"{path}: {kind.name} takes no {', no '.join(refused)}")
     if codec == _Y4M:
         return Y4MWriter(path, width, height, fps, work_dir=work_dir)
     if kind.is_picture:
         return PictureWriter(path, width, height, codec, sdr=options.get("sdr"), work_dir=work_dir)
     if codec in FRAME_KINDS:
-        if Path(path).suffix.lower() in _VIDEOS:
-            raise ValueError(f"{path}: codec={codec!r} makes a folder of frames, or one picture: give OUT such a name")
         first = options.get("first")
         return FrameFolderWriter(path, width, height, codec, first=first, work_dir=work_dir)  # type: ignore[arg-type]
     encoder = make_codec(codec, **options)

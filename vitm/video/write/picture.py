@@ -15,7 +15,7 @@ from vitm.video.planes import Float
 from vitm.video.write.frame_folder import EXR_UNIT_NITS
 from vitm.video.write.segments import claim_folder, release_folder
 from vitm.video.write.ultra_hdr import ultra_hdr_jpeg
-from vitm.video.write.writer import Writer
+from vitm.video.write.writer import Writer, check_suffix
 
 PICTURES = {  # suffixes of each kind
     "png": (".png",),
@@ -61,9 +61,7 @@ class PictureWriter(Writer):
         work_dir: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__(path, width, height)
-        if self.path.suffix.lower() not in PICTURES[kind]:
-            names = ", ".join(f"*{suffix}" for suffix in PICTURES[kind])
-            raise ValueError(f"{path}: cannot write {kind} there: name the output {names}")
+        check_suffix(self.path, f"{kind} there", PICTURES[kind])
         if width < 1 or height < 1:
             raise ValueError(f"{width}x{height}: expected a positive size")
         if (kind == "ultrahdr") != (sdr is not None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -154,6 +154,12 @@ class Writer(ABC):
             warnings.warn(f"{self.path}: {words}", StreamWarning, stacklevel=3)
 
 
+def check_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
+    """Raise a ValueError if an output of this kind has another suffix."""
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: cannot write {what}: name the output {', '.join('*' + s for s in suffixes)}")
+
+
 class VideoWriter(Writer):
     """Writes a video with any codec: `open_writer` makes one.
 
@@ -200,11 +206,7 @@ class VideoWriter(Writer):
         self._last_ticks = -1
         self._parts: list[Part] = []
         self._encoder: PartEncoder | None = None
-        if self.path.suffix.lower() not in codec.suffixes:
-            raise ValueError(
-                f"{path}: cannot write {self.path.suffix!r} with {type(codec).__name__}: "
-                f"name the output {', '.join('*' + s for s in codec.suffixes)}"
-            )
+        check_suffix(self.path, f"{self.path.suffix!r} with {type(codec).__name__}", codec.suffixes)
         codec.check_size(width, height)
         if self.fps <= 0:
             raise ValueError(f"fps={fps}: expected a positive number")

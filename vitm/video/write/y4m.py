@@ -13,7 +13,7 @@ from vitm.color.ycbcr import RGB_TO_YCBCR, code_scale
 from vitm.files import check_writable, temporary_beside
 from vitm.video.planes import Float
 from vitm.video.write.segments import claim_folder, release_folder
-from vitm.video.write.writer import Writer
+from vitm.video.write.writer import Writer, check_suffix
 
 
 class Y4MWriter(Writer):
@@ -44,8 +44,7 @@ class Y4MWriter(Writer):
     ) -> None:
         super().__init__(path, width, height)
         fps = Fraction(fps)
-        if self.path.suffix.lower() != ".y4m":
-            raise ValueError(f"{path}: cannot write y4m there: name the output *.y4m")
+        check_suffix(self.path, "y4m there", [".y4m"])
         if min(width, height) < 1 or fps <= 0:
             raise ValueError(f"{width}x{height} at {fps} fps: expected positive numbers")
         check_writable(self.path)
