@@ -7,6 +7,7 @@ which the host waits as well. Kernels do not run, and backward passes need a rea
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,18 +17,23 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from packaging.version import Version
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.test_imports import modules
 from vitm.baselines.deep_vitm import luminance_and_color_loss
 from vitm.baselines.hdrcnn import illumination_reflectance_loss
+from vitm.conversion import LevelControl
+from vitm.conversion.super_white import give_super_white
 from vitm.data.open_scenes import OpenScenes, _Views
 from vitm.data.production import PRODUCTIONS, Production, produce
-from vitm.data.sequences.long_sequences import expose_batch
+from vitm.data.sequences.long_sequences import LongSequences, expose_batch
 from vitm.metrics.registry import METRICS, build_metric
 from vitm.nets import flow, perceptual
 from vitm.nets.analytic import Analytic
@@ -37,8 +43,10 @@ from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.hdcfm.losses import patch_loss
 from vitm.papers.kpn_mfi.losses import BrightnessConsistencyLoss, OfficialConsistencyLoss
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss
-from vitm.training.callbacks.finite import StopAtNonFinite
-from vitm.training.callbacks.throughput import Throughput
+from vitm.papers.vitm_tc.motion import Motion
+from vitm.papers.vitm_tc.task import FCPMTask, ICAMTask
+from vitm.training.callbacks import EpochBar, StopAtNonFinite, StopWhenTold, Throughput
+from vitm.training.task import L1Task
 from vitm.zoo import NETWORKS, network_class
 
 pytestmark = pytest.mark.skipif(
@@ -49,8 +57,10 @@ TABLES = {"hdrtvnet", "hdrtvnet_plus", "operator_map"}  # put tables onto the de
 FRAMES = {"kpn_mfi": 3, "dslnet": 5, "deep_vitm": 5, "basicvsr_pp": 3, "vitm_tc": 3}  # of `forward`; of others one
 HOST_FLOW = {"vitm_tc", "basicvsr_pp"}  # their default optical flow is OpenCV's, on the host
 HEAVY = {"hdrcnn", "pdcg", "vitm_tc"}  # many operations
+COPIES = torch.ops.aten._to_copy.default, torch.ops.aten.to.dtype_layout  # the latter in inference mode
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ON_DEVICE = [name for name in NETWORKS if name != "clues"]  # it fits its homographies, and chooses frames, on the host
+QUIET = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
 NOT_FAKE = {"color_video_vdp": "another package's", "warping_error": "OpenCV's flow", "tof": "OpenCV's flow"}
 
 
@@ -59,7 +69,7 @@ class Crossing(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        copies = func is torch.ops.aten._to_copy.default
+        copies = func in COPIES
         if copies and kwargs.get("non_blocking"):
             return result
         # A number of the host may be an operand: it goes with the call.
@@ -75,6 +85,8 @@ def fake_tensors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(Tensor, "pin_memory", lambda x: x)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "Event", Mock)
     forget_what_is_kept()
     with FakeTensorMode():
         yield
@@ -155,6 +167,14 @@ def test_operators_on_a_device() -> None:
         assert Analytic("bt2446a", gain=2.0)(random(1, 3, *SIZE)).device.type == "cuda"
 
 
+def test_the_level_of_a_conversion_on_a_device() -> None:
+    """With graphics and super-white."""
+    control = LevelControl(1.5, anchor_black=True, strength=0.7, saturation=1.2, peak_nits=600)
+    with torch.inference_mode(), Crossing():
+        hdr_pq = give_super_white(random(3, *SIZE), 1 + random(1, *SIZE))
+        assert control(hdr_pq, random(3, *SIZE), 0.3).device.type == "cuda"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", {line.path: name for name, line in METRICS.items()}.values())
 def test_metrics_on_a_device(name: str) -> None:
@@ -228,28 +248,96 @@ def test_training_samples_are_made_on_the_device(monkeypatch: pytest.MonkeyPatch
         assert (batch[side].shape, batch[side].device.type) == ((12, 3, 36, 64), "cuda")
 
 
-def test_callbacks_do_not_wait_for_the_step_that_has_just_begun() -> None:
-    """Losses are looked at a step later; a fake loss that is asked for a value raises."""
-    trainer = Mock(callback_metrics={"train/loss": random(1)[0]}, global_step=3, world_size=1, log_every_n_steps=1)
-    trainer.strategy.root_device = torch.device("cuda")
-    trainer.precision_plugin.scaler = None
+def test_callbacks_do_not_wait_for_the_step_that_has_just_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar too. What they see is copied to the host, and read a step later; a fake that is read raises."""
+    events: list[Mock] = []
+    monkeypatch.setattr(torch.cuda, "Event", lambda: events.append(Mock()) or events[-1])
+    monkeypatch.setattr(distributed, "all_reduce", lambda *_: None)
+    monkeypatch.setattr(sys.modules["torchmetrics.metric"], "deepcopy", lambda x: x)  # of fakes there is none
+    module, trainer = _training()
     batch = {"sdr": random(2, 3, *SIZE), "name": ["a", "b"]}
-    stop = StopAtNonFinite()
+    callbacks = StopAtNonFinite(), Throughput(), StopWhenTold()
     with Crossing():
-        for callback in (stop, Throughput()):
-            callback.on_train_batch_end(trainer, Mock(), {"loss": random(1)[0]}, batch, 3)
+        L1Task.loss(module, random(1, 3, 8, 8), random(1, 3, 8, 8))
+        for callback in callbacks:
+            callback.on_train_batch_end(trainer, module, {"loss": random(1)[0]}, batch, 3)
+        bar = EpochBar()
+        assert "train/loss" not in bar.get_metrics(trainer, module)
+        trainer.global_step += 1
+        asked = len(events)
+        assert asked == 2 + len(bar._coming)  # that it is finite, that none was told to stop, and what is shown
+        for i, late in enumerate((callbacks[0], callbacks[2])):
+            with pytest.raises(DataDependentOutputException):
+                late.on_train_batch_end(trainer, module, {"loss": random(1)[0]}, batch, 4)
+            events[i].synchronize.assert_called_once_with()
         with pytest.raises(DataDependentOutputException):
-            stop.on_train_batch_end(trainer, Mock(), {"loss": random(1)[0]}, batch, 4)
+            bar.get_metrics(trainer, module)
+    assert sum(event.synchronize.called for event in events) == 3
+    assert not any(event.synchronize.called for event in events[asked:])
+
+
+def _training() -> tuple[Any, Any]:
+    """Return a module that logs on the device, and a trainer of two GPUs after its third step."""
+    trainer = Trainer(accelerator="cpu", **dict.fromkeys(QUIET, False))
+    trainer.state.fn, trainer.training, module = TrainerFn.FITTING, True, LightningModule()
+    module.trainer, module._current_fx_name = trainer, "training_step"
+    trainer.fit_loop.epoch_loop._results.batch_size = 1
+    trainer._logger_connector._first_loop_iter = True
+    played: Any = Mock(wraps=trainer, world_size=2, global_step=3, log_every_n_steps=50)
+    type(played).callback_metrics = property(lambda _: trainer.callback_metrics)
+    played.progress_bar_metrics, played.loggers = {}, []
+    played.strategy.root_device, played.precision_plugin.scaler = torch.device("cuda"), None
+    return module, played
+
+
+def test_no_task_shows_what_the_host_would_wait_for() -> None:
+    """Lightning reads what is logged with `prog_bar=True` in each step."""
+    for path in modules():
+        if path.name != "bar.py":
+            assert "prog_bar" not in path.read_text(), f"{path}: EpochBar shows it"
+
+
+def test_the_host_knows_which_frames_a_sample_of_a_sequence_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a training step decides by comes from the host, and stays there."""
+    monkeypatch.setattr(fake_tensor, "CONSTANT_NUMEL_LIMIT", 100)
+    monkeypatch.setattr(torch, "arange", _drawn_on_the_host(torch.arange))
+    still = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    loaded = {
+        "planes": [torch.rand(1, 3, 96, 96), torch.rand(3, 3, 64, 64)],
+        "still": [True, False],
+        "ev": torch.rand(2, 3),
+        "time": torch.tensor([[4, 2, 6], [9, 7, 11]]),
+        "homography": torch.tensor([[still] * 3, [[[math.nan] * 3] * 3] * 3]),
+        "window": torch.tensor([[0, 2], [0, 2]]),
+        "keys": torch.tensor([[0], [0]]),
+        "key_mask": torch.tensor([[True], [True]]),
+        "references": torch.tensor([[[1, 2]], [[1, 0]]]),
+        "reference_mask": torch.tensor([[[True, True]], [[True, False]]]),
+        "name": ["a", "b"],
+    }
+    data, task = object.__new__(LongSequences), Mock(exact_motion=1.0, device=torch.device("cuda"))
+    data.crop_size, task.trainer.world_size = 64, 1
+    task._exposure_ratios = lambda batch, r: ICAMTask._exposure_ratios(task, batch, r)
+    task.learner.reference_motion = lambda key, frame: Motion(key[:, :2], key[:, :1, :1, :1])
+    task.learner.window = lambda ldr, times, keys: random(1, len(times), 3, 64, 64)
+    task.network.flow = lambda x, y: x[:, :2] + y[:, :2]
+    with Crossing():
+        batch: Any = data.on_after_batch_transfer(data.transfer_batch_to_device(loaded, torch.device("cuda"), 0), 0)
+        index = batch["references"][:, 0, ICAMTask._used_references(task, batch)]
+        results = [*ICAMTask._motions(task, batch, index), *ICAMTask._true_flows(task, batch, index)]
+        windows = FCPMTask._windows(task, batch)
+    assert [tuple(x.shape) for x in results] == [(2, 2, 2, 64, 64), (2, 2), (2, 2, 2, 64, 64), (2, 2, 1, 64, 64)]
+    assert {x.device.type for x in (*results, *windows)} == {"cuda"}
 
 
 def _drawn_on_the_host(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return the function as it is, where it draws on the device; else with the numbers."""
+    """Return a function that makes a tensor as it is, where that is on the device; else with the numbers."""
 
-    def draw(*arguments: Any, device: Any = None, generator: Any = None, **options: Any) -> Tensor:
-        if device is not None:
+    def draw(*arguments: Any, device: Any = "cpu", **options: Any) -> Tensor:
+        if torch.device(device).type != "cpu":
             return function(*arguments, device=device, **options)
         with unset_fake_temporarily():
-            numbers = function(*arguments, generator=generator, **options).tolist()
+            numbers = function(*arguments, **options).tolist()
         return torch.tensor(numbers)  # a fake that knows its numbers
 
     return draw

@@ -87,8 +87,9 @@ def test_a_prediction_that_is_nan_names_its_file(tiny, tmp_path, monkeypatch, ca
 
 def test_a_gpu_is_asked_for_a_loss_when_the_next_step_has_begun():
     """So that it does not wait; the message names the batch of the loss."""
-    strategy = SimpleNamespace(root_device=torch.device("cuda"), reduce_boolean_decision=lambda wrong, all: wrong)
+    strategy = SimpleNamespace(root_device=torch.device("cuda"))
     trainer = SimpleNamespace(strategy=strategy, precision_plugin=None, callback_metrics={}, datamodule=None)
+    trainer.world_size = 1
     watch = StopAtNonFinite()
     for step, loss in ((1, 0.5), (2, math.nan)):
         trainer.global_step = step
@@ -100,8 +101,9 @@ def test_a_gpu_is_asked_for_a_loss_when_the_next_step_has_begun():
 
 def test_the_scaler_of_fp16_leaves_out_steps_as_long_as_it_can_scale_less():
     scaler = SimpleNamespace(get_scale=lambda: scaler.scale, scale=2.0)
-    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce_boolean_decision=lambda wrong, all: wrong)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
     trainer = SimpleNamespace(strategy=strategy, precision_plugin=SimpleNamespace(scaler=scaler), global_step=1)
+    trainer.world_size = 1
     trainer.callback_metrics, trainer.datamodule = {"train/loss": torch.tensor(math.inf)}, None
     watch = StopAtNonFinite()
     watch.on_train_batch_end(trainer, None, None, {}, 0)

@@ -19,7 +19,7 @@ from vitm.baselines.hdrcnn import HDRCNN, illumination_reflectance_loss
 from vitm.baselines.published import basicvsr_pp
 from vitm.baselines.single_hdr import SingleHDR
 from vitm.color import gamma22_inverse_eotf
-from vitm.data.batch import SequenceBatch
+from vitm.data.batch import SequenceBatch, pick_frames
 from vitm.nets.flow import FlowName
 from vitm.papers.vitm_tc.display import from_hdr_pq, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import over_exposure
@@ -47,7 +47,7 @@ class LinearTask(SequenceTask):
         """Return the loss of what `pick` takes from the batch."""
         with self.step_rng(batch_idx):
             loss = self.loss(self.pick(batch, "ldr"), self.pick(batch, "linear"))
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss
 
     @abstractmethod
@@ -80,8 +80,7 @@ class LinearClipTask(LinearTask):
 
     def pick(self, batch: SequenceBatch, frames: Literal["ldr", "linear"]) -> Tensor:
         """Return the windows (B, W, 3, H, W)."""
-        window = batch["window"]
-        return batch[frames][torch.arange(len(window), device=window.device)[:, None], window]
+        return pick_frames(batch[frames], batch["window"])
 
 
 class HDRCNNTask(LinearFrameTask):

@@ -70,7 +70,7 @@ class Ada3DLUTTask(TableTask):
         error = F.mse_loss(network.convert(sdr, weights).float(), target)
         smooth = roughness(tables) + weights.float().square().mean()
         loss = error + self.smoothness * smooth + self.monotonicity * falls(tables)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         self.log("train/mse", error, sync_dist=True)
         return loss
 
@@ -115,6 +115,6 @@ class AdaIntTask(TableTask):
         error = F.mse_loss(network.convert(sdr, weights, vertices).float(), target)
         sparse = weights.float().square().mean()
         loss = error + self.sparsity * sparse + self.monotonicity * falls(network.tables)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         self.log("train/mse", error, sync_dist=True)
         return loss

@@ -101,7 +101,7 @@ class HDRNetTask(FrameTask):
     def loss(self, hdr_pq: Tensor, target: Tensor) -> Tensor:
         """Return the squared error of PQ codes, and log it."""
         loss = F.mse_loss(hdr_pq.float(), target)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss
 
 

@@ -33,6 +33,7 @@ from vitm.conversion.stream import convert_clip, network_device
 from vitm.conversion.super_white import give_super_white, take_super_white
 from vitm.files import write_json
 from vitm.nets.interface import SpillingNetwork, context
+from vitm.ops.copies import copied_to
 from vitm.video import Frame, FrameReader, MasteringDisplay, StreamWarning, Writer, open_writer
 from vitm.video.codecs import check_encoder
 from vitm.video.cuts import CutDetector
@@ -488,14 +489,18 @@ def converted(
 ) -> Iterator[tuple[Tensor, Fraction | None, float]]:
     """Give each frame from number `done` on, with its time and its share of graphics.
 
-    Reading, the network and the caller's writing overlap.
+    Reading, the network and the caller's writing overlap; the level is applied where the network runs.
     """
     network, control = with_gain(network, level.control)
     memory = max(MEMORY, HELD) if level.finds_graphics else 0
     first = max(0, done - max(context(network), memory))
     in_memory = context(network) <= _FRAMES_IN_MEMORY
     is_cut, share, find_letters = CutDetector(), GraphicsDetector(), LettersDetector()
-    waiting: deque[_Waiting] = deque()
+    again = iter(()) if in_memory else reader.read(range(done, len(reader)))
+    waiting, finished = deque[_Waiting](), deque[_Waiting]()  # for the network's result, and with it
+
+    def on_device(x: Tensor | None, hdr_pq: Tensor) -> Tensor | None:
+        return None if x is None else copied_to(hdr_pq.device, x)
 
     def sdr_frames() -> Iterator[Tensor]:
         for frame in read_ahead(reader.read(range(first, len(reader))), depth=1):
@@ -507,16 +512,21 @@ def converted(
             waiting.append(_Waiting(frame.index, frame.pts_seconds, cut, graphics, letters, kept, excess))
             yield sdr
 
+    def graded(hdr_pq: Tensor) -> Tensor:
+        frame = waiting.popleft()
+        finished.append(frame)
+        if frame.number < done:
+            return hdr_pq
+        excess = on_device(frame.excess, hdr_pq)
+        sdr = on_device(frame.sdr if in_memory else _whole(*take_super_white(_tensor(next(again)))), hdr_pq)
+        hdr_pq = give_super_white(hdr_pq, excess)
+        return control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics, frame.letters)
+
     def outputs() -> Iterator[tuple[Tensor, Fraction | None, float]]:
-        again = iter(()) if in_memory else reader.read(range(done, len(reader)))
-        for hdr_pq in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut):
-            frame = waiting.popleft()
+        for hdr_pq in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut, graded):
+            frame = finished.popleft()
             if frame.number >= done:
-                sdr = frame.sdr if in_memory else _whole(*take_super_white(_tensor(next(again))))
-                with torch.inference_mode():
-                    hdr_pq = give_super_white(hdr_pq, frame.excess)
-                    graded = control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics, frame.letters)
-                    yield graded, frame.pts, frame.graphics
+                yield hdr_pq, frame.pts, frame.graphics
 
     return read_ahead(outputs(), depth=1)
 

@@ -26,6 +26,7 @@ from vitm.color.midtones import midtone_stops
 from vitm.conversion.graphics import ramp
 from vitm.conversion.stream import convert_clip
 from vitm.nets.analytic import Analytic, Gain
+from vitm.ops.copies import copied_to
 from vitm.ops.tiling import map_rows
 from vitm.video import FrameReader
 from vitm.video.read.stretch import StretchReader
@@ -80,7 +81,8 @@ class LevelControl:
             hdr_pq: (..., 3, H, W), BT.2020 PQ code.
             sdr: source of the conversion, the same shape, BT.709 gamma code in [0, 1], or above it for super-white.
             graphics: share of graphics in the frame, 0 to 1: `strength` is less by this share.
-            letters: (1, H, W), 1 where letters are burned in, which become plain SDR, and 0 elsewhere; None for none.
+            letters: (1, H, W) on the host, 1 where letters are burned in, which become plain SDR, and 0 elsewhere; None
+                for none.
 
         Returns:
             The same shape, BT.2020 PQ code; `hdr_pq` itself where there is nothing to do.
@@ -90,7 +92,7 @@ class LevelControl:
             rows = letters.amax(dim=(0, 2)).nonzero()
             band = (..., slice(int(rows.min()), int(rows.max()) + 1), slice(None))
             picture = picture.clone()
-            picture[band] = picture[band].lerp(plain(hdr_pq[band], sdr[band]), letters[band])
+            picture[band] = picture[band].lerp(plain(hdr_pq[band], sdr[band]), copied_to(hdr_pq.device, letters[band]))
             return picture
         if graphics:
             return replace(self, strength=self.strength * (1 - graphics))(hdr_pq, sdr)
@@ -115,7 +117,8 @@ class LevelControl:
                 strength = self.strength * ramp(sdr.amax(dim=-3, keepdim=True), 0.0, _ANCHOR)
             hdr_pq = (plain + strength * (hdr_pq - plain)).clamp(0, 1)
         if self.saturation != 1:
-            scale = hdr_pq.new_tensor([1.0, self.saturation, self.saturation]).view(3, 1, 1)
+            scale = torch.tensor([1.0, self.saturation, self.saturation], dtype=hdr_pq.dtype).view(3, 1, 1)
+            scale = copied_to(hdr_pq.device, scale)
             hdr_pq = pq_inverse_eotf(ictcp_to_rgb2020(scale * rgb2020_to_ictcp(pq_eotf(hdr_pq))))
         return hdr_pq if self.peak_nits is None else _roll_off(hdr_pq, self.peak_nits)
 

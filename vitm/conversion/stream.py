@@ -9,12 +9,16 @@ from operator import itemgetter
 import torch
 from torch import Tensor, nn
 
+from vitm.conversion.pipeline import Upload, through_device
 from vitm.nets.interface import as_hdr_pq, stream
 
 
 @torch.inference_mode()
 def convert_clip(
-    network: nn.Module, frames: Iterable[Tensor], is_cut: Callable[[Tensor], bool] | None = None
+    network: nn.Module,
+    frames: Iterable[Tensor],
+    is_cut: Callable[[Tensor], bool] | None = None,
+    finish: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Convert the frames of a clip one after another, on the device of the network.
 
@@ -26,14 +30,20 @@ def convert_clip(
         frames: sdr frames (3, H, W), BT.709 gamma code in [0, 1], in order and of one size.
         is_cut: function that is called with each frame in turn and returns whether a new scene begins with it; the
             network's memory ends there. None for one scene.
+        finish: function of each hdr_pq in turn, on the device of the network, that returns what becomes of it; None to
+            leave them.
 
     Yields:
         hdr_pq (3, H, W), BT.2020 PQ code in [0, 1], on the CPU, one for each frame.
     """
-    device = network_device(network)
-    for scene in _scenes(frames, is_cut):
-        for output in stream(network, (frame[None].to(device) for frame in scene)):
-            yield as_hdr_pq(network, output)[0].float().clamp(0, 1).cpu()
+
+    def converted(upload: Upload) -> Iterator[Tensor]:
+        for scene in _scenes(frames, is_cut):
+            for output in stream(network, (upload(frame)[None] for frame in scene)):
+                hdr_pq = as_hdr_pq(network, output)[0].float().clamp(0, 1)
+                yield hdr_pq if finish is None else finish(hdr_pq)
+
+    yield from through_device(network_device(network), converted)
 
 
 def network_device(network: nn.Module) -> torch.device:

@@ -6,6 +6,7 @@ is clipped, and what is brighter in SDR is brighter in HDR.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from vitm.color import luminance, pq_eotf, pq_inverse_eotf
@@ -35,10 +36,12 @@ def give_super_white(hdr_pq: Tensor, excess: Tensor | None) -> Tensor:
 
     Args:
         hdr_pq: (3, H, W), PQ code of BT.2020.
-        excess: what `take_super_white` returned for the frame.
+        excess: what `take_super_white` returned for the frame, on the same device.
     """
     if excess is None:
         return hdr_pq
+    if hdr_pq.device.type == "cuda":  # the host would wait for the number of places
+        return torch.where(excess > 1, pq_inverse_eotf(pq_eotf(hdr_pq) * excess**_BT1886).clamp(max=1), hdr_pq)
     factors = excess.flatten()
     places = (factors > 1).nonzero()[:, 0]  # once for all channels
     result = hdr_pq.flatten(1).clone()

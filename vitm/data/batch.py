@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+import torch
 from torch import Tensor
+
+from vitm.ops.copies import copied_to
 
 
 class FrameSample(TypedDict):
@@ -80,7 +83,7 @@ class SequenceSample(TypedDict):
     With `sampling="references"` W = K = 1 and N = 1 + R: frame 0 is the key, frames 1 to R are its references. With
     `sampling="window"` N = W + K (1 + R), and a frame that serves twice is there once; the rest repeats frame 0.
     Indices point into the N frames; where a mask is false they are 0 and mean nothing. Pick the frames of a batch by
-    `ldr[torch.arange(len(ldr))[:, None], window]` -> (B, W, 3, H, W).
+    `pick_frames(ldr, window)` -> (B, W, 3, H, W).
 
     Keys:
         ldr: (N, 3, H, W), float32, camera RGB, code x ** (1 / 2.2) in [0, 1] (8-bit / 255), clipped at 1.
@@ -112,7 +115,10 @@ class SequenceSample(TypedDict):
 
 
 class SequenceBatch(TypedDict):
-    """A batch of `SequenceSample`: every tensor has a leading B, `name` is a list of B names."""
+    """A batch of `SequenceSample`: every tensor has a leading B, `name` is a list of B names.
+
+    On a GPU are `ldr`, `linear` and `ev`; the others stay on the host, which decides by them what is computed.
+    """
 
     ldr: Tensor
     linear: Tensor
@@ -125,3 +131,22 @@ class SequenceBatch(TypedDict):
     references: Tensor
     reference_mask: Tensor
     name: list[str]
+
+
+def pick_frames(frames: Tensor, numbers: Tensor) -> Tensor:
+    """Return some frames of each sample of a batch.
+
+    Args:
+        frames: (B, N, ...).
+        numbers: (B, M), int64, on the host.
+
+    Returns:
+        (B, M, ...) on the device of the frames.
+
+    Example:
+        >>> pick_frames(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[1], [0]]))
+        tensor([[2],
+                [3]])
+    """
+    rows = torch.arange(len(frames), device=frames.device)[:, None]
+    return frames[rows, copied_to(frames.device, numbers)]

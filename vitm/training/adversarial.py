@@ -81,7 +81,7 @@ class AdversarialTask(InverseToneMappingTask, ABC):
                 logged[name] = logged.get(name, 0) + share * loss.detach()
         self.step_both()
         for name, loss in logged.items():
-            self.log(f"train/{name}", loss, prog_bar=name == "loss", sync_dist=True)
+            self.log(f"train/{name}", loss, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients, which are unscaled by now."""

@@ -20,6 +20,7 @@ __all__ = [
     "CHECKED_WITH",
     "PATHS",
     "SIGTERMException",
+    "ask_no_process_before_batches",
     "begin_new_epoch_if_over",
     "between_batches",
     "kill_started_processes",
@@ -38,6 +39,7 @@ PATHS = {
     "fit_loop.restarting": "whether a fit goes on from a checkpoint",
     "fit_loop.epoch_progress.current.ready": "epochs begun",
     "fit_loop.epoch_progress.current.processed": "epochs ended",
+    "fit_loop.epoch_loop": "asks the other processes before each batch, from 2.6 on",
     "fit_loop.epoch_loop.restarting": "whether an epoch goes on from a checkpoint",
     "fit_loop.epoch_loop.update_restart_stage": "derives how it goes on",
     "fit_loop.epoch_loop._batches_that_stepped": "step numbers of the loggers",
@@ -112,6 +114,15 @@ def stop_after_batch(trainer: Trainer, stop: bool) -> None:
     """Let the fit end by a `SIGTERMException` after the batch and its validation; or not, whatever was said before."""
     _get(trainer, "_signal_connector.received_sigterm")
     trainer._signal_connector.received_sigterm = stop
+
+
+def ask_no_process_before_batches(trainer: Trainer) -> None:
+    """Leave out that the processes ask the first one before each batch whether it was told to stop.
+
+    The host waits for its GPU there. Versions before 2.6 do not ask, and a `StopWhenTold` asks all processes.
+    """
+    _get(trainer, "fit_loop.epoch_loop")
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 def kill_started_processes(trainer: Trainer, number: int) -> None:

@@ -301,5 +301,5 @@ class L1Task(InverseToneMappingTask):
     def loss(self, hdr_pq: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a training step, and log it."""
         loss = F.l1_loss(hdr_pq.float(), target)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss

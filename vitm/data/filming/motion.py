@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vitm.data.arrays import Floats
 from vitm.data.filming.walk import Key, Walk
+from vitm.ops.copies import copied_to
 
 Homography = NDArray[np.float64]  # (3, 3), acts on pixel positions (x, y, 1); pixel centres are the integers
 
@@ -130,7 +131,9 @@ def film_still(still: Tensor, homographies: Tensor, size: int) -> Tensor:
     return frames
 
 
-def homography_flow(h_from: Tensor, h_to: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def homography_flow(
+    h_from: Tensor, h_to: Tensor, size: tuple[int, int], device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """Return where the pixels of one frame lie in another, in closed form.
 
     Convention:
@@ -140,6 +143,7 @@ def homography_flow(h_from: Tensor, h_to: Tensor, size: tuple[int, int]) -> tupl
         h_from: (B, 3, 3), positions on the plane -> positions in the frame whose pixels are asked for; NaN: not known.
         h_to: (B, 3, 3), the same of the frame that will be warped.
         size: Height and width of both frames.
+        device: Device of the result, which does not wait for homographies of the host; None for theirs.
 
     Returns:
         flow (B, 2, H, W) in pixels, x first, float32, 0 where it is not known or lies behind the camera; and valid
@@ -154,8 +158,10 @@ def homography_flow(h_from: Tensor, h_to: Tensor, size: tuple[int, int]) -> tupl
     known = (h_from.isfinite() & h_to.isfinite()).flatten(1).all(1)[:, None, None]
     same = torch.eye(3, dtype=torch.float64, device=h_from.device)
     a, b = (torch.where(known, h.double(), same) for h in (h_from, h_to))
-    across = b @ torch.linalg.inv(a)
-    y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64, device=a.device) for n in size), indexing="ij")
+    across = b @ torch.linalg.inv(a)  # where the homographies are: a GPU would wait
+    if device is not None:
+        across, known = copied_to(device, across), copied_to(device, known)
+    y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64, device=across.device) for n in size), indexing="ij")
     u, v, w = torch.einsum("bij,jhw->ibhw", across, torch.stack((x, y, torch.ones_like(x))))
     ahead = (w > 0) & known
     u_pixel, v_pixel = (torch.where(ahead, p / torch.where(ahead, w, 1), own) for p, own in ((u, x), (v, y)))

@@ -27,8 +27,10 @@ from vitm.data.sequences.long_clip import LongClip
 from vitm.data.sequences.source import Source, Take
 from vitm.data.splits import Split
 from vitm.files import digest
+from vitm.ops.copies import copied_to
 
 Sampling = Literal["references", "window"]
+ON_HOST = ("time", "homography", "window", "keys", "key_mask", "references", "reference_mask")  # of a training batch
 SEARCH_STEP = 3  # frames from one frame that may be chosen by what it shows to the next
 
 
@@ -329,6 +331,13 @@ class LongSequences(ResumableDataModule):
         """Return one `LongClip` a batch."""
         return self._eval_loader("test")
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Bring a batch to the device, but for what says where and when its frames are: by it the host decides."""
+        if isinstance(batch, LongClip):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved = {key: value for key, value in batch.items() if key not in ON_HOST}
+        return batch | super().transfer_batch_to_device(moved, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Film the stills and expose all frames, on the device that the batch is on; a `LongClip` does so itself."""
         return batch if isinstance(batch, LongClip) else expose_batch(batch, self.crop_size)
@@ -358,9 +367,9 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def expose_batch(batch: dict[str, Any], crop_size: int) -> dict[str, Any]:
-    """Turn what `collate` collected into a `SequenceBatch`, on the same device."""
+    """Turn what `collate` collected into a `SequenceBatch`, on the device of the planes."""
     frames: list[Tensor] = [
-        film_still(planes[0], homography, crop_size) if still else planes
+        film_still(planes[0], copied_to(planes.device, homography), crop_size) if still else planes
         for planes, still, homography in zip(batch["planes"], batch["still"], batch["homography"], strict=True)
     ]
     ldr, linear = expose(torch.stack(frames), batch["ev"])

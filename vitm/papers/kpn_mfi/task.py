@@ -129,5 +129,5 @@ class KPNMFITask(InverseToneMappingTask):
             loss = content + self.alpha * consistency
             self.log("train/consistency", consistency, sync_dist=True)
         self.log("train/content", content, sync_dist=True)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss

@@ -135,7 +135,7 @@ class SceneMapTask(InverseToneMappingTask):
         as_it_is = picture_loss(prediction, wanted)
         at_best = picture_loss(level_matched(prediction, wanted), wanted)
         loss: Tensor = self.level_weight * as_it_is + (1 - self.level_weight) * at_best + outside
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss
 
 
@@ -213,7 +213,7 @@ class OperatorsTask(SceneMapTask):
         errors[:, -1] += _HANDICAP  # the free map knows the places of the training
         shares = (-_SHARPNESS * errors).softmax(1)
         loss: Tensor = -(shares * code[:, self.learner.code_size :].log_softmax(1)).sum(1).mean()
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss
 
 
@@ -299,5 +299,5 @@ class OperatorMapTask(InverseToneMappingTask):
         mixture = torch.einsum("bk,bknc->bnc", code.softmax(1), options).unsqueeze(1)
         error = best_level_errors(mixture, wanted).log().mean()
         loss: Tensor = (1 - self.mixture_weight) * entropy + 2 * self.mixture_weight * error
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss

@@ -10,13 +10,14 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vitm.checkpoints import CheckpointError, network_state, read_checkpoint, recorded
-from vitm.data.batch import SequenceBatch
+from vitm.data.batch import SequenceBatch, pick_frames
 from vitm.data.filming.motion import homography_flow
 from vitm.data.sequences.long_clip import LongClip
 from vitm.metrics import VideoMetric, build_metric
 from vitm.metrics.base import ClipMetric
 from vitm.nets.discriminators import ClipDiscriminator, least_squares_loss
 from vitm.nets.interface import stream
+from vitm.ops.copies import copied_to
 from vitm.papers.vitm_tc.clues import Clues
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
@@ -310,11 +311,11 @@ class ICAMTask(WholeClipTask):
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return L_pix + 0.1 L_per + 0.05 L_flow (equation 8), of the composite."""
-        rows = torch.arange(len(batch["ldr"]), device=self.device)[:, None]
         used = self._used_references(batch)
-        index, present = batch["references"][:, 0, used], batch["reference_mask"][:, 0, used]
-        key, references = batch["ldr"][:, 0], batch["ldr"][rows, index]
+        index, mask = batch["references"][:, 0, used], batch["reference_mask"][:, 0, used]
+        key, references = batch["ldr"][:, 0], pick_frames(batch["ldr"], index)
         flows, gains = self._motions(batch, index)
+        present = copied_to(self.device, mask)
         reconstruction = self.learner.icam.reconstruct(key, references, flows, present, gains)
         loss = pixel = pixel_loss(reconstruction.hdr_linear, batch["linear"][:, 0], self.pixel)
         self.log("train/pixel", pixel, sync_dist=True)
@@ -327,29 +328,32 @@ class ICAMTask(WholeClipTask):
             flow = flow_loss(reconstruction.flows, true_flows, valid & present[:, :, None, None, None])  # eq. 4
             loss = loss + self.flow_weight * flow  # eq. 8
             self.log("train/flow", flow, sync_dist=True)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss, sync_dist=True)
         return loss
 
     def _used_references(self, batch: SequenceBatch) -> Tensor:
-        """Return which references any sample has, (R,); one at least where other processes need its gradients."""
+        """Return which references any sample has, (R,), on the host; one at least where others need its gradients."""
         used = batch["reference_mask"][:, 0].any(0)
         if self.trainer.world_size > 1 and not used.any():  # all processes need gradients of the same parameters
-            used = torch.arange(len(used), device=used.device) == 0
+            used = torch.arange(len(used)) == 0
         return used
 
     def _motions(self, batch: SequenceBatch, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return flows from keys to references, (B, R, 2, H, W), and the references' gains, (B, R)."""
-        key, rows = batch["ldr"][:, 0], torch.arange(len(index), device=index.device)
-        flows, gains = key.new_zeros(*index.shape, 2, *key.shape[2:]), key.new_ones(index.shape)
-        exact = batch["homography"].isfinite().flatten(1).all(1) & (rows < round(self.exact_motion * len(rows)))
+        key, size = batch["ldr"][:, 0], (batch["ldr"].shape[-2], batch["ldr"].shape[-1])
+        flows, gains = key.new_zeros(*index.shape, 2, *size), key.new_ones(index.shape)
+        known = batch["homography"].isfinite().flatten(1).all(1)
+        exact = known & (torch.arange(len(index)) < round(self.exact_motion * len(index)))
+        taken, estimated = (copied_to(key.device, _numbers(samples)) for samples in (exact, ~exact))
         for j, r in enumerate(index.unbind(1)):
-            if exact.any():
-                h_key, h_reference = batch["homography"][exact, 0], batch["homography"][rows, r][exact]
-                flows[exact, j] = homography_flow(h_key, h_reference, (key.shape[2], key.shape[3]))[0]
-                gains[exact, j] = torch.exp2(batch["ev"][:, 0] - batch["ev"][rows, r])[exact]
-            if not exact.all():
-                flow, gain = self.learner.reference_motion(key[~exact], batch["ldr"][rows, r][~exact])
-                flows[~exact, j], gains[~exact, j] = flow, gain.flatten()
+            if len(taken):
+                h_keys, h_references = batch["homography"][:, 0], batch["homography"][torch.arange(len(r)), r]
+                flows[taken, j] = homography_flow(h_keys[exact], h_references[exact], size, key.device)[0]
+                gains[taken, j] = self._exposure_ratios(batch, r)[taken]
+            if len(estimated):
+                references = pick_frames(batch["ldr"], r[:, None])[:, 0]
+                flow, gain = self.learner.reference_motion(key[estimated], references[estimated])
+                flows[estimated, j], gains[estimated, j] = flow, gain.flatten()
         return flows, gains
 
     def _true_flows(self, batch: SequenceBatch, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -357,17 +361,27 @@ class ICAMTask(WholeClipTask):
         size = (batch["ldr"].shape[-2], batch["ldr"].shape[-1])
         flows, valid = [], []
         for r in index.unbind(1):
-            rows = torch.arange(len(r), device=r.device)
-            flow, inside = homography_flow(batch["homography"][:, 0], batch["homography"][rows, r], size)
-            unknown = ~(batch["homography"][:, 0] + batch["homography"][rows, r]).isfinite().flatten(1).all(1)
-            if unknown.any():
-                ratio = torch.exp2(batch["ev"][:, 0] - batch["ev"][rows, r])[:, None, None, None]
-                true = batch["linear"][:, 0][unknown], batch["linear"][rows, r][unknown]
-                flow[unknown] = tone_mapped_flow(self.network.flow, *true, ratio[unknown])
-                inside[unknown] = True
+            h_keys, h_references = batch["homography"][:, 0], batch["homography"][torch.arange(len(r)), r]
+            flow, inside = homography_flow(h_keys, h_references, size, batch["ldr"].device)
+            samples = copied_to(flow.device, _numbers(~(h_keys + h_references).isfinite().flatten(1).all(1)))
+            if len(samples):
+                ratio = self._exposure_ratios(batch, r)[samples, None, None, None]
+                light = batch["linear"][:, 0], pick_frames(batch["linear"], r[:, None])[:, 0]
+                true = light[0][samples], light[1][samples]
+                flow[samples] = tone_mapped_flow(self.network.flow, *true, ratio)
+                inside[samples] = True
             flows.append(flow)
             valid.append(inside)
         return torch.stack(flows, 1), torch.stack(valid, 1)
+
+    def _exposure_ratios(self, batch: SequenceBatch, r: Tensor) -> Tensor:
+        """Return the exposure of each key over that of its reference number `r`, (B,)."""
+        return torch.exp2(batch["ev"][:, 0] - pick_frames(batch["ev"], r[:, None])[:, 0])
+
+
+def _numbers(samples: Tensor) -> Tensor:
+    """Return the numbers of the samples for which a mask of the host, (B,), holds."""
+    return torch.tensor([number for number, holds in enumerate(samples.tolist()) if holds], dtype=torch.long)
 
 
 def read_first_stage(icam: str | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -556,5 +570,5 @@ class FCPMTask(AdversarialTask, WholeClipTask):
                 if present
             }
             predicted.append(self.learner.window(ldr, range(times[window[0]], times[window[-1]] + 1), keys))
-            true.append(batch["linear"][b, window][None])
+            true.append(torch.stack([batch["linear"][b, i] for i in window])[None])
         return torch.cat(predicted), torch.cat(true)

@@ -11,7 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from vitm.data.module import ResumableDataModule
+from vitm.ops.copies import HostCopy
 from vitm.training.lightning_internals import loss_scale
+from vitm.training.processes import largest_of_all
 
 SHOWN = 8  # files that a message names
 
@@ -20,14 +22,15 @@ class StopAtNonFinite(Callback):
     """End a run at the first loss, weight, prediction or monitored value that is no number, with the batch's name.
 
     Nothing is saved from then on: `last.ckpt` and the best checkpoint are of before. The losses of a step are looked at
-    when the next one has begun on the device, and before anything is saved, so that a GPU does not wait.
+    after the next one, and before anything is saved: a GPU has that much to do when the host looks, and never waits.
 
     With fp16, where the scaler leaves out steps whose numbers are too large, the run ends when it cannot scale less.
     """
 
     def __init__(self) -> None:
         self._losses: dict[str, Tensor] = {}
-        self._step, self._names, self._files = 0, list[str](), list[str]()
+        self._wrong: HostCopy | None = None  # whether one of them is not finite, on any of the processes
+        self._step, self._names = 0, list[str]()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -37,6 +40,7 @@ class StopAtNonFinite(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         logged = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
         self._losses = ({"loss": loss.detach()} if isinstance(loss, Tensor) else {}) | logged
+        self._wrong = self._ask(trainer)
         self._step, self._names = trainer.global_step, _names(batch)
         if trainer.strategy.root_device.type == "cpu":
             self._look(trainer)
@@ -81,16 +85,21 @@ class StopAtNonFinite(Callback):
         if math.isnan(value):
             raise FloatingPointError(f"{name} is nan after step {trainer.global_step}")
 
+    def _ask(self, trainer: Trainer) -> HostCopy | None:
+        """Begin to find out whether a loss of this step is not finite, on any of the processes."""
+        if not self._losses:
+            return None
+        finite = torch.stack([x.float().mean().isfinite() for x in self._losses.values()]).all()
+        return HostCopy(largest_of_all(trainer, (~finite).long()))
+
     def _look(self, trainer: Trainer) -> None:
-        """Raise if a loss of the batch that was kept is not finite, on any of the processes."""
-        losses, self._losses = self._losses, {}
-        if not losses or loss_scale(trainer) > 1:
+        """Raise if a loss of the step that was kept is not finite."""
+        losses, wrong, self._losses, self._wrong = self._losses, self._wrong, {}, None
+        if wrong is None or not bool(wrong.read()) or loss_scale(trainer) > 1:
             return
-        wrong = not bool(torch.stack([x.float().mean().isfinite() for x in losses.values()]).all())
-        if trainer.strategy.reduce_boolean_decision(wrong, all=False):
-            values = ", ".join(f"{name} {float(x.mean())}" for name, x in losses.items() if not x.isfinite().all())
-            what = f"the loss of step {self._step} is not finite ({values or 'on another process'})"
-            raise self._error(trainer, "train", what)
+        values = ", ".join(f"{name} {float(x.mean())}" for name, x in losses.items() if not x.isfinite().all())
+        what = f"the loss of step {self._step} is not finite ({values or 'on another process'})"
+        raise self._error(trainer, "train", what)
 
     def _look_at_prediction(self, trainer: Trainer, stage: str, outputs: Any, batch: Any) -> None:
         predictions = outputs if isinstance(outputs, list | tuple) else [outputs]

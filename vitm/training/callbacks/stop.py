@@ -11,9 +11,15 @@ from typing import Any, Self
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import distributed
 
-from vitm.training.lightning_internals import SIGTERMException, kill_started_processes, stop_after_batch
+from vitm.ops.copies import HostCopy
+from vitm.training.lightning_internals import (
+    SIGTERMException,
+    ask_no_process_before_batches,
+    kill_started_processes,
+    stop_after_batch,
+)
+from vitm.training.processes import largest_of_all
 
 LIMIT = getattr(signal, "SIGUSR1", signal.SIGTERM)
 IMPATIENCE = 1.0  # seconds after which another Ctrl-C is one more, and not the same one passed on by a shell
@@ -26,7 +32,8 @@ class StopWhenTold(Callback):
 
     The exception that ends the fit is Lightning's, upon which `LastCheckpoint` saves. Lightning's own handlers speak
     to the other processes, or save, in the middle of a step, where those may be elsewhere: then all wait forever.
-    Here a signal is noted, and after each step the processes agree whether one of them has received one.
+    Here a signal is noted, and after each step the processes agree whether one of them has received one. With several
+    GPUs they read one step later what they agreed upon, so that none waits, and end the fit after that step.
 
     This is a context manager: it listens for signals inside the `with` block.
 
@@ -38,6 +45,7 @@ class StopWhenTold(Callback):
     def __init__(self) -> None:
         self.trained = False
         self._told = self._agreed = self._steps = 0
+        self._coming: HostCopy | None = None  # what the processes agree upon after the last step
         self._interrupted = math.inf
         self._ends = False
         self._trainer: Trainer | None = None
@@ -73,8 +81,9 @@ class StopWhenTold(Callback):
         self._listen()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace Lightning's signal handlers, which it has set again."""
+        """Replace Lightning's signal handlers, which it has set again, and its question before each batch."""
         self._listen()
+        ask_no_process_before_batches(trainer)
         self._steps = trainer.global_step
 
     def on_train_batch_end(
@@ -84,7 +93,10 @@ class StopWhenTold(Callback):
         if trainer.global_step == self._steps:
             return
         self._steps, self.trained = trainer.global_step, True
-        self._agree(trainer)
+        before, self._coming = self._coming, self._ask(trainer)
+        late = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
+        if coming := before if late else self._coming:
+            self._agreed = max(self._agreed, int(coming.read()))
         stop_after_batch(trainer, self._agreed > 0)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -101,17 +113,14 @@ class StopWhenTold(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop all processes before the test if one has received a signal, during the last validation say."""
         self._listen()
-        self._agree(trainer)
+        self._agreed = int(self._ask(trainer).read())
         if self._agreed:
             self._end()
 
-    def _agree(self, trainer: Trainer) -> None:
-        """Find out whether one of the processes has received a signal; a single process need not ask its device."""
-        self._agreed = self._told
-        if trainer.world_size > 1:
-            told = torch.tensor(self._told, device=trainer.strategy.root_device)
-            distributed.all_reduce(told, distributed.ReduceOp.MAX)
-            self._agreed = int(told)
+    def _ask(self, trainer: Trainer) -> HostCopy:
+        """Begin to find out whether one of the processes has received a signal; one alone need not ask its device."""
+        device = trainer.strategy.root_device if trainer.world_size > 1 else torch.device("cpu")
+        return HostCopy(largest_of_all(trainer, torch.full((), self._told, device=device)))
 
     @property
     def _fits(self) -> bool:

@@ -30,7 +30,7 @@ class Throughput(Callback):
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and trainer.global_step % every == 0:
             rate = self.frames / (time.perf_counter() - self.since)
-            pl_module.log("train/frames_per_second", rate, prog_bar=True, rank_zero_only=True)
+            pl_module.log("train/frames_per_second", rate, rank_zero_only=True)
             self._restart()
 
     def _restart(self) -> None:
