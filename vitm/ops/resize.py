@@ -115,14 +115,17 @@ def _any_matrix(size_in: int, size_out: int, scale: float, like: Tensor) -> Tens
     return like.new_zeros(size_out, size_in).scatter_add_(1, mirrored, weights)
 
 
-def resize_area(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_area(x: Tensor, size: tuple[int, int], bounds: Tensor | None = None) -> Tensor:
     """Resize by the mean of the pixels that an area of the result touches, as `F.interpolate(mode="area")` does.
 
-    An exporter gets matrix products, since its formats know such areas only for sizes that divide.
+    An exporter gets matrix products, since its formats know such areas only for sizes that divide. Parts of pictures
+    are resized by them, too: so the host need not know which.
 
     Args:
         x: (B, C, H, W).
         size: height and width of the result.
+        bounds: (B, 4), the part of each picture that is resized: first row, row after the last, first column, column
+            after the last. Default: all of it.
 
     Returns:
         (B, C, height, width); differentiable.
@@ -131,14 +134,20 @@ def resize_area(x: Tensor, size: tuple[int, int]) -> Tensor:
         >>> resize_area(torch.arange(4.0).view(1, 1, 1, 4), (1, 2)).flatten().tolist()
         [0.5, 2.5]
     """
-    if not torch.compiler.is_exporting():
+    if bounds is None and not torch.compiler.is_exporting():
         return F.interpolate(x, size=size, mode="area")
-    return _area_means(size[0], x.shape[2], x) @ x @ _area_means(size[1], x.shape[3], x).mT
+    if bounds is None:
+        bounds = torch.tensor([[0, x.shape[2], 0, x.shape[3]]], device=x.device)
+    rows, columns = (
+        _area_means(n, m, part, x) for n, m, part in zip(size, x.shape[2:], bounds.chunk(2, 1), strict=True)
+    )
+    return rows @ x @ columns.mT
 
 
-def _area_means(size_out: int, size_in: int, like: Tensor) -> Tensor:
-    """Return the weights (size_out, size_in) of means along an axis."""
+def _area_means(size_out: int, size_in: int, bounds: Tensor, like: Tensor) -> Tensor:
+    """Return the weights (B, 1, size_out, size_in) of means along an axis, from `bounds` (B, 2) of each picture."""
     area, sample = (torch.arange(n, device=like.device) for n in (size_out, size_in))
-    first, beyond = area * size_in // size_out, ((area + 1) * size_in + size_out - 1) // size_out
-    touched = ((sample >= first[:, None]) & (sample < beyond[:, None])).to(like.dtype)
-    return touched / touched.sum(1, keepdim=True)
+    start, length = bounds[:, :1], bounds.diff(dim=1)
+    first, after = start + area * length // size_out, start + ((area + 1) * length + size_out - 1) // size_out
+    touched = ((sample >= first[..., None]) & (sample < after[..., None])).to(like.dtype)
+    return (touched / touched.sum(2, keepdim=True)).unsqueeze(1)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitm.color import DIFFUSE_WHITE_NITS, luminance, pq_eotf
+from vitm.papers.scene_map.bars import LEAST_PICTURE
 from vitm.papers.scene_map.operators import OPERATORS, operator_colors
 
 _EDGES = 384  # edges of a picture that are looked at
@@ -41,39 +42,63 @@ class Edges(NamedTuple):
     weights: Tensor
 
 
-def find_edges(sdr: Tensor) -> Edges:
+def find_edges(sdr: Tensor, bounds: Tensor | None = None) -> Edges:
     """Find the clearest edges of one pixel's width, along rows and columns.
 
     Pixels of large pictures are left out, not averaged: means of codes would be mixtures of another kind.
 
     Args:
         sdr: (B, 3, H, W), BT.709 code in [0, 1]; smaller pictures than 5 x 5 are continued beyond their borders.
+        bounds: (B, 4), where the picture lies in each frame, see `picture_bounds`; None for all of it.
     """
-    every = max(1, round(sdr.shape[-1] / _WIDTH))
-    sdr = sdr[..., ::every, ::every]
-    height, width = sdr.shape[-2:]
-    sdr = F.pad(sdr, (0, max(0, 5 - width), 0, max(0, 5 - height)), mode="replicate")
-    runs = [_edges_along_rows(x) for x in (sdr, sdr.transpose(2, 3))]
+    if bounds is None:
+        every = max(1, round(sdr.shape[-1] / _WIDTH))
+        sdr = sdr[..., ::every, ::every]
+        height, width = sdr.shape[-2:]
+        sdr = F.pad(sdr, (0, max(0, 5 - width), 0, max(0, 5 - height)), mode="replicate")
+        runs = [_edges_along_rows(x) for x in (sdr, sdr.mT)]
+    else:
+        sdr, inside = _thinned(sdr, bounds)
+        runs = [_edges_along_rows(x, y) for x, y in ((sdr, inside), (sdr.mT, inside.mT))]
     dark, middle, bright, weights = (torch.cat(parts, 1) for parts in zip(*runs, strict=True))
     weights, best = weights.topk(min(_EDGES, weights.shape[1]))
     best = best.unsqueeze(2).expand(-1, -1, 3)
     return Edges(dark.gather(1, best), middle.gather(1, best), bright.gather(1, best), weights)
 
 
-def _edges_along_rows(sdr: Tensor) -> Edges:
+def _thinned(sdr: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
+    """Return every so many-th pixel of pictures within their frames, and 1 where there is one, 0 beyond the picture.
+
+    The host does not know where pictures lie, so the result is as large as it is for the smallest picture.
+    """
+    height, width = sdr.shape[-2:]
+    top, bottom, left, right = bounds.chunk(4, 1)
+    every = ((right - left) / _WIDTH).round().clamp(min=1).long()
+    least = max(1, round(LEAST_PICTURE * width / _WIDTH))
+    rows, columns = max(5, -(-height // least)), max(5, min(-(-width // least), 3 * _WIDTH // 2))
+    y, x = (first + every * torch.arange(n, device=sdr.device) for first, n in ((top, rows), (left, columns)))
+    y, x = y[:, None, :, None], x[:, None, None]
+    inside = (y < bottom[..., None, None]) & (x < right[..., None, None])
+    sdr = sdr.gather(2, y.clamp(max=height - 1).expand(-1, 3, -1, width))
+    return sdr.gather(3, x.clamp(max=width - 1).expand(-1, 3, rows, -1)), inside.to(sdr.dtype)
+
+
+def _edges_along_rows(sdr: Tensor, inside: Tensor | None = None) -> Edges:
     width = sdr.shape[3] - 4
     lumas = [luminance(sdr, "bt709")[..., i : i + width] for i in range(5)]
     step = lumas[3] - lumas[1]
     size = step.abs()
     uneven = [(lumas[i + 1] - lumas[i]).abs() / (_EVEN * size + 1e-4) for i in (0, 3)]
     weights = (1 - uneven[0]).clamp(min=0) * (1 - uneven[1]).clamp(min=0) * ((size - _STEP) / _STEP).clamp(0, 1)
+    if inside is not None:
+        weights = weights * inside[..., 4:]
     left, middle, right = (sdr[..., i : i + width] for i in (1, 2, 3))
     rises = step > 0
     dark, bright = torch.where(rises, left, right), torch.where(rises, right, left)
     return Edges(dark.flatten(2).mT, middle.flatten(2).mT, bright.flatten(2).mT, weights.flatten(1))
 
 
-def edge_statistics(sdr: Tensor, table_size: int) -> Tensor:
+def edge_statistics(sdr: Tensor, table_size: int, bounds: Tensor | None = None) -> Tensor:
     """Return what edges say, in SDR code and in the light that each operator's inverse makes of it.
 
     In code: where the middle of edges lies between both sides, for all pairs of 7 levels of their luma, and the numbers
@@ -83,11 +108,12 @@ def edge_statistics(sdr: Tensor, table_size: int) -> Tensor:
     Args:
         sdr: (B, 3, H, W), BT.709 code in [0, 1].
         table_size: vertices along each axis of the tables of the operators.
+        bounds: (B, 4), where the picture lies in each frame, see `picture_bounds`; None for all of it.
 
     Returns:
         (B, `EDGE_STATISTICS`), fp32.
     """
-    edges = find_edges(sdr)
+    edges = find_edges(sdr, bounds)
     dark, middle, bright = (luminance(x.mT.unsqueeze(-1), "bt709")[:, 0, :, 0] for x in edges[:3])
     place = ((middle - dark) / (bright - dark).clamp(min=0.02)).clamp(-0.2, 1.2) - 0.5
     pairs = _levels(dark).unsqueeze(3) * _levels(bright).unsqueeze(2) * edges.weights[..., None, None]

@@ -33,9 +33,14 @@ _RECOGNISER = 192  # channels of the layers that recognise operators
 _RESIDUAL = 0.25  # PQ code that an output of 1 adds
 
 
-def thumbnail(sdr: Tensor) -> Tensor:
-    """Return the small picture that statistics are taken from: (B, 3, H, W) -> (B, 3, 90, 160), by area."""
-    return sdr if sdr.shape[-2:] == _THUMBNAIL else resize_area(sdr, _THUMBNAIL)
+def thumbnail(sdr: Tensor, bounds: Tensor | None = None) -> Tensor:
+    """Return the small picture that statistics are taken from: (B, 3, H, W) -> (B, 3, 90, 160), by area.
+
+    Args:
+        sdr: frames.
+        bounds: (B, 4), where the picture lies in each, see `picture_bounds`; None for all of it.
+    """
+    return sdr if bounds is None and sdr.shape[-2:] == _THUMBNAIL else resize_area(sdr, _THUMBNAIL, bounds)
 
 
 def statistics(small: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitm.papers.scene_map.bars import picture_bounds, without_bars
 from vitm.papers.scene_map.edges import EDGE_STATISTICS, edge_statistics
 from vitm.papers.scene_map.network import STATISTICS, SceneColors, statistics, thumbnail
 from vitm.papers.scene_map.operators import OPERATORS, operator_tables
@@ -68,9 +69,17 @@ class OperatorMap(SceneColors):
         )
 
     def numbers(self, sdr: Tensor) -> Tensor:
-        """Return the statistics of pictures and of their edges: (B, 3, H, W) -> (B, numbers)."""
+        """Return the statistics of pictures and of their edges, without bars: (B, 3, H, W) -> (B, numbers)."""
         sdr = sdr.float()
-        return torch.cat((statistics(thumbnail(sdr)), edge_statistics(sdr, self.table_size)), 1)
+        bounds = picture_bounds(sdr)
+        if sdr.device.type != "cpu" or torch.compiler.is_compiling():  # the host does not know the bounds
+            return self._numbers(sdr, bounds)
+        if bool((bounds == bounds.new_tensor([0, sdr.shape[2], 0, sdr.shape[3]])).all()):
+            return self._numbers(sdr)
+        return torch.cat([self._numbers(picture) for picture in without_bars(sdr, bounds)])
+
+    def _numbers(self, sdr: Tensor, bounds: Tensor | None = None) -> Tensor:
+        return torch.cat((statistics(thumbnail(sdr, bounds)), edge_statistics(sdr, self.table_size, bounds)), 1)
 
     def describe(self, sdr: Tensor) -> Tensor:
         """Return the logarithms of the operators' shares, up to a constant: (B, 3, H, W) -> (B, operators)."""
