@@ -29,10 +29,10 @@ def through_device(device: torch.device, convert: Callable[[Upload], Iterator[Te
         for result in convert(lambda frame: frame.to(device)):
             yield result.cpu()
         return
-    there, back = Lane(device), Lane(device)
+    uploads, downloads = Lane(device), Lane(device)
     coming: Parcel | None = None
-    for result in convert(there.upload):
-        before, coming = coming, back.download(result)
+    for result in convert(uploads.upload):
+        before, coming = coming, downloads.download(result)
         if before is not None:
             yield before.take()
     if coming is not None:
