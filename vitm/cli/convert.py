@@ -115,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what encodes hevc: libx265 (default), or a graphics card: hevc_nvenc, hevc_qsv, hevc_vaapi, "
         "hevc_videotoolbox; tried on a small frame before any work",
     )
+    files.add_argument(
+        "--decoder",
+        choices=("cuda", "qsv", "vaapi", "videotoolbox", "d3d11va"),
+        help="what decodes a video instead of the CPU: a graphics card of NVIDIA (cuda) or Intel (qsv), or what Linux, "
+        "Apple or Windows have; tried on the first frame before any work",
+    )
     files.add_argument("--crf", type=float, help="quality of hevc, hlg and av1, lower is better")
     files.add_argument("--preset", type=_number_or_word, help="speed of the encoder")
     files.add_argument("--lossless", action="store_true", default=None, help="keep 10-bit codes exactly")

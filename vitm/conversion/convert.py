@@ -386,7 +386,7 @@ def identity_of(
     stats = [file.stat() for file in (list_frames(source) if source.is_dir() else [source])]
     facts = f"{source.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
     options = {**asdict(reading), **asdict(grading), **asdict(encoding)}
-    del options["segment_frames"]  # finished segments may have any length
+    del options["segment_frames"], options["decoder"]  # finished segments may have any length, from any decoder
     return {"model": name, "checkpoint": weights, **options, "version": version("vitm"), "input": facts}
 
 

@@ -11,6 +11,7 @@ from vitm.conversion.level import DiffuseWhite, Graphics, LevelControl, check_wo
 from vitm.video import BT2020_1000_NITS, FrameReader, MasteringDisplay
 from vitm.video.codecs import ENCODERS
 from vitm.video.read.changes import OnChange, Stretch
+from vitm.video.read.container import Hardware
 from vitm.video.read.interlaced import Deinterlace
 from vitm.video.read.reader import OnError
 from vitm.video.read.stretch import StretchReader
@@ -33,6 +34,8 @@ class Reading:
         on_change: "error" where size, format or colour change in the middle; "scale" to the size of the first frame.
         stretch: the part of a video between such changes that is converted, with `on_change="split"`: see
             `vitm.conversion.convert_parts`, which finds them.
+        decoder: hardware that decodes a video instead of the CPU: "cuda" (NVIDIA's NVDEC), "qsv" (Intel), "vaapi"
+            (Linux), "videotoolbox" (Apple) or "d3d11va" (Windows), where it works; None for the CPU.
     """
 
     assume: Assume | None = None
@@ -42,6 +45,7 @@ class Reading:
     on_error: OnError = "stop"
     on_change: OnChange = "error"
     stretch: Stretch | None = None
+    decoder: Hardware | None = None
 
     def open(self, source: Path) -> FrameReader | StretchReader:
         """Return a reader of the source, or of the stretch of it.

@@ -15,6 +15,7 @@ from vitm.video.tags import MATRICES, PRIMARIES, RANGES, TRANSFERS, tag_name
 
 OnChange = Literal["error", "scale", "split"]
 
+_PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le"}  # of the same codes, which hardware gives with Cb and Cr in turn
 _NEARLY = 0.02  # shapes that differ by less are the same: sizes are rounded to whole blocks
 
 
@@ -37,7 +38,8 @@ class Look(NamedTuple):
         if before is not None:
             unspecified = (2, 2, 2, 0)
             known = [b if k == u else k for k, u, b in zip(known, unspecified, before[3:], strict=True)]
-        return Look(frame.width, frame.height, frame.format.name, *known)
+        name = frame.format.name
+        return Look(frame.width, frame.height, _PLANAR.get(name, name), *known)
 
     def __str__(self) -> str:
         tables = (MATRICES, TRANSFERS, PRIMARIES)

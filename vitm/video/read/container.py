@@ -7,16 +7,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.sidedata.sidedata import Type as SideDataType
 
 from vitm.video.errors import VideoDecodeError
 
+Hardware = Literal["cuda", "qsv", "vaapi", "videotoolbox", "d3d11va"]
+"""What decodes instead of the CPU: NVIDIA's NVDEC, Intel's Quick Sync, VA-API of Linux, Apple's, or that of Windows."""
 
-def open_container(path: Path) -> Any:
+
+def open_container(path: Path, hardware: Hardware | None = None) -> Any:
     """Open a file for reading; texts that are not UTF-8 keep their bytes, see `readable`.
+
+    Args:
+        path: the file.
+        hardware: what decodes its pictures; None for the CPU.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -25,10 +33,30 @@ def open_container(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     av.logging.set_level(None)  # torchvision 0.24 hands FFmpeg's messages to Python, for which threads wait forever
+    options = {} if hardware is None else {"hwaccel": HWAccel(hardware, allow_software_fallback=False)}
     try:
-        return av.open(f"file:{path}", metadata_errors="surrogateescape")  # file: "a:b.mp4" names no protocol
+        return av.open(
+            f"file:{path}", metadata_errors="surrogateescape", **options
+        )  # file: "a:b.mp4" names no protocol
     except av.FFmpegError as error:
         raise VideoDecodeError(f"{path}: not a video, or its beginning is damaged ({error.strerror})") from error
+
+
+def check_hardware(path: Path, hardware: Hardware) -> None:
+    """Raise a ValueError unless hardware decodes a video here: its first frame is tried.
+
+    Args:
+        path: a video that the CPU decodes.
+        hardware: what is to decode it.
+    """
+    try:
+        with open_video(path, hardware) as (container, stream):
+            next(container.decode(stream))
+    except (av.FFmpegError, VideoDecodeError, RuntimeError, NotImplementedError, StopIteration) as error:
+        raise ValueError(
+            f"decoder={hardware!r} does not decode {path} on this machine ({str(error).partition(': ')[0]}): "
+            "leave it out, and the CPU decodes"
+        ) from error
 
 
 def readable(text: str) -> str:
@@ -59,14 +87,18 @@ def is_cover(stream: Any) -> bool:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path, hardware: Hardware | None = None) -> Iterator[tuple[Any, Any]]:
     """Open a file and its first video stream.
+
+    Args:
+        path: the file.
+        hardware: as for `open_container`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         VideoDecodeError: if it is no video, or has no video stream.
     """
-    with open_container(path) as container:
+    with open_container(path, hardware) as container:
         streams = [s for s in container.streams.video if not is_cover(s)]
         if not streams:
             raise VideoDecodeError(f"{path}: no video stream, though a video was expected")

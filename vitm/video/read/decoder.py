@@ -12,7 +12,7 @@ from typing import Any, Self
 import av
 
 from vitm.video.errors import VideoDecodeError
-from vitm.video.read.container import open_video
+from vitm.video.read.container import Hardware, open_video
 
 _COPY_OPAQUE = 1 << 7  # AV_CODEC_FLAG_COPY_OPAQUE: a decoded frame carries the mark of its packet
 _INDEXED_FORMATS = {"mov", "matroska", "avi", "flv"}
@@ -70,6 +70,7 @@ class Decoder:
             the number of its packet as `opaque`. (FFmpeg's threads would wait for ever for Python's lock to free it.)
         strict: stop at damage that the decoder would hide.
         past_damage: go on after damage.
+        hardware: what decodes instead of the CPU. Its frames have the same codes, Cb and Cr in turn.
 
     Attributes:
         container: the open file.
@@ -83,15 +84,23 @@ class Decoder:
     container: Any
     stream: Any
 
-    def __init__(self, path: Path, *, threads: bool = True, strict: bool = True, past_damage: bool = False) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: bool = True,
+        strict: bool = True,
+        past_damage: bool = False,
+        hardware: Hardware | None = None,
+    ) -> None:
+        self.path, self.hardware = path, hardware
         self._strict, self._past_damage = strict, past_damage
         self._stack = ExitStack()
         self._open(threads)
 
     def _open(self, threads: bool) -> None:
         self._stack.close()
-        self.container, self.stream = self._stack.enter_context(open_video(self.path))
+        self.container, self.stream = self._stack.enter_context(open_video(self.path, self.hardware))
         self._threads = threads
         if threads:
             self.stream.thread_type = "AUTO"

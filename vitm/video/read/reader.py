@@ -18,6 +18,7 @@ from vitm.video.errors import VideoDecodeError
 from vitm.video.images import SUFFIXES
 from vitm.video.planes import Codes, Float, PixelLayout, frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.read.changes import Look, OnChange, Stretch, fitted, list_stretches
+from vitm.video.read.container import Hardware, check_hardware
 from vitm.video.read.damage import surviving_frames
 from vitm.video.read.decoder import Decoder
 from vitm.video.read.frames import Pictures, probe_pictures
@@ -137,6 +138,8 @@ class FrameReader:
         on_change: what to do where size, format or colour of a video change in the middle: "error" raises, naming the
             time; "scale" brings all frames to the size of the first one, with black bars where the shape differs, each
             by its own colour tags; "split" gives each frame in its own size, see `stretches`.
+        decoder: hardware that decodes a video, "cuda" (NVDEC), "qsv", "vaapi", "videotoolbox" or "d3d11va", to the same
+            codes; it is tried on the first frame. None for the CPU, which repeats damaged frames in any case.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -158,8 +161,10 @@ class FrameReader:
         on_error: OnError = "stop",
         deinterlace: Deinterlace | None = None,
         on_change: OnChange = "error",
+        decoder: Hardware | None = None,
     ) -> None:
         path = Path(path)
+        check_choice("decoder", decoder, Hardware)
         check_choice("on_change", on_change, OnChange)
         check_choice("on_error", on_error, OnError)
         check_choice("deinterlace", deinterlace, Deinterlace)
@@ -175,6 +180,8 @@ class FrameReader:
             self._pictures = probe_pictures(path, expect, rate, assume, override)
             self.info = self._pictures.info
             self._conversion(self.info)
+            if decoder is not None:
+                raise ValueError(f"{path}: decoder={decoder!r} is for videos")
             return
         if fps is not None:
             raise ValueError(f"{path}: fps={fps} is for folders of frames; a video has its own time stamps")
@@ -183,6 +190,9 @@ class FrameReader:
         self._video = _probe(path, self._repeats, deinterlace is not None)
         self._table = self._video.table
         self.info = self.info_of(self._video.look)
+        self._hardware = decoder
+        if decoder is not None:
+            check_hardware(path, decoder)
 
     def __len__(self) -> int:
         return self.info.n_frames
@@ -367,7 +377,8 @@ class FrameReader:
     def _decoder(self, seeking: bool = False) -> Decoder:
         cut_end = self._table is not None and self._table.cut_end
         timed = self._table is None or self._table.timed
-        return Decoder(self.info.path, threads=not cut_end and (timed or not seeking), past_damage=cut_end)
+        threads = not cut_end and (timed or not seeking)
+        return Decoder(self.info.path, threads=threads, past_damage=cut_end, hardware=self._hardware)
 
     def _whole(self) -> Generator[Frame, None, None]:
         for index, frame in enumerate(self._decoded()):
