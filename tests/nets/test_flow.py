@@ -4,6 +4,7 @@ import copy
 import importlib.util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from vitm.nets.flow import FlowEstimator, flow_estimator
 from vitm.ops.warp import warp
 
+NAMES = ("dis", "aligned")
 needs_ptlflow = pytest.mark.skipif(importlib.util.find_spec("ptlflow") is None, reason="needs ptlflow")
 
 
@@ -48,6 +50,49 @@ def test_warping_the_target_gives_the_source(moved: tuple[torch.Tensor, torch.Te
     still = warp(target, flow_estimator("zero")(source, target))
     assert torch.equal(flow_estimator("zero")(source, target), torch.zeros(1, 2, 256, 320))
     assert (warped - source)[inner].abs().mean() < 0.1 * (still - source)[inner].abs().mean()
+
+
+def turned(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray, torch.Tensor]:
+    """Two views of a photograph, the second turned by 25 degrees and shifted by a quarter; matrix and true flow."""
+    height, width = size
+    photo = cv2.resize(data.astronaut()[:384], (width, height), interpolation=cv2.INTER_AREA)
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), 25, 1.05)
+    matrix[:, 2] += width / 4, height / 20
+    views = (photo, cv2.warpAffine(photo, matrix, (width, height)))  # what is at p in the first is at `matrix` p
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    ends = np.stack((x, y, np.ones_like(x)), -1) @ matrix.T
+    seen = ((ends > 8) & (ends < (width - 9, height - 9))).all(-1, keepdims=True)
+    flow = torch.from_numpy(np.where(seen, ends - np.stack((x, y), -1), np.nan)).float()
+    source, target = (torch.from_numpy(view).permute(2, 0, 1)[None].float() / 255 for view in views)
+    return source, target, np.vstack((matrix, (0, 0, 1))), flow.permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize("size", [(240, 320), (480, 640)])
+def test_frames_far_apart_are_aligned_first(size: tuple[int, int]) -> None:
+    source, target, _, true = turned(size)
+    errors = [(flow_estimator(name)(source, target) - true).norm(dim=1) for name in NAMES]
+    assert errors[0].nanmedian() > 20
+    assert errors[1].nanmedian() < 0.3
+    assert errors[1].nanquantile(0.95) < 1
+
+
+def test_what_is_left_after_the_alignment_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frames are aligned by a homography that is a few pixels off: the flow leads to the same places."""
+    source, target, matrix, true = turned((240, 320))
+    aligned = flow_estimator("aligned")
+    off = torch.from_numpy(np.array([[1, 0, 4.0], [0, 1, -3.0], [0, 0, 1]]) @ matrix)
+    monkeypatch.setattr(aligned, "_homography", lambda *_: off)
+    assert (aligned(source, target) - true).norm(dim=1).nanmedian() < 0.3
+
+
+def test_frames_without_features_are_those_of_dis() -> None:
+    """Smooth frames, and frames that have features but share none."""
+    smooth = torch.linspace(0, 1, 64).expand(2, 3, 48, 64)
+    other = torch.from_numpy(data.coffee()[:256, :320]).permute(2, 0, 1)[None].float() / 255
+    photo = torch.from_numpy(data.astronaut()[:256, :320]).permute(2, 0, 1)[None].float() / 255
+    dis, aligned = (flow_estimator(name) for name in NAMES)
+    for source, target in ((smooth, smooth.flip(0)), (photo, other)):
+        assert torch.equal(aligned(source, target), dis(source, target))
 
 
 def test_dis_takes_batches_and_any_size(moved: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -141,7 +186,7 @@ def test_missing_ptlflow_says_how_to_install_it(name: str) -> None:
 
 
 def test_errors(raft_weights: Path) -> None:
-    with pytest.raises(ValueError, match="use one of dis, raft"):
+    with pytest.raises(ValueError, match="use one of dis, aligned, raft"):
         flow_estimator("farneback")
     with pytest.raises(ValueError, match="takes no weights"):
         flow_estimator("dis", raft_weights)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-FlowName = Literal["dis", "raft", "raft_small", "liteflownet3", "gma", "zero"]
+from vitm.ops.warp import plane_flow, warp
+
+FlowName = Literal["dis", "aligned", "raft", "raft_small", "liteflownet3", "gma", "zero"]
 
 
 class FlowEstimator(ABC):
@@ -62,9 +67,9 @@ def flow_estimator(name: FlowName = "dis", weights: str | Path | None = None) ->
     """Make a frozen flow estimator. Never downloads anything.
 
     Args:
-        name: `dis` (OpenCV, on the CPU, needs no weights), `raft` or `raft_small` (torchvision), `liteflownet3`
-            (KPN-MFI's choice; its weights are for academic research only) or `gma` (both through ptlflow), `zero`
-            (nothing moves).
+        name: `dis`, or `aligned` for frames far apart (OpenCV, on the CPU, without weights), `raft` or `raft_small`
+            (torchvision), `liteflownet3` (KPN-MFI's choice; its weights are for academic research only) or `gma` (both
+            through ptlflow), `zero` (nothing moves).
         weights: file of the network's weights; by default the one in torch hub's cache.
 
     Raises:
@@ -79,10 +84,10 @@ def flow_estimator(name: FlowName = "dis", weights: str | Path | None = None) ->
     """
     if name not in get_args(FlowName):
         raise ValueError(f"unknown flow estimator {name!r}: use one of {', '.join(get_args(FlowName))}")
-    if name in ("dis", "zero"):
+    if estimator := {"dis": DISFlow, "aligned": AlignedFlow, "zero": ZeroFlow}.get(name):
         if weights is not None:
             raise ValueError(f"the flow estimator {name!r} takes no weights, got {weights}")
-        return DISFlow() if name == "dis" else ZeroFlow()
+        return estimator()
     path = None if weights is None else Path(weights).expanduser()
     return RAFTFlow(name, path) if name in ("raft", "raft_small") else PTLFlow(name, path)
 
@@ -100,8 +105,7 @@ class DISFlow(FlowEstimator):
     smallest = 16  # below 12 pixels OpenCV finds no scale to start from
 
     def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
-        luma = source.new_tensor([0.299, 0.587, 0.114])[:, None, None] * 255
-        grey = [(t * luma).sum(1).round().to("cpu", torch.uint8).numpy() for t in (source, target)]
+        grey = [_grey(t) for t in (source, target)]
 
         def one(pair: tuple[Any, Any]) -> Tensor:
             search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -110,6 +114,63 @@ class DISFlow(FlowEstimator):
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             flows = list(pool.map(one, zip(*grey, strict=True)))
         return torch.stack(flows).permute(0, 3, 1, 2).to(source.device)
+
+
+class AlignedFlow(DISFlow):
+    """DIS between frames that a homography has aligned, as SIFT features match (Lowe, 2004); DIS where too few do.
+
+    DIS starts from no motion and loses what moves by a large part of the frame, or turns; features are found again.
+    """
+
+    least = 12  # matches that have to agree on a homography
+
+    def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
+        return torch.cat([self._one(*pair) for pair in zip(source[:, None], target[:, None], strict=True)])
+
+    def _one(self, source: Tensor, target: Tensor) -> Tensor:
+        matrix = self._homography(source, target)
+        if matrix is None:
+            return super()._estimate(source, target)
+        camera = plane_flow(matrix.to(source), source.shape[2:])[None]
+        detail = super()._estimate(source, warp(target, camera))
+        return detail + warp(camera, detail)
+
+    def _homography(self, source: Tensor, target: Tensor) -> Tensor | None:
+        """Return the matrix (3, 3) from positions in one frame to those in the other, or None."""
+        height, width = source.shape[2:]
+        (places, features), (others, other_features) = (
+            _features(_grey(t)[0].tobytes(), height, width) for t in (source, target)
+        )
+        if min(len(places), len(others)) < self.least:
+            return None
+        nearest = cv2.BFMatcher().knnMatch(features, other_features, k=2)
+        unique = [best for best, second in nearest if best.distance < 0.8 * second.distance]  # Lowe, section 7.1
+        if len(unique) < self.least:
+            return None
+        start, end = places[[m.queryIdx for m in unique]], others[[m.trainIdx for m in unique]]
+        matrix, agree = cv2.findHomography(start, end, cv2.RANSAC, 3.0, maxIters=1000)
+        return None if matrix is None or agree.sum() < self.least else torch.from_numpy(matrix)
+
+
+def _grey(frames: Tensor) -> NDArray[np.uint8]:
+    luma = frames.new_tensor([0.299, 0.587, 0.114])[:, None, None] * 255
+    return (frames * luma).sum(1).round().to("cpu", torch.uint8).numpy()
+
+
+@lru_cache(maxsize=8)
+def _features(codes: bytes, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return places (N, 2), x first, and descriptors (N, 128) of SIFT features of a grey picture; the last are kept.
+
+    Large pictures are halved until their shorter side is 300 at most: DIS finds the rest, and SIFT would be slow.
+    """
+    picture: NDArray[Any] = np.frombuffer(codes, np.uint8).reshape(height, width)
+    while min(picture.shape) > 300:
+        picture = cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    sift = cv2.SIFT.create(nfeatures=800, contrastThreshold=0.01)
+    features, descriptors = sift.detectAndCompute(picture, None)
+    places = np.array([feature.pt for feature in features], np.float32).reshape(-1, 2)
+    scale = np.array((width / picture.shape[1], height / picture.shape[0]), np.float32)
+    return (places + 0.5) * scale - 0.5, np.zeros((0, 128), np.float32) if descriptors is None else descriptors
 
 
 class RAFTFlow(FlowEstimator):

@@ -1,8 +1,11 @@
-"""Backward warping along optical flow."""
+"""Backward warping along optical flow, and the flow of a plane."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from kornia.geometry.transform import remap
 from torch import Tensor
 
@@ -49,3 +52,17 @@ def warp(x: Tensor, flow: Tensor, padding_mode: str = "border") -> Tensor:
 def _normalised(position: Tensor, size: int) -> Tensor:
     """Return -1 for the first pixel and 1 for the last one; the only pixel of an axis is 0."""
     return position * (2 / (size - 1)) - 1 if size > 1 else position
+
+
+def plane_flow(matrix: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the flow of a plane (2, H, W), pixels, x first; large and of no meaning behind the camera.
+
+    Args:
+        matrix: homography (3, 3) from pixel positions to those in the other frame.
+        size: height and width.
+    """
+    y, x = torch.meshgrid(*(torch.arange(n, device=matrix.device) for n in size), indexing="ij")
+    start = torch.stack([x, y]).to(matrix.dtype)
+    u, v, w = torch.einsum("ij,jhw->ihw", matrix, F.pad(start, (0, 0, 0, 0, 0, 1), value=1.0))
+    flow: Tensor = torch.stack([u, v]) / w.clamp_min(1e-6) - start
+    return flow

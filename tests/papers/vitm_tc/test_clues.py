@@ -106,6 +106,16 @@ def test_flow_is_continued_by_the_cameras_motion_and_what_differs_from_it_nearby
     assert torch.equal(continued_flow(garbage, torch.zeros_like(trusted)), garbage)  # nothing is known
 
 
+def test_flow_stays_as_it_is_where_no_homography_explains_most_of_it(turned):
+    """Two walls of about equal size that move apart, as to a camera that walks: neither is continued over the other."""
+    true, _ = homography_flow(torch.eye(3)[None], turned[1][None], (SIDE, SIDE))
+    true = true[0].clone()
+    true[0, :, :40] += 12
+    trusted = torch.ones(1, SIDE, SIDE, dtype=torch.bool)
+    trusted[:, 36:60, 36:60] = False
+    assert torch.equal(continued_flow(true, trusted), true)
+
+
 def test_smooth_continuation_keeps_what_is_known_and_fills_a_hole_with_what_is_around(rng):
     values = torch.rand(1, 2, 32, 32, generator=rng)
     whole = torch.ones(1, 1, 32, 32)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitm.ops.warp import warp
+from vitm.ops.warp import plane_flow, warp
 from vitm.papers.vitm_tc.exposure import code_gain, linearise, over_exposure
 
 QUANTILES = 37  # of brightness that two frames are compared at
@@ -25,7 +25,7 @@ TRUSTED = (3e-4, 0.85)  # linear light whose codes tell the exposure: above the 
 SAME_EXPOSURE = 1.05  # a change of the gain by less does not ask for another flow
 ROUND_TRIP = 1.0  # pixels that a flow there and back may miss its start by
 OUTLIER = 4.0  # pixels beyond which a flow is no detail of the camera's motion, but an error or another object
-LEAST_SHARE = 0.3  # of the trusted flow that one homography has to explain before it stands for the camera's motion
+LEAST_SHARE = 0.7  # of the trusted flow that one homography has to explain before it stands for the camera's motion
 
 
 class Motion(NamedTuple):
@@ -85,7 +85,8 @@ def estimate_motion(estimate: Callable[[Tensor, Tensor], Tensor], key: Tensor, r
        back, and once more if it changes what is known of the exposures.
     2. Flow is trusted where neither frame is clipped and the way there and back ends where it began.
     3. A homography is fitted to trusted flow: the motion of a camera that turns. What trusted flow differs from it is
-       continued smoothly into all that is not trusted, so parallax and moving things count where they are near.
+       continued smoothly into all that is not trusted, so moving things count where they are near. Where no homography
+       explains most of the flow, because the camera also walks, the flow stays as it was estimated.
 
     Args:
         estimate: estimator of `vitm.nets.flow`.
@@ -156,11 +157,7 @@ def camera_flow(flow: Tensor, trusted: Tensor) -> Tensor | None:
     matrix, explained = cv2.findHomography(points.cpu().numpy(), ends.cpu().numpy(), cv2.RANSAC, 1.0, maxIters=500)
     if matrix is None or explained.mean() < LEAST_SHARE:
         return None
-    u, v, w = torch.einsum(
-        "ij,jhw->ihw", torch.from_numpy(matrix).to(flow), F.pad(start, (0, 0, 0, 0, 0, 1), value=1.0)
-    )
-    flow_of_camera: Tensor = torch.stack([u, v]) / w.clamp_min(1e-6) - start
-    return flow_of_camera
+    return plane_flow(torch.from_numpy(matrix).to(flow), flow.shape[1:])
 
 
 def smooth_continuation(values: Tensor, weight: Tensor, prior: float = 1e-3) -> Tensor:
