@@ -1,6 +1,6 @@
 """The operators of `vitm.ops` beside the forms they replace: time, extra peak memory, largest difference.
 
-python -m benchmarks.ops [--only pixel_conv] [--threads 1] [--device cuda] [--save]
+python -m benchmarks.ops [--only pixel_conv] [--threads 1] [--device cuda] [--save] [--output FILE] [--dry-run]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import datetime
 import math
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitm.conversion.speed import PeakMemory, processor
 from vitm.ops.attention import correlate, softmax_attention
@@ -29,6 +31,8 @@ from vitm.ops.deform import deform_conv2d, deform_conv2d_torch
 from vitm.ops.filtering import bilateral_blur
 from vitm.ops.large_kernel import depthwise_conv2d, dynamic_depthwise_conv2d
 from vitm.ops.pixel_conv import by_taps, pixel_conv
+
+FAILED = "failed:"
 
 
 def windows(x: Tensor, kernels: Tensor) -> Tensor:
@@ -136,6 +140,29 @@ CASES = {
 }
 
 
+def rehearse(name: str) -> list[str]:
+    """Call the forms of a case with tensors of a GPU that have no numbers: all must give one shape, on that device.
+
+    There a form fails that mixes devices, or asks for numbers. Gradients need a GPU.
+    """
+    case = CASES[name]
+    with FakeTensorMode():
+        inputs = [torch.rand(shape, device="cuda") for shape in case.shapes]
+        results = {label: fn(*inputs) for label, fn in case.variants.items()}
+    shapes = {(*result.shape, result.device.type) for result in results.values()}
+    if shapes != {(*results["vitm"].shape, "cuda")}:
+        raise ValueError(f"the forms give different things: {shapes}")
+    return [f"| {name} | {label} | | | | | |" for label in results]
+
+
+def measure_or_say_why(name: str, device: str, threads: int, rounds: int, dry_run: bool) -> list[str]:
+    """Table rows of one case, or one that says why there are none: the other cases go on."""
+    try:
+        return rehearse(name) if dry_run else measure(name, device, threads, rounds)
+    except Exception as error:
+        return [f"| {name} | {FAILED} {type(error).__name__}: {str(error).partition(chr(10))[0]} | | | | | |"]
+
+
 def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
     """Table rows of one case. The variants take turns; each row has the best of its rounds."""
     case = CASES[name]
@@ -183,16 +210,25 @@ def measure(name: str, device: str, threads: int, rounds: int) -> list[str]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1 gives steady ratios)")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--save", action="store_true", help="write docs/results/benchmarks/operators_<device>.md")
-    args = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__.splitlines()[0])
+    options.add_argument("--only", default="", help="cases whose name contains this")
+    options.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    options.add_argument("--threads", type=int, default=1, help="CPU threads (1 gives steady ratios)")
+    options.add_argument("--rounds", type=int, default=4)
+    options.add_argument("--save", action="store_true", help="write docs/results/benchmarks/operators_<device>.md")
+    options.add_argument("--output", type=Path, metavar="FILE", help="write the table there, after each case")
+    options.add_argument("--dry-run", action="store_true", help="call all forms with a GPU's tensors without numbers")
+    return options
 
-    machine = processor(args.device)
+
+def main() -> int:
+    args = parser().parse_args()
+    path = args.output
+    if path is None and args.save:
+        path = Path(__file__).parents[1] / "docs/results/benchmarks" / f"operators_{args.device}.md"
+
+    machine = "nothing measured" if args.dry_run else processor(args.device)
     clock = "CPU ms" if args.device == "cpu" else "ms"
     lines = [
         f"{machine}, {args.threads} thread(s), torch {torch.__version__}, kornia {kornia.__version__}, fp32",
@@ -202,17 +238,20 @@ def main() -> None:
     ]
     print("\n".join(lines))
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as fresh:  # no case inherits another's heap
+    apart = None if args.dry_run else 1  # tasks of a process: no case inherits another's heap
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=apart) as fresh:
         for name in CASES:
             if args.only in name:
-                rows = fresh.submit(measure, name, args.device, args.threads, args.rounds).result()
+                options = args.device, args.threads, args.rounds, args.dry_run
+                rows = fresh.submit(measure_or_say_why, name, *options).result()
                 lines += rows
                 print("\n".join(rows), flush=True)
-    if args.save:
-        path = Path(__file__).parents[1] / "docs/results/benchmarks" / f"operators_{args.device}.md"
-        path.write_text("\n".join([f"# Operators, {datetime.date.today()}", "", *lines, ""]))
+                if path is not None:
+                    path.write_text("\n".join([f"# Operators, {datetime.date.today()}", "", *lines, ""]))
+    if path is not None:
         print(f"written to {path}")
+    return int(any(FAILED in line for line in lines))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -107,8 +107,9 @@ def _networks(options: argparse.Namespace, console: Console) -> int:
                             speed, output = measure_network(
                                 name, network, size, machine, options.rounds, options.plain, expected
                             )
-                        except (RuntimeError, ValueError) as error:  # too large for this memory, too small a frame
-                            failures.append(f"{name} {size[0]}x{size[1]} {place}: {str(error).splitlines()[0]}")
+                        except Exception as error:  # too large for this memory, too small a frame, no compiler
+                            what = f"{name} {size[0]}x{size[1]} {place}"
+                            failures.append(f"{what}: {str(error).partition(chr(10))[0] or type(error).__name__}")
                             break
                         finally:
                             shown.advance(task)
