@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import deform_conv2d
 
 from tests.baselines.test_frames import randomised
@@ -163,3 +164,14 @@ def test_loss_and_arguments(rng: torch.Generator) -> None:
     task.loss(ldr, linear).backward()
     silent = {n for n, p in task.network.named_parameters() if p.grad is None}
     assert all(n.startswith("align.") for n in silent) or not silent
+
+
+def test_a_frame_counts_what_a_longer_clip_takes_more() -> None:
+    """Against PyTorch's own counter, which leaves out biases and LeakyReLU, on longer clips."""
+    task = BasicVSRPPTask(width=8, blocks=1, flow="zero")
+    flops = []
+    for frames in (4, 5):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            task.network(torch.rand(1, frames, 3, 64, 64))
+        flops.append(counter.get_total_flops())
+    assert task.macs_per_frame() == pytest.approx((flops[1] - flops[0]) / 2 * 16, rel=0.02)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.baselines.test_frames import randomised
 from vitm.baselines import deep_vitm
@@ -109,3 +110,11 @@ def test_losses(rng: torch.Generator) -> None:
     task = DeepVITMTask(widths=(2, 3), radius=1)
     with pytest.raises(ValueError, match=r"windows of 3 frames, got 5: set data\.schedule\.window"):
         task.loss(torch.rand(1, 5, 3, 8, 8), torch.rand(1, 5, 3, 8, 8))
+
+
+def test_a_window_counts_for_one_frame() -> None:
+    """Against PyTorch's own counter, which leaves out biases and LeakyReLU."""
+    task = DeepVITMTask(widths=(8, 16))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        task.network(torch.ones(1, 5, 3, 64, 64))
+    assert task.macs_per_frame() == pytest.approx(counter.get_total_flops() / 2 * 16, rel=0.01)
