@@ -79,6 +79,18 @@ def test_a_scene_begins_as_steadily_as_it_goes_on(rng):
         torch.testing.assert_close(result, apply_color_table(frames[t], network.table(code)))
 
 
+def test_what_a_still_scene_says_anew_moves_the_default_by_a_hundredth(rng):
+    """The map of one frame does not flicker, whatever its statistics say: the mean holds four seconds."""
+    network = load_network("default")
+    codes = torch.randn(2, 1, len(OPERATORS), generator=rng)
+    given = iter(codes)
+    network.describe = lambda sdr: next(given)
+    applied = []
+    network.table = lambda code: applied.append(code) or torch.zeros(1, 3, 2, 2, 2)
+    list(network.stream(torch.rand(2, 1, 3, 8, 8, generator=rng)))
+    torch.testing.assert_close(applied[1] - applied[0], (codes[1] - codes[0]) / 97)
+
+
 def test_the_weights_that_ship_give_what_they_gave():
     """Of a picture with soft and hard edges, in colour; measured when they were made."""
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 90), torch.linspace(0, 1, 160), indexing="ij")

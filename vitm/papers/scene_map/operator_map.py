@@ -40,7 +40,7 @@ class OperatorMap(SceneColors):
             material than the training's differ so.
         table_size: vertices along each axis of the table that applies the map.
         smoothing: number of frames before a frame, of the same scene, that its vector is averaged with. The scene's
-            first one stands for those before it.
+            first one stands for those before it. A production lasts, so four seconds: less flickers on still pictures.
 
     Example:
         >>> network = OperatorMap().eval()
@@ -56,7 +56,7 @@ class OperatorMap(SceneColors):
         dropout: float = 0.4,
         noise: float = 0.7,
         table_size: int = 33,
-        smoothing: int = 24,
+        smoothing: int = 96,
     ) -> None:
         super().__init__(smoothing)
         self.table_size, self.noise = table_size, noise
