@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -62,8 +63,19 @@ def test_a_card_s_frames_are_the_cpu_s(
     assert played.info.pixel_format == FrameReader(path, expect=role).info.pixel_format
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("no stream is compatible"), "no stream is compatible"),
+        (av.error.PermissionError(1, "Operation not permitted"), "Operation not permitted"),
+    ],
+)
 def test_hardware_that_does_not_decode_is_named_before_work(
-    make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception,
+    reason: str,
+    make_video: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = make_video("a.mp4", planes_420(2, bits=8), codec="libx264", pix_fmt="yuv420p", tags=BT709)
     asked: list[Any] = []
@@ -73,13 +85,13 @@ def test_hardware_that_does_not_decode_is_named_before_work(
         if hwaccel is None:
             return opened(*arguments, **options)
         asked.append(hwaccel)
-        raise RuntimeError("Hardware accelerated decode requested but no stream is compatible")
+        raise error
 
     monkeypatch.setattr(container.av, "open", refuse)
     assert main(["convert", str(path), str(path.with_name("out.mp4")), "--model", "clip", "--decoder", "cuda"]) == 2
     printed = capsys.readouterr().out.replace("\n", " ")
-    assert f"--decoder cuda does not decode {path} on this machine (Hardware accelerated decode requested" in printed
-    assert "leave it out, and the CPU decodes" in printed
+    message = f"--decoder cuda does not decode {path} on this machine ({reason}): leave it out, and the CPU decodes"
+    assert message in printed
     assert len(asked) == 1
     assert sorted(p.name for p in path.parent.iterdir()) == ["a.mp4"]
 

@@ -52,10 +52,11 @@ def check_hardware(path: Path, hardware: Hardware) -> None:
     try:
         with open_video(path, hardware) as (container, stream):
             next(container.decode(stream))
-    except (av.FFmpegError, VideoDecodeError, RuntimeError, NotImplementedError, StopIteration) as error:
+    except (av.FFmpegError, VideoDecodeError, RuntimeError, StopIteration) as error:
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or str(cause) or "it gives no frame"
         raise ValueError(
-            f"decoder={hardware!r} does not decode {path} on this machine ({str(error).partition(': ')[0]}): "
-            "leave it out, and the CPU decodes"
+            f"decoder={hardware!r} does not decode {path} on this machine ({reason}): leave it out, and the CPU decodes"
         ) from error
 
 
