@@ -73,7 +73,7 @@ def test_a_scene_begins_as_steadily_as_it_goes_on(rng):
     codes = torch.randn(5, 1, len(OPERATORS), generator=rng)
     given = iter(codes)
     network.describe = lambda sdr: next(given)
-    frames = torch.rand(5, 1, 3, 8, 8, generator=rng)
+    frames = torch.rand(1, 1, 3, 8, 8, generator=rng).expand(5, -1, -1, -1, -1)  # of one contrast
     for t, result in enumerate(network.stream(frames)):
         code = torch.stack([codes[max(i, 0)] for i in (t - 2, t - 1, t)]).mean(0)
         torch.testing.assert_close(result, apply_color_table(frames[t], network.table(code)))
@@ -87,8 +87,24 @@ def test_what_a_still_scene_says_anew_moves_the_default_by_a_hundredth(rng):
     network.describe = lambda sdr: next(given)
     applied = []
     network.table = lambda code: applied.append(code) or torch.zeros(1, 3, 2, 2, 2)
-    list(network.stream(torch.rand(2, 1, 3, 8, 8, generator=rng)))
+    list(network.stream(torch.rand(1, 1, 3, 8, 8, generator=rng).expand(2, -1, -1, -1, -1)))
     torch.testing.assert_close(applied[1] - applied[0], (codes[1] - codes[0]) / 97)
+
+
+def test_black_frames_before_a_picture_do_not_choose_its_map(rng):
+    """Codes of two operators that are sure; of 96 black frames, each weighs a thousandth, the picture's is 0.25."""
+    network = OperatorMap(hidden=8, table_size=9).eval()
+    codes = 60 * torch.eye(len(OPERATORS))[[4, 20]]
+    network.describe = lambda sdr: codes[int(sdr.amax() > 0)][None]
+    picture = torch.zeros(1, 3, 8, 16)
+    picture[..., 8:] = 0.498
+    applied = []
+    network.table = lambda code: applied.append(code[0]) or torch.zeros(1, 3, 2, 2, 2)
+    list(network.stream([*[torch.zeros(1, 3, 8, 16)] * 30, picture]))
+    torch.testing.assert_close(applied[29], codes[0])
+    torch.testing.assert_close(applied[30], (0.096 * codes[0] + 0.25 * codes[1]) / 0.346)
+    network.color_map_for([torch.zeros(1, 3, 8, 16)] * 10 + [picture])
+    torch.testing.assert_close(applied[31], (0.01 * codes[0] + 0.25 * codes[1]) / 0.26)
 
 
 def test_the_weights_that_ship_give_what_they_gave():

@@ -31,6 +31,7 @@ _BINS = 32
 _FEW = 1e-3  # share of pixels below which a bin's mean counts little
 _RECOGNISER = 192  # channels of the layers that recognise operators
 _RESIDUAL = 0.25  # PQ code that an output of 1 adds
+_LEAST_CONTRAST = 1e-3  # of a frame in a mean, so that a black one has some weight, too
 
 
 def thumbnail(sdr: Tensor, bounds: Tensor | None = None) -> Tensor:
@@ -93,6 +94,9 @@ def _weights(x: Tensor) -> Tensor:
 class SceneColors(nn.Module, ABC):
     """A network that maps colours by a table, which a vector gives that describes the picture.
 
+    In means of vectors each frame weighs by its contrast: a black one says nothing of how SDR was made, and one of a
+    fade says little.
+
     Args:
         smoothing: number of frames before a frame, of the same scene, that its vector is averaged with.
     """
@@ -119,7 +123,7 @@ class SceneColors(nn.Module, ABC):
 
     def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the map of the frames' mean vector, see `vitm.nets.interface.ColorMapNetwork`."""
-        table = self.table(torch.stack([self.describe(sdr) for sdr in frames]).mean(0))
+        table = self.table(_mean_vector([(self.describe(sdr), _contrast(sdr)) for sdr in frames]))
         return lambda sdr: apply_color_table(sdr, table)
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -131,13 +135,25 @@ class SceneColors(nn.Module, ABC):
         Yields:
             hdr_pq (B, 3, H, W).
         """
-        recent: deque[Tensor] = deque(maxlen=self.context + 1)
+        recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.context + 1)
         for sdr in frames:
-            code = self.describe(sdr)
+            described = self.describe(sdr), _contrast(sdr)
             if self.steady_start and not recent:
-                recent.extend([code] * self.context)
-            recent.append(code)
-            yield apply_color_table(sdr, self.table(torch.stack(tuple(recent)).mean(0)))
+                recent.extend([described] * self.context)
+            recent.append(described)
+            yield apply_color_table(sdr, self.table(_mean_vector(recent)))
+
+
+def _contrast(sdr: Tensor) -> Tensor:
+    """Return the standard deviation of luma of every fourth pixel of every fourth row: (B, 3, H, W) -> (B, 1)."""
+    luma = luminance(sdr[..., ::4, ::4].float(), "bt709")
+    return luma.flatten(1).std(1, correction=0, keepdim=True) + _LEAST_CONTRAST
+
+
+def _mean_vector(described: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the mean (B, length) of vectors (B, length) by their weights (B, 1)."""
+    vectors, weights = (torch.stack(x) for x in zip(*described, strict=True))
+    return (weights * vectors).sum(0) / weights.sum(0)
 
 
 class SceneMap(SceneColors):
