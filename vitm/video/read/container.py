@@ -33,11 +33,10 @@ def open_container(path: Path, hardware: Hardware | None = None) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     av.logging.set_level(None)  # torchvision 0.24 hands FFmpeg's messages to Python, for which threads wait forever
+    address = f"file:{path}"  # "a:b.mp4" names no protocol
     options = {} if hardware is None else {"hwaccel": HWAccel(hardware, allow_software_fallback=False)}
     try:
-        return av.open(
-            f"file:{path}", metadata_errors="surrogateescape", **options
-        )  # file: "a:b.mp4" names no protocol
+        return av.open(address, metadata_errors="surrogateescape", **options)
     except av.FFmpegError as error:
         raise VideoDecodeError(f"{path}: not a video, or its beginning is damaged ({error.strerror})") from error
 
