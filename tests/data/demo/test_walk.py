@@ -68,9 +68,9 @@ def hidden(clip: RoomWalk, t: int, ends: np.ndarray) -> np.ndarray:
 def test_the_other_frame_lies_on_the_frame_where_it_is_seen(other: int) -> None:
     clip = RoomWalk("walk", SCENE, 181, 0.02, SIDE)
     flow, seen = clip.flow(5, other)
-    here, there = (torch.from_numpy(clip.light(t)).permute(2, 0, 1)[None] for t in (5, other))
-    error = ((warp(there, flow) + 0.1) / (here + 0.1)).log().abs().amax(1, keepdim=True)
-    still = ((there + 0.1) / (here + 0.1)).log().abs().amax(1, keepdim=True)
+    light, other_light = (torch.from_numpy(clip.light(t)).permute(2, 0, 1)[None] for t in (5, other))
+    error = ((warp(other_light, flow) + 0.1) / (light + 0.1)).log().abs().amax(1, keepdim=True)
+    still = ((other_light + 0.1) / (light + 0.1)).log().abs().amax(1, keepdim=True)
     inner = torch.nn.functional.max_pool2d((~seen).float(), 3, 1, 1) == 0  # the warp mixes neighbours at edges
     assert inner.float().mean() > 0.3
     assert error[inner].median() < 0.01
@@ -82,13 +82,13 @@ def test_a_ball_takes_its_points_along() -> None:
     """The point of a ball that is nearest to the camera, before and after the ball and the camera have moved."""
     clip = RoomWalk("walk", SCENE, 181, 0.02, SIDE)
     flow, _ = clip.flow(5, 40)
-    here, there = (np.array([ball.centre for ball in clip.room(t).balls]) for t in (5, 40))
+    centres, other_centres = (np.array([ball.centre for ball in clip.room(t).balls]) for t in (5, 40))
     after = np.array([ball.centre for ball in clip.room(6).balls])
-    assert np.linalg.norm(after - here, axis=1) == pytest.approx([0.02] * 4, rel=1e-3)
-    to_camera = clip.place(5) - here
-    point = here + 0.3 * to_camera / np.linalg.norm(to_camera, axis=1, keepdims=True)
+    assert np.linalg.norm(after - centres, axis=1) == pytest.approx([0.02] * 4, rel=1e-3)
+    to_camera = clip.place(5) - centres
+    point = centres + 0.3 * to_camera / np.linalg.norm(to_camera, axis=1, keepdims=True)
     start = clip._path(5).project(point - clip.place(5), (SIDE, SIDE))
-    end = clip._path(40).project(point + there - here - clip.place(40), (SIDE, SIDE))
+    end = clip._path(40).project(point + other_centres - centres - clip.place(40), (SIDE, SIDE))
     shown = ((start > 3) & (start < SIDE - 4)).all(1)
     assert shown.any()
     for (x, y), target in zip(start[shown].round().astype(int), (end - start)[shown], strict=True):
