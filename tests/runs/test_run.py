@@ -69,7 +69,8 @@ def test_every_entry_trains_a_step_and_is_measured(entry, tiny_of, tmp_path):
     assert results["steps"] == find_entry(entry).load_task().trains
     assert not results["demo"]
     if entry.startswith("vitm_tc"):
-        assert {"psnr", "pu21_psnr", "over_exposed"} == results["values"].keys()
+        values = results["values"].keys() - {"clipped_flow_error"}  # which is there where a key has clipped something
+        assert {"psnr", "pu21_psnr", "over_exposed"} == values
         assert results["baselines"].keys() == {"linearised input"}
         assert cv2.imread(str(folder / "previews/test_0.png")).shape == (48 + 24, 4 * 48, 3)
         return

@@ -48,9 +48,13 @@ class MaskedL1(VideoMetric):
         """
         if mask is None:
             raise ValueError(f"{self.names[0]} needs a mask, which only tasks that know it give; leave the metric out")
-        total, weight = masked_sums(pred, target, mask, self.power)
+        total, weight = self.sums(pred, target, mask)
         self.totals = self.totals + total.sum().to(self.totals)
         self.weight = self.weight + weight.sum().to(self.weight)
+
+    def sums(self, pred: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted sums of differences, to the metric's power, and of weights."""
+        return masked_sums(pred, target, mask, self.power)
 
     def compute(self) -> Tensor:
         """Return the mean over pixels inside the mask; 0 where there are none."""

@@ -84,6 +84,11 @@ METRICS: dict[str, MetricLine] = {
         "L1 over-exposed (PQ)",
         {"domain": "PQ BT.2020", "inside": "over-exposed pixels of the SDR frame", "peak_nits": 10_000.0},
     ),
+    "clipped_flow_error": MetricLine(
+        "vitm.metrics.endpoint_error.EndpointError",
+        "flow error where clipped",
+        {"inside": "clipped in the key and seen by the reference"},
+    ),
     "mabd": MetricLine("vitm.metrics.mabd.MABD"),
     "warping_error": MetricLine("vitm.metrics.warping_error.WarpingError"),
     "tof": MetricLine("vitm.metrics.tof.TOF"),

@@ -16,6 +16,7 @@ from vitm.data.demo.room import Ball, Box, Panel, Room
 from vitm.data.demo.scenes import DemoScene
 from vitm.data.demo.stages import STAGES
 from vitm.data.demo.walk import RoomWalk
+from vitm.data.sequences.long_clip import LongClip
 from vitm.ops.warp import warp
 
 LOW, HIGH = np.array((-2.0, -1.5, -2.5)), np.array((2.0, 1.5, 2.5))
@@ -71,6 +72,10 @@ def test_the_other_frame_lies_on_the_frame_where_it_is_seen(other: int) -> None:
     light, other_light = (torch.from_numpy(clip.light(t)).permute(2, 0, 1)[None] for t in (5, other))
     error = ((warp(other_light, flow) + 0.1) / (light + 0.1)).log().abs().amax(1, keepdim=True)
     still = ((other_light + 0.1) / (light + 0.1)).log().abs().amax(1, keepdim=True)
+    known = LongClip(clip, SIDE, 181).flow(5, other)
+    assert torch.equal(known[0], flow)
+    assert torch.equal(known[1], seen)
+    assert LongClip(clip, SIDE // 2, 181).flow(5, other) is None
     inner = torch.nn.functional.max_pool2d((~seen).float(), 3, 1, 1) == 0  # the warp mixes neighbours at edges
     assert inner.float().mean() > 0.3
     assert error[inner].median() < 0.01

@@ -213,7 +213,9 @@ def test_evaluation_gives_whole_clips_that_repeat(roots: dict[str, Path]) -> Non
     again.frame(3)
     assert torch.equal(again.ldr(17), ldr)
     assert torch.equal(again.to("cpu").linear(17), linear)
-    _, valid = homography_flow(clip.homography(17)[None], clip.homography(18)[None], (32, 32))
+    flow, valid = homography_flow(clip.homography(17)[None], clip.homography(18)[None], (32, 32))
+    assert torch.equal(clip.flow(17, 18)[0], flow)
+    assert torch.equal(clip.flow(17, 18)[1], valid)
     assert valid.float().mean() > 0.9
     with pytest.raises(IndexError, match="panorama_world1 has frames 0 to 39; frame 40"):
         clip.ldr(40)

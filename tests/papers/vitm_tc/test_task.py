@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import lightning.pytorch as L
 import numpy as np
@@ -16,8 +17,9 @@ from vitm.checkpoints import write_weights
 from vitm.data import LongSequences
 from vitm.data.fake.sequences import write_fake_panoramas
 from vitm.data.sequences.clue_schedule import ClueSchedule
+from vitm.data.sequences.long_clip import LongClip
 from vitm.ops.warp import warp
-from vitm.papers.vitm_tc import BlendTask, FCPMTask, ICAMTask
+from vitm.papers.vitm_tc import BlendTask, CluesTask, FCPMTask, ICAMTask
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise
 from vitm.zoo import load_network
@@ -320,6 +322,42 @@ def test_perfect_frames_measure_as_perfect(root, first_stage, monkeypatch):
     task.on_test_epoch_end()
     assert [metrics is task.test_metrics for metrics in seen] == [True]  # the input's numbers are kept
     assert task.baselines()["linearised input"] == linearised
+
+
+@pytest.mark.parametrize("make", [partial(icam_task, align="flow", use_global=False), CluesTask])
+def test_flow_is_measured_where_the_key_has_clipped_what_the_reference_shows(make, root, monkeypatch):
+    """The upper half of the frames is seen, where the flow misses by three and four pixels; below it is lost."""
+    error = torch.tensor([3.0, 4.0])[:, None, None]
+    seen = torch.zeros(1, 1, 40, 40, dtype=torch.bool)
+    seen[:, :, :20] = True
+    flow = torch.where(torch.arange(48)[:, None] < 20, error, 1000).expand(2, 48, 48)
+    task = make(flow=lambda source, target: flow.expand(len(source), 2, 48, 48), clue_stride=2, every=1)
+    data = sequences(root, "references", size=40, ev_range=(2, 6))
+    data.setup("test")
+    (clip,) = data.test_dataloader()
+    monkeypatch.setattr("vitm.papers.vitm_tc.task.FLOW_STEP", 2)
+    pairs = []
+    known = {"flow": (torch.zeros(1, 2, 40, 40), seen)}
+    monkeypatch.setattr(LongClip, "flow", lambda self, *pair: pairs.append(pair) or known["flow"])
+    monkeypatch.setattr(task, "log_dict", lambda *args, **kwargs: None)
+    logged = {}
+    monkeypatch.setattr(task, "log", logged.__setitem__)
+    task._evaluate(clip, task.test_metrics)
+    assert {t for t, _ in pairs} <= {0, 2, 4}
+    clipped = sum(((clip.ldr(t) >= 0.98).any(0) & seen[0, 0]).sum().item() for t, _ in pairs)
+    assert task.clipped_flow_error.weight == clipped > 50
+    task._log_metrics("test", task.test_metrics)
+    assert logged["test/clipped_flow_error"] == 5
+
+    logged.clear()
+    known["flow"] = None
+    task._evaluate(clip, task.test_metrics)
+    task._log_metrics("test", task.test_metrics)
+    assert "test/clipped_flow_error" not in logged
+    assert "test/over_exposed" in logged
+    pairs.clear()
+    task._evaluate(clip, task.val_metrics)
+    assert not pairs
 
 
 def test_display_light_is_what_the_standards_say():

@@ -10,9 +10,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from vitm.data.filming.motion import Placement, film_still
+from vitm.data.filming.motion import Placement, film_still, homography_flow
 from vitm.data.sequences.exposure import EV_RANGE, expose, exposure_walk
 from vitm.data.sequences.source import Source
+from vitm.data.sequences.videos import Footage
 
 
 class LongClip:
@@ -42,6 +43,7 @@ class LongClip:
     ) -> None:
         self.name = source.name
         self.device = torch.device("cpu")
+        self._footage = source if isinstance(source, Footage) else None
         length = source.length(frames)
         self._length = length if limit is None else min(length, limit)
         key = seed, zlib.crc32(self.name.encode())
@@ -87,6 +89,22 @@ class LongClip:
         """Return (3, 3), float32: the shared plane's pixel positions -> the frame's; NaN where it is not known."""
         (matrix,) = self._take.homographies([self._index(t)], self._whole)
         return torch.from_numpy(matrix).float().to(self.device)
+
+    def flow(self, t: int, other: int) -> tuple[Tensor, Tensor] | None:
+        """Return where the pixels of frame t lie in another frame, as the data know it; None where they do not.
+
+        Returns:
+            flow (1, 2, size, size) in pixels, x first: `warp(frame other, flow)` lies on frame t; and seen
+            (1, 1, size, size), bool: inside the other frame and not hidden there.
+        """
+        size, matrices = self._whole.size, torch.stack((self.homography(t), self.homography(other)))
+        if matrices.isfinite().all():
+            return homography_flow(matrices[:1], matrices[1:], (size, size))
+        known = self._footage.flow(t, other) if self._footage is not None else None
+        if known is None or known[0].shape[-2:] != (size, size):
+            return None
+        flow, seen = known
+        return flow.to(self.device), seen.to(self.device)
 
     def _index(self, t: int) -> int:
         if not 0 <= t < len(self):

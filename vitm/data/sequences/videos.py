@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from vitm.data.arrays import Floats
 from vitm.data.filming.motion import Placement
@@ -39,6 +40,10 @@ class Footage(ABC):
     @abstractmethod
     def light(self, t: int) -> Floats:
         """Return the linear light (H, W, 3) of frame t, RGB, float32, of any scale."""
+
+    def flow(self, t: int, other: int) -> tuple[Tensor, Tensor] | None:
+        """Return where the pixels of frame t lie in another frame, see `LongClip.flow`; None, as it is not known."""
+        return None
 
     def take(self, key: Key, size: int, frames: int) -> FootageTake:
         """Return the footage itself at a size."""

@@ -3,6 +3,7 @@
 from vitm.metrics.functional.code import quantize_16bit
 from vitm.metrics.functional.color_video_vdp import color_video_vdp, color_video_vdp_stream
 from vitm.metrics.functional.delta_e_itp import delta_e_itp
+from vitm.metrics.functional.endpoint_error import endpoint_error
 from vitm.metrics.functional.flicker import flicker
 from vitm.metrics.functional.hdr_vdp3 import HDRVDP3Config, hdr_vdp3
 from vitm.metrics.functional.hdr_volume import ehl, fhlp
@@ -27,6 +28,7 @@ __all__ = [
     "color_video_vdp_stream",
     "delta_e_itp",
     "ehl",
+    "endpoint_error",
     "fhlp",
     "flicker",
     "hdr_vdp3",

@@ -59,7 +59,9 @@ class ClueFinder:
         searched = self._searched(t, {r: gain for r, gain in shorter.items() if r not in references})
         for r in [*(r for r in references if r in shorter), *searched]:
             frame = self.clip["ldr", r]
-            yield Clue(frame, estimate_motion(self.network.estimate, key, frame))
+            motion = estimate_motion(self.network.estimate, key, frame)
+            self.network.tell(t, r, key, motion.flow)
+            yield Clue(frame, motion)
 
     def _least_gain(self, t: int, r: int) -> float:
         return float(exposure_ratio(self._brightness(t), self._brightness(r)).amin())

@@ -172,8 +172,11 @@ class VITMTC(WholeClip):
             fill = None if find is None else fill_from_clues(ldr, find(t, keys[t]), self.icam.tau)
             folded = keys[t] if self.icam.fusion is not None else ()
             references = (self._reference(ldr, clip["ldr", r], features(r)) for r in folded)
-            hdr_linear = self.icam.aggregate(ldr, features(t), references, fill).hdr_linear
-            clip["key", t] = key_image(hdr_linear, ldr, self.icam.tau)
+            reconstruction = self.icam.aggregate(ldr, features(t), references, fill)
+            if find is None and self.icam.align_by != "none":  # else the finder tells
+                for r, flow in zip(folded, reconstruction.flows.unbind(1), strict=True):
+                    self.tell(t, r, ldr, flow)
+            clip["key", t] = key_image(reconstruction.hdr_linear, ldr, self.icam.tau)
             if self.propagation == "blend":
                 guessed = clip["key", t][:, 3:]
                 clip["confidence", t] = 1 - guessed if fill is None else fill.confidence.amin(1, keepdim=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +23,7 @@ from vitm.ops.copies import copied_to
 from vitm.papers.vitm_tc.clues import Clues
 from vitm.papers.vitm_tc.display import measuring_white, to_hdr_pq
 from vitm.papers.vitm_tc.exposure import linearise, over_exposure
+from vitm.papers.vitm_tc.fill import FULL
 from vitm.papers.vitm_tc.losses import HDRPerceptualLoss, PixelDomain, flow_loss, mu_law, pixel_loss, tone_mapped_flow
 from vitm.papers.vitm_tc.network import VITMTC
 from vitm.papers.vitm_tc.whole_clip import WholeClip
@@ -30,6 +33,7 @@ from vitm.training.optimizers import OptimizerOf, Schedule
 from vitm.training.task import InverseToneMappingTask, constructor_arguments
 
 CHUNK = 8  # frames that are measured at once
+FLOW_STEP = 30  # frames from one key whose flow is measured to the next: to render true flow takes time
 FIRST_STAGE = (  # arguments that FCPM shares with ICAM
     *("widths", "align", "use_global", "exposure_match", "tau", "flow", "start", "search"),
 )
@@ -173,6 +177,42 @@ class WholeClipTask(SequenceTask):
     def __init__(self, max_clues: int | None = None, every: int = 1, **recipe: Any) -> None:
         super().__init__(**recipe)
         self.max_clues, self.every = max_clues, every
+
+    def configure_metrics(self, test_metrics: list[str] | None) -> None:
+        """Make the metrics, and that of the flow to references, which the test measures where the data know it."""
+        super().configure_metrics(test_metrics)
+        self.clipped_flow_error = build_metric("clipped_flow_error")
+
+    def masked_metrics(self) -> dict[str, VideoMetric]:
+        """Return the metrics of what is over-exposed."""
+        return super().masked_metrics() | {"clipped_flow_error": self.clipped_flow_error}
+
+    def _evaluate(self, clip: LongClip, metrics: MetricCollection) -> Any:
+        if metrics is self.test_metrics:
+            self.network.on_flow = partial(self._measure_flow, clip)
+        try:
+            return super()._evaluate(clip, metrics)
+        finally:
+            self.network.on_flow = None
+
+    def _measure_flow(self, clip: LongClip, t: int, r: int, key: Tensor, flow: Tensor) -> None:
+        """Measure the flow from a key of a clip to a reference where the key has clipped what the reference shows."""
+        known = clip.flow(t, r) if t % FLOW_STEP == 0 else None
+        if known is not None:
+            true_flow, seen = (x.to(flow.device) for x in known)
+            height, width = seen.shape[-2:]  # without the network's padding
+            clipped = (key >= FULL).any(1, keepdim=True)[..., :height, :width]
+            self.clipped_flow_error.update(flow[..., :height, :width], true_flow, clipped & seen)
+
+    def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
+        super()._log_metrics(stage, metrics)
+        if metrics is self.test_metrics:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*before the ``update`` method")
+                error = self.clipped_flow_error.compute().float()
+            if not error.isnan():  # nan: nothing was known, or clipped
+                self.log(f"{stage}/clipped_flow_error", error)
+            self.clipped_flow_error.reset()
 
     def forward(self, ldr: Tensor) -> Tensor:
         """Convert clips (B, T, 3, H, W), camera code in [0, 1], to linear light of the same shape."""

@@ -22,6 +22,8 @@ Flow = FlowEstimator | Callable[[Tensor, Tensor], Tensor]
 ClipStore = MutableMapping[
     Stored, Tensor
 ]  # what is known of a clip's frames: "ldr", "key", "merged", "backward", "flow"
+FlowListener = Callable[[int, int, Tensor, Tensor], None]
+"""Takes the times of a key and of its reference, the key (B, 3, H, W), and the flow (B, 2, H, W) to the reference."""
 
 
 class WholeClip(nn.Module, ABC):
@@ -33,6 +35,9 @@ class WholeClip(nn.Module, ABC):
         flow: name of an estimator of `vitm.nets.flow`, or any function of two batches of frames that returns the flow
             from the first to the second. Frozen.
         flow_weights: file of the estimator's weights.
+
+    Attributes:
+        on_flow: is told of each flow from a key to a reference, as it is used; None: nothing is.
 
     Raises:
         ValueError: a number is too small.
@@ -47,6 +52,7 @@ class WholeClip(nn.Module, ABC):
         super().__init__()
         check_least(clues_per_direction=(clues_per_direction, 0), clue_stride=(clue_stride, 1))
         self.folder: Path | str | None = None
+        self.on_flow: FlowListener | None = None
         self.clues_per_direction = clues_per_direction
         self.clue_stride = clue_stride
         self.flow: Flow = flow_estimator(flow, flow_weights) if isinstance(flow, str) else flow
@@ -136,6 +142,11 @@ class WholeClip(nn.Module, ABC):
     def to_hdr_pq(x_linear: Tensor) -> Tensor:
         """Convert the result to HDR10 code, as conversions show it: see `vitm.papers.vitm_tc.display`."""
         return to_hdr_pq(x_linear)
+
+    def tell(self, t: int, r: int, key: Tensor, flow: Tensor) -> None:
+        """Tell `on_flow`, if there is one, of the flow from a key at a time to its reference at another."""
+        if self.on_flow is not None:
+            self.on_flow(t, r, key, flow)
 
     def estimate(self, source: Tensor, target: Tensor) -> Tensor:
         """Estimate the flow from frames to others of their size, (B, 2, H, W), without gradients (equation 2)."""
