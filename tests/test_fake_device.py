@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -47,6 +48,8 @@ from vitm.papers.vitm_tc.motion import Motion
 from vitm.papers.vitm_tc.task import FCPMTask, ICAMTask
 from vitm.training.callbacks import EpochBar, StopAtNonFinite, StopWhenTold, Throughput
 from vitm.training.task import L1Task
+from vitm.video import open_writer
+from vitm.video.write.outputs import usual_codec
 from vitm.zoo import NETWORKS, network_class
 
 pytestmark = pytest.mark.skipif(
@@ -173,6 +176,16 @@ def test_the_level_of_a_conversion_on_a_device() -> None:
     with torch.inference_mode(), Crossing():
         hdr_pq = give_super_white(random(3, *SIZE), 1 + random(1, *SIZE))
         assert control(hdr_pq, random(3, *SIZE), 0.3).device.type == "cuda"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "hlg", "a.mov", "a.y4m", "frames", "a.exr"])
+def test_frames_become_codes_on_a_device(name: str, tmp_path: Path) -> None:
+    codec = {"hlg": "hlg", "a.mov": "prores"}.get(name) or usual_codec(Path(name))
+    writer = open_writer(tmp_path / name.replace("hlg", "a.mkv"), 64, 48, 24, codec)
+    with torch.inference_mode(), Crossing():
+        packed = writer.pack(random(3, 48, 64))
+    assert (packed.device.type, packed.dtype, packed.ndim) == ("cuda", torch.uint8, 1)
+    writer.abort()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -13,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitm.conversion import Grading, Reading, convert, stream
-from vitm.conversion.pipeline import through_device
+from vitm.conversion import Encoding, Grading, Reading, convert, stream
+from vitm.conversion.pipeline import Parcel, through_device
 from vitm.conversion.stream import convert_clip
 from vitm.conversion.super_white import give_super_white
 from vitm.nets.analytic import Analytic
-from vitm.video import write_image
+from vitm.video import FrameReader, write_image
 
 CUDA = torch.device("cuda")
 
@@ -79,7 +80,7 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
         if not non_blocking:
             return copy(x, source)
         current[-1].pending.append(lambda: copy(x, source))
-        return x.fill_(torch.nan)
+        return x.fill_(torch.nan if x.is_floating_point() else 0xAB)
 
     def played_to(x: Tensor, *places: Any, non_blocking: bool = False, **options: Any) -> Tensor:
         if places != (CUDA,):
@@ -138,20 +139,35 @@ def test_results_are_those_of_the_plain_path(monkeypatch: pytest.MonkeyPatch, re
 def test_files_are_those_of_the_plain_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """With a level that looks at the SDR frames, which arrive later than the results before them."""
+    """With a level that looks at the SDR frames, which arrive later than the results before them.
+
+    On a GPU frames become codes, of a video and of a folder of frames, before they are copied back.
+    """
     (tmp_path / "clip").mkdir()
     rng = np.random.default_rng(0)
     for i in range(4):
-        write_image(tmp_path / f"clip/{i}.png", rng.random((32, 64, 3)).astype(np.float32), bits=8)
+        write_image(tmp_path / f"clip/{i}.png", rng.random((33, 67, 3)).astype(np.float32), bits=8)
     options: dict[str, Any] = {"reading": Reading(fps=24), "grading": Grading(strength=0.5), "progress": False}
-    convert(tmp_path / "clip", tmp_path / "plain", "bt2446a", **options)
+    options |= {"encoding": Encoding(lossless=True, preset="ultrafast")}
+    plain = convert(tmp_path / "clip", tmp_path / "plain.mp4", "bt2446a", frames_folder=tmp_path / "plain", **options)
     request.getfixturevalue("journal")
-    monkeypatch.setattr(stream, "network_device", lambda _: CUDA)
-    convert(tmp_path / "clip", tmp_path / "played", "bt2446a", **options)
+    for module in (stream, sys.modules["vitm.conversion.convert"]):
+        monkeypatch.setattr(module, "network_device", lambda _: CUDA)
+    shapes, take = set(), Parcel.take
+    monkeypatch.setattr(Parcel, "take", lambda parcel: shapes.add(parcel.buffer.shape) or take(parcel))
+    folder = tmp_path / "played"
+    played = convert(tmp_path / "clip", tmp_path / "played.mp4", "bt2446a", frames_folder=folder, **options)
+    assert shapes == {(34 * 68 * 3 + 12 + 33 * 67 * 6 + 12,)}  # bytes: ten-bit 4:2:0, 16-bit R'G'B', and their light
     files = sorted((tmp_path / "plain").glob("*.png"))
     assert len(files) == 4
     for file in files:
         assert file.read_bytes() == (tmp_path / "played" / file.name).read_bytes()
+    assert played.max_cll == plain.max_cll
+    assert played.max_fall == pytest.approx(plain.max_fall, rel=1e-4)
+    videos = [FrameReader(report.output, expect="hdr10") for report in (plain, played)]
+    for a, b in zip(*videos, strict=True):
+        assert np.abs(a.rgb - b.rgb).max() < 2.2 / 876  # a code, where a value is half-way between two
+        assert (a.rgb != b.rgb).mean() < 0.02
 
 
 def test_super_white_is_given_back_alike_on_a_device() -> None:

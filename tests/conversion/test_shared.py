@@ -58,8 +58,8 @@ def test_what_others_have_begun_is_gone_on_with_by_one(clip: Path, monkeypatch: 
             for number in (0, 2):
                 assert writer._take(number)
                 writer._segment, writer.n_frames, writer._last_ticks = number, 3 * number, -1
-                frames = shared.converted(network, unfinished.level, reader, 3 * number)
-                for hdr_pq, pts, _ in (next(frames) for _ in range(3)):
+                frames = shared.converted(network, unfinished.level, reader, 3 * number, [writer])
+                for (hdr_pq,), pts, _ in (next(frames) for _ in range(3)):
                     writer.write(hdr_pq, pts)
                 unfinished.note_segment([], [8] if number else [], ["odd"])
                 writer.end_segment()

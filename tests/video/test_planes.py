@@ -7,10 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.video.material import BT709, HDR10, fill_frame
 from vitm.video import FrameReader, VideoDecodeError
-from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb, rgb_to_planes, upsample_chroma
+from vitm.video.planes import (
+    frame_planes,
+    pixel_layout,
+    planes_to_rgb,
+    rgb_to_planes,
+    tensor_to_planes,
+    upsample_chroma,
+)
 
 PLANAR = [f"yuv{c}p{b}" for c in ("420", "422", "444") for b in ("", "10le", "12le")]
 PLANAR.append("yuv440p")  # zscale has it in 8 bit only
@@ -206,3 +214,30 @@ def test_encoding_agrees_with_zscale(ffmpeg: Callable[..., bytes]) -> None:
         taps = ((0, 1), (1, 2), (2, 1))
         mean = sum(a * b * padded[i : i + 48 : 2, j : j + 64 : 2] for i, a in taps for j, b in taps) / 16
         assert np.abs(plane - mean).max() < 0.51
+
+
+@pytest.mark.parametrize("chroma", ["4:2:0", "4:2:2", "4:4:4"])
+def test_planes_of_tensors_are_the_exact_sums_rounded_half_up(chroma: str) -> None:
+    """BT.2100-2, tables 6 and 9, in fp64; chroma by [1 2 1] / 4, sample by sample, with the edge repeated."""
+    rgb = np.random.default_rng(5).random((66, 98, 3), dtype=np.float32)
+    rgb[:2, :2], rgb[-2:, -2:] = 1, 0
+    r, g, b = rgb.astype(np.float64).transpose(2, 0, 1)
+    y = 0.2627 * r + 0.6780 * g + 0.0593 * b
+    exact = [219 * 4 * y + 64, *(224 * 4 * c + 512 for c in ((b - y) / 1.8814, (r - y) / 1.4746))]
+    for i in (1, 2):
+        if chroma != "4:4:4":
+            padded = np.pad(exact[i], [(0, 0), (1, 0)], mode="edge")
+            exact[i] = padded[:, :-1:2] / 4 + padded[:, 1::2] / 2 + padded[:, 2::2] / 4
+        if chroma == "4:2:0":
+            padded = np.pad(exact[i], [(1, 0), (0, 0)], mode="edge")
+            exact[i] = padded[:-1:2] / 4 + padded[1::2] / 2 + padded[2::2] / 4
+    planes = [plane.numpy() for plane in tensor_to_planes(torch.from_numpy(rgb).permute(2, 0, 1), chroma)]  # type: ignore[arg-type]
+    for plane, value in zip(planes, exact, strict=True):
+        assert (plane.dtype, plane.shape) == (np.uint16, value.shape)
+        clear = np.abs((value + 0.5) % 1 - 0.5) < 0.5 - 1e-3  # not half-way between two codes
+        assert clear.mean() > 0.99
+        np.testing.assert_array_equal(plane[clear], np.floor(value + 0.5)[clear])
+        assert np.abs(plane - value).max() < 0.5 + 1e-3
+    if chroma != "4:4:4":
+        for plane, other in zip(planes, rgb_to_planes(rgb, chroma), strict=True):  # type: ignore[arg-type]
+            assert (plane != other).mean() < 1e-3

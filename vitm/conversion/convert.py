@@ -7,7 +7,7 @@ import shutil
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -241,11 +241,12 @@ def convert(
         done = min(writer.finished_frames for writer in writers)
         with shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
             try:
-                for number, (hdr_pq, pts, share) in enumerate(converted(network, level, reader, done), start=done):
+                results = converted(network, level, reader, done, writers)
+                for number, (frames, pts, share) in enumerate(results, start=done):
                     unfinished.note(reader.damaged, number if share > 0.5 else None)
-                    for writer in writers:
+                    for writer, frame in zip(writers, frames, strict=True):
                         if number >= writer.finished_frames:
-                            writer.write(padded(hdr_pq, writer), pts)
+                            writer.write(frame, pts)
                     advance(number + 1)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
@@ -485,11 +486,12 @@ def shown(
 
 
 def converted(
-    network: nn.Module, level: Level, reader: FrameReader | StretchReader, done: int
-) -> Iterator[tuple[Tensor, Fraction | None, float]]:
-    """Give each frame from number `done` on, with its time and its share of graphics.
+    network: nn.Module, level: Level, reader: FrameReader | StretchReader, done: int, writers: Sequence[Writer]
+) -> Iterator[tuple[Sequence[Tensor], Fraction | None, float]]:
+    """Give each frame from number `done` on, as each writer takes it, with its time and its share of graphics.
 
-    Reading, the network and the caller's writing overlap; the level is applied where the network runs.
+    Reading, the network and the caller's writing overlap; the level is applied where the network runs, and on a GPU
+    frames become the codes that are stored before they are copied back.
     """
     network, control = with_gain(network, level.control)
     memory = max(MEMORY, HELD) if level.finds_graphics else 0
@@ -498,6 +500,7 @@ def converted(
     is_cut, share, find_letters = CutDetector(), GraphicsDetector(), LettersDetector()
     again = iter(()) if in_memory else reader.read(range(done, len(reader)))
     waiting, finished = deque[_Waiting](), deque[_Waiting]()  # for the network's result, and with it
+    on_gpu, lengths = network_device(network).type == "cuda", list[int]()  # of packed frames
 
     def on_device(x: Tensor | None, hdr_pq: Tensor) -> Tensor | None:
         return None if x is None else copied_to(hdr_pq.device, x)
@@ -520,13 +523,20 @@ def converted(
         excess = on_device(frame.excess, hdr_pq)
         sdr = on_device(frame.sdr if in_memory else _whole(*take_super_white(_tensor(next(again)))), hdr_pq)
         hdr_pq = give_super_white(hdr_pq, excess)
-        return control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics, frame.letters)
+        hdr_pq = control(hdr_pq, hdr_pq if sdr is None else sdr, frame.graphics, frame.letters)
+        return packed(hdr_pq) if on_gpu else hdr_pq
 
-    def outputs() -> Iterator[tuple[Tensor, Fraction | None, float]]:
-        for hdr_pq in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut, graded):
+    def packed(hdr_pq: Tensor) -> Tensor:
+        frames = [writer.pack(padded(hdr_pq, writer)) for writer in writers]
+        lengths[:] = map(len, frames)
+        return torch.cat(frames)
+
+    def outputs() -> Iterator[tuple[Sequence[Tensor], Fraction | None, float]]:
+        for result in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut, graded):
             frame = finished.popleft()
             if frame.number >= done:
-                yield hdr_pq, frame.pts, frame.graphics
+                frames = result.split(lengths) if on_gpu else [padded(result, writer) for writer in writers]
+                yield frames, frame.pts, frame.graphics
 
     return read_ahead(outputs(), depth=1)
 

@@ -29,7 +29,6 @@ from vitm.conversion.convert import (
     convert,
     converted,
     identity_of,
-    padded,
     shown,
     weights_file,
     work_folder,
@@ -281,12 +280,12 @@ def _write_segments(task: _Task, device: str, frames: c_longlong) -> None:
         level, coming, following = unfinished.level, None, -1
         while (number := writer.claim_segment(len(reader))) is not None:
             if coming is None or number != following:
-                coming = converted(network, level, reader, number * length)
+                coming = converted(network, level, reader, number * length, [writer])
             graphics = []
-            for index, (hdr_pq, pts, share) in enumerate(islice(coming, length), start=number * length):
+            for index, ((frame,), pts, share) in enumerate(islice(coming, length), start=number * length):
                 if parent is not None and not parent.is_alive():
                     os._exit(1)  # killed: nobody would ever end this process
-                writer.write(padded(hdr_pq, writer), pts)
+                writer.write(frame, pts)
                 frames.value += 1
                 if share > 0.5:
                     graphics.append(index)

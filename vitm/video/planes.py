@@ -14,8 +14,10 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from vitm.color.ycbcr import RGB_TO_YCBCR, YCBCR_TO_RGB, code_scale
+from vitm.color.ycbcr import RGB_TO_YCBCR, YCBCR_TO_RGB, code_scale, rgb_to_ycbcr
 from vitm.video.errors import VideoDecodeError
 
 Codes = npt.NDArray[Any]  # uint8 or uint16
@@ -231,6 +233,44 @@ def rgb_to_planes(rgb: Float, chroma: Literal["4:2:0", "4:2:2"] = "4:2:0") -> tu
     filtered = cv2.sepFilter2D(ycbcr, cv2.CV_32F, across, down, borderType=cv2.BORDER_REPLICATE)[::step, ::2]
     y, cb, cr = (c.astype(np.uint16) for c in (ycbcr[..., 0], filtered[..., 1], filtered[..., 2]))
     return y, cb, cr
+
+
+def tensor_to_planes(
+    rgb: Tensor, chroma: Literal["4:2:0", "4:2:2", "4:4:4"] = "4:2:0"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Convert R'G'B' as `rgb_to_planes` does, on the device of the tensor, which the host does not wait for.
+
+    Sums come in another order, so that a code may be another one where the exact value is half-way between two.
+
+    Args:
+        rgb: (3, H, W), as for `rgb_to_planes`.
+        chroma: subsampling of the chroma; "4:4:4" for none.
+
+    Returns:
+        Y (H, W), Cb and Cr (H or H / 2, W or W / 2), uint16.
+
+    Example:
+        >>> y, cb, _ = tensor_to_planes(torch.ones(3, 2, 4))
+        >>> y[0].tolist(), cb.tolist()
+        ([940, 940, 940, 940], [[512, 512]])
+    """
+    gain, offset = code_scale(10, full_range=False)
+    ycbcr = rgb_to_ycbcr(rgb, "bt2020")
+    y, cbcr = ycbcr[0], ycbcr[1:]
+    if chroma != "4:4:4":
+        cbcr = _every_second(cbcr, 2)
+    if chroma == "4:2:0":
+        cbcr = _every_second(cbcr, 1)
+    # + 0.5: conversion to integers cuts off, so this rounds half up
+    y, cb, cr = ((plane * g + (o + 0.5)).to(torch.uint16) for plane, g, o in zip((y, *cbcr), gain, offset, strict=True))
+    return y, cb, cr
+
+
+def _every_second(x: Tensor, dim: int) -> Tensor:
+    """Return every second sample along a dimension, filtered by [1 2 1] / 4; the first one is repeated before it."""
+    even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
+    before = torch.cat((even.narrow(dim, 0, 1), odd.narrow(dim, 0, odd.shape[dim] - 1)), dim)
+    return (before + 2 * even + odd) / 4
 
 
 def new_frame(planes: tuple[Codes, Codes, Codes], pixel_format: str) -> av.VideoFrame:

@@ -30,7 +30,10 @@ from vitm.video import (
     open_writer,
     probe,
 )
-from vitm.video.planes import frame_planes, rgb_to_planes
+from vitm.video.codecs import make_codec
+from vitm.video.codecs.h265 import HEVC
+from vitm.video.planes import Codes, Float, frame_planes, rgb_to_planes
+from vitm.video.write.writer import VideoWriter
 
 FAST = {"preset": "ultrafast", "crf": 10}
 
@@ -117,6 +120,44 @@ def test_values_outside_are_clipped(tmp_path: Path) -> None:
     white, black = stored_planes(tmp_path / "a.mp4")
     assert [int(p.min()) for p in white] == [int(p.max()) for p in white] == [940, 512, 512]
     assert [int(p.min()) for p in black] == [int(p.max()) for p in black] == [64, 512, 512]
+
+
+class Inverted(HEVC):
+    """A codec of somebody's own, which makes planes of arrays."""
+
+    def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
+        return rgb_to_planes(1 - hdr_pq)
+
+
+@pytest.mark.parametrize("codec", ["hevc", "hlg", "prores", "own"])
+def test_packed_frames_are_stored_as_others(codec: str, tmp_path: Path) -> None:
+    """On a device, as a GPU's are: the same codes, but where a value is half-way between two; the same light."""
+    coder = Inverted() if codec == "own" else make_codec(codec)
+    plain, packed = (VideoWriter(tmp_path / f"{name}.mov", coder, 64, 48, 24) for name in ("plain", "packed"))
+    stored: dict[VideoWriter, list[Codes]] = {plain: [], packed: []}
+    for writer in stored:
+        writer._put = lambda planes, ticks, to=stored[writer]: to.extend(planes)  # type: ignore[method-assign]
+    for frame in random_frames(3):
+        frame[0, 0], frame[1, 1] = 1.5, -0.5
+        plain.write(frame)
+        packed.write(packed.pack(torch.from_numpy(frame).permute(2, 0, 1)))
+    for a, b in zip(*stored.values(), strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        assert np.abs(a.astype(int) - b).max() <= 1
+        assert (a != b).mean() < 2e-3
+    assert packed.max_cll == plain.max_cll == 10_000
+    assert packed.max_fall == pytest.approx(plain.max_fall, rel=1e-4)
+    with pytest.raises(ValueError, match="frame 3: holds NaN or infinity"):
+        packed.write(packed.pack(torch.full((3, 48, 64), torch.nan)))
+    plain.abort()
+    packed.abort()
+
+
+def test_packed_frames_are_small(tmp_path: Path) -> None:
+    """What is copied back from a GPU: a quarter of fp32 for 4:2:0 in 10 bits, and three numbers."""
+    writer = VideoWriter(tmp_path / "a.mp4", HEVC(), 64, 48, 24)
+    assert len(writer.pack(torch.rand(3, 48, 64))) == 48 * 64 * 3 + 12
+    writer.abort()
 
 
 # --- metadata -------------------------------------------------------------------------------------------------------

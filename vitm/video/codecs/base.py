@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
-from vitm.video.planes import Codes, Float, pixel_layout, rgb_to_planes
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitm.video.planes import Codes, Float, pixel_layout, rgb_to_planes, tensor_to_planes
 from vitm.video.tags import BT2020_1000_NITS, MasteringDisplay, mastering_display
 
 Levels = tuple[int, int]  # MaxCLL and MaxFALL in cd/m2
@@ -65,9 +69,22 @@ class Codec(ABC):
             even = "an even width and height" if down == 2 else "an even width"
             raise ValueError(f"{width}x{height}: {chroma} needs {even} of at least {least[0]}x{least[1]}: crop or pad")
 
+    def signal(self, hdr_pq: Tensor) -> Tensor:
+        """Return R'G'B' of the codec's signal, from PQ codes (3, H, W) in [0, 1]; on their device, without waiting."""
+        return hdr_pq
+
     def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
         """Return the planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
-        return rgb_to_planes(hdr_pq, "4:2:2" if self.pixel_format == "yuv422p10le" else "4:2:0")
+        rgb = self.signal(torch.from_numpy(hdr_pq).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+        return rgb_to_planes(np.ascontiguousarray(rgb), self._chroma)
+
+    def planes_on_device(self, hdr_pq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the planes of one frame on its device, from (3, H, W) PQ codes in [0, 1]: see `tensor_to_planes`."""
+        return tensor_to_planes(self.signal(hdr_pq), self._chroma)
+
+    @property
+    def _chroma(self) -> Literal["4:2:0", "4:2:2"]:
+        return "4:2:2" if self.pixel_format == "yuv422p10le" else "4:2:0"
 
     def patch_record(self, record: bytes, levels: Levels) -> bytes:
         """Return the decoder configuration record with the light levels of the whole video."""

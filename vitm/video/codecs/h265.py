@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-import numpy as np
-import torch
+from torch import Tensor
 
 from vitm.color.hlg_conversion import pq_to_hlg
 from vitm.video.codecs.base import Codec, HDR10Codec, Levels
 from vitm.video.codecs.sei import nal_length_size, patch_packet, patch_record
-from vitm.video.planes import Codes, Float, rgb_to_planes
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
@@ -103,7 +101,6 @@ class HLG(H265):
 
     role: ClassVar[Literal["hdr10", "hlg"]] = "hlg"
 
-    def planes(self, hdr_pq: Float) -> tuple[Codes, Codes, Codes]:
-        """Return the planes of one frame, from (H, W, 3) PQ codes in [0, 1]."""
-        hlg = pq_to_hlg(torch.from_numpy(hdr_pq).permute(2, 0, 1)).permute(1, 2, 0)
-        return rgb_to_planes(np.ascontiguousarray(hlg.numpy()))
+    def signal(self, hdr_pq: Tensor) -> Tensor:
+        """Return HLG codes, from PQ codes (3, H, W) in [0, 1]."""
+        return pq_to_hlg(hdr_pq)

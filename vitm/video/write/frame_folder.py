@@ -14,9 +14,8 @@ import torch
 from vitm.color.transfer import pq_eotf
 from vitm.files import WriteError, check_writable, folder_beside, replace_when_whole
 from vitm.video.images import write_exr, write_image, write_png_pq
-from vitm.video.planes import Float
 from vitm.video.write.segments import claim_folder, release_folder
-from vitm.video.write.writer import Writer
+from vitm.video.write.writer import Stored, Writer
 
 FrameKind = Literal["png", "tiff", "exr"]
 FRAME_KINDS: tuple[str, ...] = get_args(FrameKind)
@@ -90,7 +89,14 @@ class FrameFolderWriter(Writer):
     def _file(self, number: int) -> Path:
         return self._frames / f"{self._first + number:0{self._digits}d}.{self.kind}"
 
-    def _put(self, image: Float, ticks: int) -> None:
+    def _stored_on_device(self, hdr_pq: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        if self.kind == "exr":
+            return None
+        codes = hdr_pq.permute(1, 2, 0).double() * 65535 + 0.5  # fp64: rounded as on the host
+        return (codes.to(torch.uint16),)
+
+    def _put(self, stored: Stored, ticks: int) -> None:
+        (image,) = stored
         if self._work_dir is not None:  # before the frame: a frame that is there has been measured
             with replace_when_whole(self._work_dir / "levels.json") as temporary:
                 temporary.write_text(json.dumps((self.max_cll, self.max_fall)))

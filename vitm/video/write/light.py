@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from vitm.color.transfer import pq_eotf
 from vitm.video.planes import Float
@@ -28,8 +29,27 @@ def light_levels(hdr_pq: Float) -> tuple[float, float]:
     brightest = cv2.max(cv2.max(red, green), blue)
     steps = (brightest * _LEVELS + 0.5).astype(np.uint16)
     histogram = cv2.calcHist([steps], [0], None, [_LEVELS + 1], [0, _LEVELS + 1]).ravel().astype(np.float64)
-    peak = pq_eotf(torch.tensor(float(brightest.max()), dtype=torch.float64))
-    return float(peak), float(histogram @ _nits_of_levels()) / brightest.size
+    return peak_light(float(brightest.max())), float(histogram @ _nits_of_levels()) / brightest.size
+
+
+def peak_light(largest: float) -> float:
+    """Return the light of the largest PQ code of a frame, in cd/m2."""
+    return float(pq_eotf(torch.tensor(largest, dtype=torch.float64)))
+
+
+def measure_on_device(hdr_pq: Tensor) -> Tensor:
+    """Return what light levels and a check of a frame need: its least and largest code, and the mean of max(R, G, B).
+
+    Args:
+        hdr_pq: (3, H, W), PQ codes of BT.2020.
+
+    Returns:
+        (3,), fp32, on the frame's device: two codes (NaN where the frame holds one), and cd/m2 of the frame, clipped to
+        [0, 1].
+    """
+    brightest = hdr_pq.amax(dim=0)
+    mean = pq_eotf(brightest.clamp(0, 1)).mean(dtype=torch.float64)
+    return torch.stack((hdr_pq.amin(), brightest.amax(), mean)).float()
 
 
 @cache

@@ -15,7 +15,7 @@ from vitm.video.planes import Float
 from vitm.video.write.frame_folder import EXR_UNIT_NITS
 from vitm.video.write.segments import claim_folder, release_folder
 from vitm.video.write.ultra_hdr import ultra_hdr_jpeg
-from vitm.video.write.writer import Writer, check_suffix
+from vitm.video.write.writer import Stored, Writer, check_suffix
 
 PICTURES = {  # suffixes of each kind
     "png": (".png",),
@@ -74,10 +74,10 @@ class PictureWriter(Writer):
         self._work_dir = None if work_dir is None else Path(work_dir)
         self._claim = None if work_dir is None else claim_folder(Path(work_dir), {"picture": kind})
 
-    def _put(self, image: Float, ticks: int) -> None:
+    def _put(self, stored: Stored, ticks: int) -> None:
         if ticks:
             raise WriteError(f"{self.path}: a second frame for one picture; name a folder, or a video")
-        self._picture = image
+        (self._picture,) = stored
 
     def _finish(self) -> None:
         image = self._picture

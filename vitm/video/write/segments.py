@@ -15,9 +15,8 @@ from typing import IO, Any, Literal
 
 from vitm.files import LockedError, WriteError, check_folder, is_locked, lock, replace_when_whole, temporary_beside
 from vitm.video.codecs.base import Codec
-from vitm.video.planes import Float
 from vitm.video.write.parts import Part
-from vitm.video.write.writer import VideoWriter
+from vitm.video.write.writer import Stored, VideoWriter
 
 State = Literal["there", "taken", "free"]  # of a segment: finished, being written by a process, or neither
 
@@ -109,10 +108,10 @@ class SegmentedWriter(VideoWriter):
         """Return the number of the segment that is written now."""
         return len(self._parts)
 
-    def _put(self, image: Float, ticks: int) -> None:
+    def _put(self, stored: Stored, ticks: int) -> None:
         if self._encoder is None:
             self._open_part(temporary_beside(self._part_path(self._number)))
-        super()._put(image, ticks)
+        super()._put(stored, ticks)
         if self._full():
             self._end_part()
 

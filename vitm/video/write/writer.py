@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import av
 import cv2
@@ -24,10 +24,12 @@ from vitm.video.errors import StreamWarning
 from vitm.video.planes import Float
 from vitm.video.tags import MasteringDisplay
 from vitm.video.write.companions import lost_descriptions, plan_companions
-from vitm.video.write.light import light_levels
+from vitm.video.write.light import light_levels, measure_on_device, peak_light
 from vitm.video.write.mux import finish
 from vitm.video.write.parts import Part, PartEncoder, Picture
 from vitm.video.write.proof import check_stream
+
+Stored = tuple[npt.NDArray[Any], ...]  # what a frame is stored as: the planes of a video, or the picture itself
 
 
 class Writer(ABC):
@@ -55,12 +57,14 @@ class Writer(ABC):
         self.mastering: MasteringDisplay | None = None
         self.dropped: list[str] = []
         self._closed = False
+        self._packed: list[tuple[torch.Size, np.dtype[Any]]] = []  # shapes and types of what `pack` packs
 
     def write(self, hdr_pq: npt.ArrayLike | torch.Tensor, pts: Fraction | float | None = None) -> None:
         """Add one frame.
 
         Args:
-            hdr_pq: PQ codes, BT.2020, clipped to [0, 1]: an array (H, W, 3), or a tensor (3, H, W) on any device.
+            hdr_pq: PQ codes, BT.2020, clipped to [0, 1]: an array (H, W, 3), or a tensor (3, H, W) on any device; or
+                what `pack` made of it, on the CPU.
             pts: time in seconds; index / fps if None. Pass `Frame.pts_seconds` to keep a variable frame rate, and to
                 keep the sound in step with a video that does not start at 0. Folders of frames have no times.
 
@@ -70,15 +74,47 @@ class Writer(ABC):
         """
         if self._closed:
             raise WriteError(f"{self.path}: the writer is closed")
-        image = self._as_image(hdr_pq)
+        if isinstance(hdr_pq, torch.Tensor) and hdr_pq.ndim == 1 and hdr_pq.dtype == torch.uint8:
+            stored, levels = self._unpacked(hdr_pq)
+        else:
+            image = self._as_image(hdr_pq)
+            stored, levels = self._stored(image), light_levels(image)
         ticks = self._check_time(pts)
-        self._measure(image)
+        self.max_cll, self.max_fall = max(self.max_cll, levels[0]), max(self.max_fall, levels[1])
         try:
-            self._put(image, ticks)
+            self._put(stored, ticks)
         except (av.FFmpegError, OSError) as error:
             self.abort()
             raise error if isinstance(error, WriteError) else write_error(error, self.path) from error
         self.n_frames += 1
+
+    def pack(self, hdr_pq: torch.Tensor) -> torch.Tensor:
+        """Return a frame as the output stores it, computed on the frame's device: less is then copied to the host.
+
+        Args:
+            hdr_pq: (3, H, W), PQ codes, BT.2020.
+
+        Returns:
+            Bytes for `write`, of one length for all frames, on the same device, for which nothing waits.
+        """
+        clipped = hdr_pq.float().clamp(0, 1)
+        parts = measure_on_device(hdr_pq), *(self._stored_on_device(clipped) or (clipped.permute(1, 2, 0),))
+        self._packed = [(part.shape, np.dtype(str(part.dtype).removeprefix("torch."))) for part in parts]
+        return torch.cat([part.contiguous().view(torch.uint8).flatten() for part in parts])
+
+    def _unpacked(self, packed: torch.Tensor) -> tuple[Stored, tuple[float, float]]:
+        """Return what is stored of a packed frame, and its largest and its mean light in cd/m2."""
+        parts, start = [], 0
+        for shape, dtype in self._packed:
+            end = start + shape.numel() * dtype.itemsize
+            parts.append(packed[start:end].numpy().view(dtype).reshape(shape))
+            start = end
+        low, high, mean = map(float, parts[0])
+        self._check_finite(low, high)
+        stored = tuple(parts[1:])
+        if stored[0].dtype == np.float32:
+            stored = self._stored(stored[0])
+        return stored, (peak_light(min(max(high, 0.0), 1.0)), mean)
 
     def close(self) -> None:
         """Finish the output: it appears under its name now. A second call does nothing.
@@ -108,8 +144,16 @@ class Writer(ABC):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close() if kind is None else self.abort()
 
+    def _stored(self, image: Float) -> Stored:
+        """Return what is stored of a frame (H, W, 3), PQ codes in [0, 1]."""
+        return (image,)
+
+    def _stored_on_device(self, hdr_pq: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """Return the same of a frame (3, H, W), on its device; None to bring the frame to the host as it is."""
+        return None
+
     @abstractmethod
-    def _put(self, image: Float, ticks: int) -> None:
+    def _put(self, stored: Stored, ticks: int) -> None:
         """Add a checked frame."""
 
     @abstractmethod
@@ -122,10 +166,6 @@ class Writer(ABC):
 
     def _check_time(self, pts: Fraction | float | None) -> int:
         return self.n_frames
-
-    def _measure(self, image: Float) -> None:
-        peak, mean = light_levels(image)
-        self.max_cll, self.max_fall = max(self.max_cll, peak), max(self.max_fall, mean)
 
     def _as_image(self, hdr_pq: npt.ArrayLike | torch.Tensor) -> Float:
         if isinstance(hdr_pq, torch.Tensor):
@@ -143,10 +183,13 @@ class Writer(ABC):
                 f"expected floating point ({self.height}, {self.width}, 3)"
             )
         low, high = image.min(), image.max()  # NaN where there is one
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(f"frame {self.n_frames}: holds NaN or infinity")
+        self._check_finite(low, high)
         clipped = image if low >= 0 and high <= 1 else np.clip(image, 0.0, 1.0)
         return np.ascontiguousarray(clipped, dtype=np.float32)
+
+    def _check_finite(self, low: float, high: float) -> None:
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError(f"frame {self.n_frames}: holds NaN or infinity")
 
     def _drop(self, lost: Iterable[str]) -> None:
         for words in lost:
@@ -243,9 +286,18 @@ class VideoWriter(Writer):
             )
         return ticks
 
-    def _put(self, image: Float, ticks: int) -> None:
+    def _stored(self, image: Float) -> Stored:
+        return self.codec.planes(image)
+
+    def _stored_on_device(self, hdr_pq: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        if type(self.codec).planes is not Codec.planes:  # a codec that makes its own, of arrays
+            return None
+        return self.codec.planes_on_device(hdr_pq)
+
+    def _put(self, stored: Stored, ticks: int) -> None:
         assert self._encoder is not None
-        self._encoder.add(self.codec.planes(image), ticks)
+        y, cb, cr = stored
+        self._encoder.add((y, cb, cr), ticks)
         self._last_ticks = ticks
 
     def _finish(self) -> None:

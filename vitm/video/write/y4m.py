@@ -8,12 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from vitm.color.ycbcr import RGB_TO_YCBCR, code_scale
 from vitm.files import check_writable, temporary_beside
-from vitm.video.planes import Float
+from vitm.video.planes import Float, tensor_to_planes
 from vitm.video.write.segments import claim_folder, release_folder
-from vitm.video.write.writer import Writer, check_suffix
+from vitm.video.write.writer import Stored, Writer, check_suffix
 
 
 class Y4MWriter(Writer):
@@ -59,9 +60,14 @@ class Y4MWriter(Writer):
         header = f"YUV4MPEG2 W{width} H{height} {rate} Ip A1:1 C444p10 XYSCSS=444P10 XCOLORRANGE=LIMITED\n"
         self._file.write(header.encode())
 
-    def _put(self, image: Float, ticks: int) -> None:
-        codes = cv2.transform(image, self._to_codes).astype("<u2")
-        self._file.write(b"FRAME\n" + np.ascontiguousarray(codes.transpose(2, 0, 1)).tobytes())
+    def _stored(self, image: Float) -> Stored:
+        return tuple(cv2.transform(image, self._to_codes).astype(np.uint16).transpose(2, 0, 1))
+
+    def _stored_on_device(self, hdr_pq: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tensor_to_planes(hdr_pq, "4:4:4")
+
+    def _put(self, stored: Stored, ticks: int) -> None:
+        self._file.write(b"FRAME\n" + b"".join(plane.astype("<u2").tobytes() for plane in stored))
 
     def _finish(self) -> None:
         self._file.close()
