@@ -82,6 +82,21 @@ def test_filmed_still_is_the_still_at_inverse_positions(placement: Placement) ->
         np.testing.assert_allclose(frame, waves(at[..., 0] / at[..., 2], at[..., 1] / at[..., 2]), atol=5e-3)
 
 
+def test_filmed_still_is_bilinear_in_exact_positions() -> None:
+    """A still that no plane describes, against NumPy in fp64; beyond its edge, the edge."""
+    still = torch.rand(3, 20, 26, generator=torch.Generator().manual_seed(0))
+    matrix = np.array([[1.1, 0.1, -3], [0.05, 0.9, 2], [1e-3, -2e-3, 1]])
+    matrices = np.stack([matrix, -2 * matrix, np.eye(3) - [[0, 0, 9], [0, 0, -7], [0, 0, 0]]])  # of any scale
+    y, x = np.mgrid[:24, :24]
+    for frame, h in zip(film_still(still, torch.from_numpy(matrices), 24), matrices, strict=True):
+        at = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(h).T
+        u, v = (np.clip(at[..., i] / at[..., 2], 0, n - 1) for i, n in ((0, 26), (1, 20)))
+        left, top = (np.minimum(np.floor(p).astype(int), n - 2) for p, n in ((u, 26), (v, 20)))
+        pixels, u, v = still.double().numpy(), u - left, v - top
+        rows = [(1 - u) * pixels[:, top + i, left] + u * pixels[:, top + i, left + 1] for i in (0, 1)]
+        np.testing.assert_allclose(frame.numpy(), (1 - v) * rows[0] + v * rows[1], atol=4e-6)
+
+
 @pytest.mark.parametrize("times", [(0, 30), (100, 13)])
 def test_exact_flow_lays_one_frame_of_a_still_onto_another(times: tuple[int, int]) -> None:
     path, still = PerspectivePath((2,), 64), still_of(80)
