@@ -535,7 +535,7 @@ def converted(
         for result in convert_clip(network, sdr_frames(), lambda _: waiting[-1].cut, graded):
             frame = finished.popleft()
             if frame.number >= done:
-                frames = result.split(lengths) if on_gpu else [padded(result, writer) for writer in writers]
+                frames = torch.split(result, lengths) if on_gpu else [padded(result, writer) for writer in writers]
                 yield frames, frame.pts, frame.graphics
 
     return read_ahead(outputs(), depth=1)

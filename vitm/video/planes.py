@@ -268,7 +268,7 @@ def tensor_to_planes(
 
 def _every_second(x: Tensor, dim: int) -> Tensor:
     """Return every second sample along a dimension, filtered by [1 2 1] / 4; the first one is repeated before it."""
-    even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
+    even, odd = torch.unflatten(x, dim, (-1, 2)).unbind(dim + 1)
     before = torch.cat((even.narrow(dim, 0, 1), odd.narrow(dim, 0, odd.shape[dim] - 1)), dim)
     return (before + 2 * even + odd) / 4
 
