@@ -16,6 +16,7 @@ from vitm.data.prepare.open import Views
 from vitm.data.production import PRODUCTIONS, produce
 from vitm.evaluation.best_level import at_best_level
 from vitm.metrics.functional import delta_e_itp
+from vitm.nets.flow import AlignedFlow, DISFlow, ZeroFlow
 from vitm.nets.interface import context
 from vitm.papers.dslnet import DSLNet
 from vitm.papers.hdcfm import HDCFM
@@ -127,6 +128,15 @@ def test_analytic_operators_need_no_checkpoint(method):
     assert len(list(convert_clip(network, sdr))) == 2
 
 
+def test_options_win_over_the_checkpoint():
+    assert isinstance(load_network("clues", flow="zero").flow, ZeroFlow)
+    own, other = (load_network("temporal", flow=flow) for flow in (None, "aligned"))
+    assert type(own.flow) is DISFlow
+    assert type(other.flow) is AlignedFlow
+    assert other.propagation == own.propagation == "blend"
+    assert all(torch.equal(value, own.state_dict()[key]) for key, value in other.state_dict().items())
+
+
 def test_errors(checkpoint, tmp_path):
     path, _ = checkpoint
     with pytest.raises(ValueError, match="unknown network 'kpn'"):
@@ -135,6 +145,8 @@ def test_errors(checkpoint, tmp_path):
         load_network("hable", path)
     with pytest.raises(ValueError, match="csrnet estimates no optical flow"):
         load_network("csrnet", flow_weights=tmp_path / "gma.pth")
+    with pytest.raises(ValueError, match="hable has no argument width: leave out width='3'"):
+        load_network("hable", width=3)
     with pytest.raises(FileNotFoundError, match=r"missing\.ckpt"):
         load_network("kpn_mfi", tmp_path / "missing.ckpt")
     (tmp_path / "text.ckpt").write_text("not a checkpoint")

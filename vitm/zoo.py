@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
 from inspect import signature
@@ -117,7 +118,21 @@ def network_class(name: str) -> type[nn.Module]:
     return network
 
 
-def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: str | Path | None = None) -> nn.Module:
+def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a network that are given, not None; raise a ValueError for one that it does not take."""
+    given = {option: value for option, value in options.items() if value is not None}
+    network = SHIPPED[name][0] if name in SHIPPED else name
+    taken = signature(network_class(network)).parameters if given and name not in OPERATORS else {}
+    for option, value in given.items():
+        if option not in taken:
+            reason = "estimates no optical flow" if option.startswith("flow") else f"has no argument {option}"
+            raise ValueError(f"{name} {reason}: leave out {option}='{value}'")
+    return given
+
+
+def load_network(
+    name: str, checkpoint: str | Path | None = None, flow_weights: str | Path | None = None, **options: Any
+) -> nn.Module:
     """Load a network, in eval mode.
 
     Args:
@@ -128,6 +143,8 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
             released file (a folder, where they released several), or a plain state dict. None gives an untrained
             network with the paper's arguments.
         flow_weights: file with the weights of the network's optical flow, where it has one that needs them.
+        **options: other arguments of the network's class, which win over those in the checkpoint, such as
+            `flow="aligned"`; None: as they are there.
 
     Returns:
         The network, sdr -> hdr_pq of the same shape: `kpn_mfi` (B, T, 3, H, W); `hdcfm`, `pdcg` and the baselines
@@ -137,8 +154,8 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
         BT.709 gamma code in, BT.2020 PQ code out, both [0, 1], not clamped.
 
     Raises:
-        ValueError: the name is unknown, an operator is given a checkpoint, or a network without flow is given
-            `flow_weights`.
+        ValueError: the name is unknown, an operator is given a checkpoint, or a network an option that it does not
+            take.
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, or holds another network.
 
@@ -147,6 +164,7 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
         >>> load_network("hable")(torch.ones(3, 1, 1)).shape
         torch.Size([3, 1, 1])
     """
+    options = check_options(name, {"flow_weights": flow_weights and str(flow_weights), **options})
     if name in OPERATORS:
         from vitm.nets.analytic import Analytic
 
@@ -161,11 +179,6 @@ def load_network(name: str, checkpoint: str | Path | None = None, flow_weights: 
             )
         name, checkpoint = SHIPPED[name][0], shipped_weights(name)
     network = network_class(name)
-    options: dict[str, Any] = {}
-    if flow_weights is not None:
-        if "flow_weights" not in signature(network).parameters:
-            raise ValueError(f"{name} estimates no optical flow and takes no weights for one, got {flow_weights}")
-        options["flow_weights"] = str(flow_weights)
     if checkpoint is None:
         return network(**options).eval()
 

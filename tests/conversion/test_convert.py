@@ -121,6 +121,20 @@ def test_unfinished_work_of_an_object_with_other_weights_is_refused(clip: Path) 
         convert(clip, clip.with_name("a.mp4"), network, **options, progress=False)
 
 
+def test_flow_is_part_of_how_an_output_is_made(clip: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    options = {"flow": "zero", "encoding": Encoding(segment_frames=1)}
+    with pytest.raises(KeyboardInterrupt):
+        convert(clip, clip.with_name("a.mp4"), "clues", **options, progress=stop)
+    with pytest.raises(ValueError, match="another flow"):
+        convert(clip, clip.with_name("a.mp4"), "clues", **options | {"flow": None}, progress=False)
+    report = convert(clip, clip.with_name("a.mp4"), "clues", **options, progress=False)
+    assert report.resumed_after == 1
+    assert json.loads(clip.with_name("a.mp4.json").read_text())["flow"] == report.flow == "zero"
+
+
 def test_a_checkpoint_names_its_network(clip: Path) -> None:
     arguments = {"width": 8, "trunk": (1, 1, 1, 1, 1)}
     torch.manual_seed(0)
@@ -151,6 +165,11 @@ def test_the_face_is_the_function() -> None:
         (["clip", "out.mp4", "--model", "hdcfm"], "hdcfm needs weights"),
         (["clip", "out.mp4", "--model", "hdcfm", "--checkpoint", "none.pth"], "no checkpoint at none.pth"),
         (["clip", "out.mkv", "--codec", "av1", "--encoder", "hevc_vaapi"], "encodes hevc, and the output is av1"),
+        (["clip", "out.mp4", "--flow", "aligned"], "default estimates no optical flow: leave out --flow aligned"),
+        (
+            ["clip", "out.mp4", "--model", "clues", "--flow", "sea"],
+            "unknown flow estimator 'sea': use one of dis",
+        ),
         (["clip", "out.mp4", "--crf", "99"], "expected 0 (best) to 51"),
         (["clip", "out.mp4", "--diffuse-white", "20000"], "expected more than 0 and at most 10000"),
         (["clip", "out.mov", "--codec", "prores", "--crf", "9"], "prores has no option crf"),

@@ -32,6 +32,7 @@ from vitm.conversion.resume import UnfinishedConversion
 from vitm.conversion.stream import convert_clip, network_device
 from vitm.conversion.super_white import give_super_white, take_super_white
 from vitm.files import write_json
+from vitm.nets.flow import FlowName
 from vitm.nets.interface import SpillingNetwork, context
 from vitm.ops.copies import copied_to
 from vitm.video import Frame, FrameReader, MasteringDisplay, StreamWarning, Writer, open_writer
@@ -74,6 +75,7 @@ class ConversionReport:
         model: name of the network or operator.
         checkpoint: file of its weights; None for analytic operators and networks given as objects.
         checkpoint_sha256: SHA-256 of that file; of a folder, see `vitm.checkpoints.checkpoint_digest`.
+        flow: estimator of the network's optical flow that was asked for; None for its own, if it has one.
         level: the level of the conversion.
         diffuse_white: the level that was asked for: cd/m2, "auto" or "keep".
         frames: number of frames of the output.
@@ -97,6 +99,7 @@ class ConversionReport:
     model: str
     checkpoint: Path | None
     checkpoint_sha256: str | None
+    flow: str | None
     level: Level
     diffuse_white: DiffuseWhite
     frames: int
@@ -122,6 +125,7 @@ class ConversionReport:
             "model": self.model,
             "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
             "checkpoint_sha256": self.checkpoint_sha256,
+            "flow": self.flow,
             "level": {
                 **asdict(self.level.control),
                 "diffuse_white": self.diffuse_white,
@@ -148,6 +152,7 @@ def convert(
     model: str | nn.Module | None = None,
     *,
     checkpoint: str | PathLike[str] | None = None,
+    flow: FlowName | None = None,
     flow_weights: str | PathLike[str] | None = None,
     device: str | torch.device | None = None,
     reading: Reading = Reading(),
@@ -187,7 +192,8 @@ def convert(
             `checkpoint` names, or without one the network that comes with its weights, `"default"`.
         checkpoint: weights: a checkpoint of a run, a published file, or the folder of several published files. Analytic
             operators and networks that are given as objects take none.
-        flow_weights: weights of the network's optical flow, where it needs some.
+        flow: estimator of the network's optical flow in place of its own, see `vitm.nets.flow.flow_estimator`.
+        flow_weights: weights of the estimator, where it needs some.
         device: where the network runs; None for the first GPU, or the CPU if there is none. A network that is given as
             an object stays where it is.
         reading: how the source is read: colour tags that it lacks, frame rate, what to do at damage and changes.
@@ -215,19 +221,20 @@ def convert(
     check_places(source, [output] if folder is None else [output, folder], overwrite)
     kind, mastering = check_output(output, grading, encoding)
     codec, control = str(encoding.codec), grading.control
-    check_model(model, checkpoint, flow_weights)
+    options = {"flow": flow, "flow_weights": flow_weights}
+    check_model(model, checkpoint, options)
 
     # open
     reader = reading.open(source)
     if kind.is_picture and len(reader) > 1:
         raise ValueError(f"{output} is one picture, but {source} has {len(reader)} frames: name a folder or a video")
     check_encoder(codec)
-    name, network = choose_model(model, checkpoint, flow_weights, device)
+    name, network = choose_model(model, checkpoint, options, device)
     work = work_folder(output)
     file = weights_file(name, checkpoint)
     digest = None if file is None else checkpoint_digest(file)
     weights = {"network": _state_digest(model)} if isinstance(model, nn.Module) else {}
-    identity = identity_of(name, digest, source, reading, grading, encoding) | weights
+    identity = identity_of(name, digest, flow, source, reading, grading, encoding) | weights
     unfinished = UnfinishedConversion(work, identity, overwrite)
 
     # level
@@ -263,6 +270,7 @@ def convert(
         model=name,
         checkpoint=checkpoint,
         checkpoint_sha256=digest,
+        flow=flow,
         level=level,
         diffuse_white=grading.diffuse_white,
         frames=writer.n_frames,
@@ -315,7 +323,8 @@ def convert_parts(
     output, folder = Path(output), None if frames_folder is None else Path(frames_folder)
     check_output(output, options.get("grading", Grading()), options.get("encoding", Encoding()))
     checkpoint = options.get("checkpoint")
-    check_model(model, None if checkpoint is None else Path(checkpoint), options.get("flow_weights"))
+    of_flow = {option: options.get(option) for option in ("flow", "flow_weights")}
+    check_model(model, None if checkpoint is None else Path(checkpoint), of_flow)
     with replace(reading, on_change="split").open_whole(Path(source)) as reader:
         stretches = reader.stretches()
     if len(stretches) < 2:
@@ -372,13 +381,20 @@ def weights_file(name: str, checkpoint: Path | None) -> Path | None:
 
 
 def identity_of(
-    name: str, weights: str | None, source: Path, reading: Reading, grading: Grading, encoding: Encoding
+    name: str,
+    weights: str | None,
+    flow: str | None,
+    source: Path,
+    reading: Reading,
+    grading: Grading,
+    encoding: Encoding,
 ) -> dict[str, Any]:
     """Return what must be the same when a conversion goes on.
 
     Args:
         name: name of the model.
         weights: digest of its weights.
+        flow: estimator of its optical flow; None for its own.
         source: SDR video, photograph or folder of frames.
         reading: how it is read.
         grading: how the picture is graded.
@@ -388,7 +404,7 @@ def identity_of(
     facts = f"{source.resolve()} {sum(s.st_size for s in stats)} {max(s.st_mtime_ns for s in stats)}"
     options = {**asdict(reading), **asdict(grading), **asdict(encoding)}
     del options["segment_frames"], options["decoder"]  # finished segments may have any length, from any decoder
-    return {"model": name, "checkpoint": weights, **options, "version": version("vitm"), "input": facts}
+    return {"model": name, "checkpoint": weights, "flow": flow, **options, "version": version("vitm"), "input": facts}
 
 
 def _state_digest(network: nn.Module) -> str:

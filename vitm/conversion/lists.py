@@ -15,6 +15,7 @@ from vitm.conversion.convert import ConversionReport, check_output, check_places
 from vitm.conversion.model import choose_model
 from vitm.conversion.options import Encoding, Grading
 from vitm.files import LockedError, check_writable, is_locked, lock, read_rows
+from vitm.nets.flow import FlowName
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def check_list(
     model: str | nn.Module | None = None,
     *,
     checkpoint: str | PathLike[str] | None = None,
+    flow: FlowName | None = None,
     flow_weights: str | PathLike[str] | None = None,
     grading: Grading = Grading(),
     encoding: Encoding = Encoding(),
@@ -89,7 +91,8 @@ def check_list(
         path: as for `convert_list`, and so are the others.
         model: the model.
         checkpoint: its weights.
-        flow_weights: weights of its optical flow.
+        flow: estimator of its optical flow.
+        flow_weights: weights of the estimator.
         grading: how the pictures are graded.
         encoding: how the outputs are encoded.
         overwrite: whether outputs that are there are replaced.
@@ -112,7 +115,8 @@ def check_list(
         check_places(source, [output], overwrite)
         check_output(output, grading, encoding)
         missing += 1
-    choose_model(model, None if checkpoint is None else Path(checkpoint), flow_weights, "cpu")
+    of_flow = {"flow": flow, "flow_weights": flow_weights}
+    choose_model(model, None if checkpoint is None else Path(checkpoint), of_flow, "cpu")
     return missing
 
 

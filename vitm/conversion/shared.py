@@ -39,6 +39,7 @@ from vitm.conversion.model import check_model, choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.resume import UnfinishedConversion
 from vitm.files import is_locked, one_at_a_time, write_json
+from vitm.nets.flow import FlowName
 from vitm.nets.interface import context
 from vitm.video import StreamWarning
 from vitm.video.codecs import check_encoder
@@ -55,7 +56,7 @@ class _Task:
     output: Path
     model: str | None
     checkpoint: Path | None
-    flow_weights: str | PathLike[str] | None
+    flow: dict[str, Any]
     reading: Reading
     grading: Grading
     encoding: Encoding
@@ -64,7 +65,7 @@ class _Task:
         """Return the unfinished work, which other processes may share."""
         file = weights_file(name, self.checkpoint)
         digest = None if file is None else checkpoint_digest(file)
-        identity = identity_of(name, digest, self.source, self.reading, self.grading, self.encoding)
+        identity = identity_of(name, digest, self.flow["flow"], self.source, self.reading, self.grading, self.encoding)
         return UnfinishedConversion(work_folder(self.output), identity, anew, shared=True)
 
     def writer(self, reader: Any) -> SharedWriter:
@@ -94,6 +95,7 @@ def convert_shared(
     *,
     devices: int,
     checkpoint: str | PathLike[str] | None = None,
+    flow: FlowName | None = None,
     flow_weights: str | PathLike[str] | None = None,
     device: str | None = None,
     reading: Reading = Reading(),
@@ -117,7 +119,8 @@ def convert_shared(
         devices: number of processes: GPUs, one process each; on the CPU any number, with the threads of one process
             each (`OMP_NUM_THREADS`).
         checkpoint: as for `convert`, and so are the others.
-        flow_weights: weights of the network's optical flow.
+        flow: estimator of the network's optical flow.
+        flow_weights: weights of the estimator.
         device: "cuda" or "cpu"; None for the GPUs, or the CPU if there is none.
         reading: how the source is read.
         grading: how bright, strong and colourful the picture is.
@@ -137,11 +140,12 @@ def convert_shared(
     source, output = Path(source), Path(output)
     encoding = encoding.settled(output)
     checkpoint = None if checkpoint is None else Path(checkpoint)
-    task = _Task(source, output, model, checkpoint, flow_weights, reading, grading, encoding)
+    of_flow = {"flow": flow, "flow_weights": flow_weights}
+    task = _Task(source, output, model, checkpoint, of_flow, reading, grading, encoding)
     kind, _ = check_output(output, grading, encoding)
     if kind.name != "a video":
         raise ValueError(f"{output} is {kind.name}: devices share the segments of a video; leave devices out")
-    check_model(model, checkpoint, flow_weights)
+    check_model(model, checkpoint, of_flow)
     started = time.monotonic()
     with one_at_a_time(_claim(output)):  # one chooses the level, the others find it
         check_places(source, [output], overwrite)
@@ -162,7 +166,7 @@ def convert_shared(
         while is_locked(work_folder(output) / "settings.json"):
             time.sleep(_GLANCE)  # others look whether segments are missing
         options: dict[str, Any] = {"reading": reading, "grading": grading, "encoding": encoding}
-        weights: dict[str, Any] = {"checkpoint": checkpoint, "flow_weights": flow_weights, "device": places[0]}
+        weights: dict[str, Any] = {"checkpoint": checkpoint, **of_flow, "device": places[0]}
         shown_options: dict[str, Any] = {"preview": preview, "overwrite": overwrite, "progress": False}
         report = convert(source, output, model, **weights, **options, **shown_options)  # all is there but the output
         seconds = time.monotonic() - started
@@ -197,7 +201,7 @@ def _begin(task: _Task, device: str, overwrite: bool) -> tuple[str, Any, int, Sh
     """Return the model's name, the level, the number of frames, and a writer that keeps the folder of the work."""
     with task.reading.open(task.source) as reader:
         check_encoder(str(task.encoding.codec))
-        name, network = choose_model(task.model, task.checkpoint, task.flow_weights, device)
+        name, network = choose_model(task.model, task.checkpoint, task.flow, device)
         if context(network) == sys.maxsize:
             raise ValueError(f"{name} looks at whole scenes, so devices cannot share segments: leave devices out")
         unfinished = task.unfinished(name, overwrite)
@@ -272,7 +276,7 @@ def _work(task: _Task, device: str, errors: Connection, frames: c_longlong) -> N
 
 def _write_segments(task: _Task, device: str, frames: c_longlong) -> None:
     parent = multiprocessing.parent_process()
-    name, network = choose_model(task.model, task.checkpoint, task.flow_weights, device)
+    name, network = choose_model(task.model, task.checkpoint, task.flow, device)
     length = task.encoding.segment_frames
     with task.reading.open(task.source) as reader, task.writer(reader) as writer:
         unfinished = task.unfinished(name)

@@ -82,14 +82,19 @@ def flow_estimator(name: FlowName = "dis", weights: str | Path | None = None) ->
         >>> still(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)).abs().sum()
         tensor(0.)
     """
-    if name not in get_args(FlowName):
-        raise ValueError(f"unknown flow estimator {name!r}: use one of {', '.join(get_args(FlowName))}")
+    check_flow_name(name)
     if estimator := {"dis": DISFlow, "aligned": AlignedFlow, "zero": ZeroFlow}.get(name):
         if weights is not None:
             raise ValueError(f"the flow estimator {name!r} takes no weights, got {weights}")
         return estimator()
     path = None if weights is None else Path(weights).expanduser()
     return RAFTFlow(name, path) if name in ("raft", "raft_small") else PTLFlow(name, path)
+
+
+def check_flow_name(name: str) -> None:
+    """Raise a ValueError if there is no flow estimator of a name."""
+    if name not in get_args(FlowName):
+        raise ValueError(f"unknown flow estimator {name!r}: use one of {', '.join(get_args(FlowName))}")
 
 
 class ZeroFlow(FlowEstimator):

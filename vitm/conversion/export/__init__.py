@@ -196,7 +196,7 @@ def _export(
         raise ValueError("half=True: a table has numbers in text; only ONNX graphs are in fp16")
     if kind == ".onnx":
         check_packages()
-    name, network = choose_model(model, checkpoint, flow_weights, "cpu")
+    name, network = choose_model(model, checkpoint, {"flow_weights": flow_weights}, "cpu")
     if kind == ".onnx":
         _check_graph(name, network)
     else:
