@@ -11,7 +11,16 @@ import torch.nn.functional as F
 
 from tests.baselines.test_frames import randomised
 from vitm.baselines.sequence_task import SingleHDRTask
-from vitm.baselines.single_hdr import Linearization, SingleHDR, UNet, histogram_maps, look_up, read_emor, rising
+from vitm.baselines.single_hdr import (
+    Hallucination,
+    Linearization,
+    SingleHDR,
+    UNet,
+    histogram_maps,
+    look_up,
+    read_emor,
+    rising,
+)
 
 SMALL = {"widths": (4, 6), "vgg_widths": (4, 4, 4, 4, 4)}
 
@@ -90,6 +99,15 @@ def test_stages(rng: torch.Generator) -> None:
     assert float(odd.min()) >= 0
     with pytest.raises(ValueError, match=r"expected ldr .*got \(1, 1, 8, 8\)"):
         network(torch.zeros(1, 1, 8, 8))
+
+
+def test_the_last_size_in_bands_is_the_whole(rng: torch.Generator) -> None:
+    """Three bands of half the height, of 64 rows at most, so that large frames are never enlarged whole."""
+    network = randomised(Hallucination((3, 4, 4, 4, 4)), rng)
+    linear = torch.rand(1, 3, 320, 32, generator=rng)
+    whole = network(linear).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(network(linear), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_unet(rng: torch.Generator) -> None:

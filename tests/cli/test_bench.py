@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from vitm.cli import main
+from vitm.cli.bench import _FORMS, _module
 from vitm.data.fake.frames import write_fake_frames
 from vitm.data.fake.sequences import write_fake_reds
+from vitm.runs.entries import find_entry
 
 
 def test_forms_of_paired_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +27,17 @@ def test_forms_of_paired_frames(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert all(row["samples_per_second"] > 0 and row["cpu_seconds"] > 0 and row["batch_size"] == 2 for row in rows)
     assert all(form in printed for form in ("files", "tiles", "packed", "workers for 10 steps/s"))
     assert {p.name.split("_")[0] for p in root.iterdir()} == {"train", "test", "tiles", "packed"}
+
+
+def test_tiles_of_demo_data_are_as_large_as_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of 384 x 216 hold none of the 480 x 480 that are cut where an entry says nothing."""
+    entry = find_entry("hdcfm")
+    module = entry.load_data_module()
+    monkeypatch.setattr(module, "demo_root", lambda: tmp_path)
+    sizes = [
+        _module(entry, module, flags, _FORMS["tiles"], "tiles").tile_size for flags in ([], [f"--data.root={tmp_path}"])
+    ]
+    assert sizes == [64, 480]
 
 
 def test_long_sequences_have_one_form(tmp_path: Path) -> None:

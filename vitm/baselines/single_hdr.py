@@ -14,6 +14,7 @@ from torchvision.models import resnet18
 
 from vitm.baselines.hdrcnn import Encoder
 from vitm.ops.padding import pad_to_multiple
+from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.papers.vitm_tc.display import to_hdr_pq
 
 SAMPLES, COMPONENTS = 1024, 11  # of a response curve, and of its basis (section 3.2)
@@ -194,13 +195,23 @@ class Hallucination(nn.Module):
     def forward(self, linear: Tensor) -> Tensor:
         """Map linear light (B, 3, H, W), sides multiples of 32, to what is added to it where it is clipped."""
         *features, x = self.encoder(linear)
-        for up, merge in zip(self.up, self.merge, strict=True):
-            x = up(F.interpolate(x, scale_factor=2, mode="nearest")).relu_()
-            assert isinstance(merge, nn.Conv2d)
-            own, other = merge.weight.chunk(2, 1)
-            x = F.conv2d(x, own, merge.bias) + F.conv2d(features.pop(), other)
-        out: Tensor = self.last(x).relu_()
+        for up, merge in zip(self.up[:-1], self.merge[:-1], strict=True):
+            x = _merged(up, merge, x, features.pop())
+        inputs = (x, features.pop())
+        return self._tail(*inputs) if needs_whole_maps(self, x) else map_rows(self._tail, inputs, halo=1, band=64)
+
+    def _tail(self, x: Tensor, features: Tensor) -> Tensor:
+        """Return rows of the result, from those at half the size and the features at 1/1."""
+        out: Tensor = self.last(_merged(self.up[-1], self.merge[-1], x, features)).relu_()
         return out
+
+
+def _merged(up: nn.Module, merge: nn.Module, x: Tensor, features: Tensor) -> Tensor:
+    """Enlarge x twice, and add the features of this size."""
+    x = up(F.interpolate(x, scale_factor=2, mode="nearest")).relu_()
+    assert isinstance(merge, nn.Conv2d)
+    own, other = merge.weight.chunk(2, 1)
+    return F.conv2d(x, own, merge.bias) + F.conv2d(features, other)
 
 
 class SingleHDR(nn.Module):

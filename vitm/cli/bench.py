@@ -271,5 +271,6 @@ def _module(entry: Any, module: Any, flags: list[str], changes: dict[str, Any], 
     for key, value in changes.items():
         given.data[key] = value
     if form == "tiles" and given.data["tile_size"] is None:
-        given.data["tile_size"] = max(_TILE_SIZE, given.data["crop_size"])
+        crop = given.data["crop_size"]
+        given.data["tile_size"] = crop if demo else max(_TILE_SIZE, crop)  # frames of the demo data are small
     return parser.instantiate(given).data
