@@ -36,6 +36,25 @@ def test_equals_opencv(padding_mode: str, border: int, photo: torch.Tensor) -> N
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-4)
 
 
+def test_bicubic_is_a_convolution_by_keys_kernel(rng: torch.Generator) -> None:
+    """Keys (1981) with a = -0.75, as OpenCV and PyTorch have it, at a quarter and a half of a pixel."""
+    x = torch.rand(1, 2, 9, 12, generator=rng)
+    flow = torch.tensor([0.25, -0.5]).view(1, 2, 1, 1).expand(1, 2, 9, 12)
+
+    def weights(part: float) -> np.ndarray:
+        near, far = np.array([part, 1 - part]), np.array([1 + part, 2 - part])
+        inner = 1.25 * near**3 - 2.25 * near**2 + 1
+        outer = -0.75 * (far**3 - 5 * far**2 + 8 * far - 4)
+        return np.array([outer[0], *inner, outer[1]])
+
+    rows, columns = weights(0.5), weights(0.25)
+    around = x[0, :, 2:6, 3:7].numpy()  # of the place (4.25, 3.5)
+    expected = np.einsum("chw,h,w->c", around, rows, columns)
+    np.testing.assert_allclose(warp(x, flow, mode="bicubic")[0, :, 4, 4], expected, rtol=1e-4)
+    corner = warp(x, flow.flip(1) * 100, mode="bicubic")[0, :, 0, 0]
+    torch.testing.assert_close(corner, x[0, :, -1, 0], rtol=1e-3, atol=1e-4)  # past an edge lies the edge
+
+
 def test_fp32_under_autocast(photo: torch.Tensor, rng: torch.Generator) -> None:
     flow = torch.randn(1, 2, 160, 220, generator=rng)
     expected = warp(photo, flow)

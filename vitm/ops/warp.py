@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,10 @@ from kornia.geometry.transform import remap
 from torch import Tensor
 
 
-def warp(x: Tensor, flow: Tensor, padding_mode: str = "border") -> Tensor:
-    """Sample `x` bilinearly at p + flow(p).
+def warp(
+    x: Tensor, flow: Tensor, padding_mode: str = "border", mode: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor:
+    """Sample `x` at p + flow(p).
 
     Convention:
         Pixel centres are the integers, x to the right and y down; zero flow returns `x` (to 1e-4 pixels). With the flow
@@ -21,6 +24,7 @@ def warp(x: Tensor, flow: Tensor, padding_mode: str = "border") -> Tensor:
         x: Image or features `(B, C, H, W)`, any range and domain. channels-last input is up to 1.8 times faster.
         flow: `(B, 2, H, W)` in pixels, x first.
         padding_mode: values outside the image: `border` (the nearest pixel), `zeros` or `reflection`.
+        mode: interpolation between pixels. Bicubic keeps detail, and passes the values around it at edges.
 
     Returns:
         `(B, C, H, W)`, fp32 (fp64 when `x` is fp64), also under autocast: a half-precision grid misplaces pixels.
@@ -45,7 +49,7 @@ def warp(x: Tensor, flow: Tensor, padding_mode: str = "border") -> Tensor:
     # Kornia would copy the sizes to a GPU at every call, and wait for it: the coordinates are normalised here.
     map_x, map_y = _normalised(columns + flow[:, 0], x.shape[3]), _normalised(rows + flow[:, 1], x.shape[2])
     with torch.autocast(x.device.type, enabled=False):
-        warped: Tensor = remap(x, map_x, map_y, "bilinear", padding_mode, True, normalized_coordinates=True)
+        warped: Tensor = remap(x, map_x, map_y, mode, padding_mode, True, normalized_coordinates=True)
     return warped
 
 

@@ -44,6 +44,27 @@ def test_weights_fall_with_time_and_with_what_was_guessed(frame):
     assert torch.equal(blended[~clipped], linearise(frame)[~clipped])
 
 
+def test_channels_that_are_not_clipped_keep_the_frame_s_light(frame):
+    """Green of a lamp clips, red and blue do not: keys that have them a quarter brighter lend their green alone."""
+    frame[:, ::2, :, SIDE // 2 :] = 0.7
+    light = torch.where(frame == 1, 4.0, 1.25 * linearise(frame)).float()
+    light[..., : SIDE // 2] /= 1.25  # so that exposures agree
+    keys = [Neighbour(key_image(light, frame), torch.ones_like(frame[:, :1]), torch.zeros(1, 2, SIDE, SIDE), 1.0)]
+    blended = blend_keys(frame, keys)
+    torch.testing.assert_close(blended[frame == 1], torch.full_like(blended[frame == 1], 4.0), rtol=1e-3, atol=0)
+    torch.testing.assert_close(blended[frame < 1], linearise(frame)[frame < 1])
+
+
+def test_keys_are_interpolated_in_the_logarithm_of_light(frame):
+    """Half a pixel along a lamp whose light doubles from column to column: the mean is the geometric one."""
+    frame[:] = 1
+    light = 2.0 ** torch.linspace(2, 2 + 7.75, SIDE).expand(1, 3, SIDE, SIDE)  # 2 to the 1/4 a column
+    flow = torch.zeros(1, 2, SIDE, SIDE)
+    flow[:, 0] = 0.5
+    blended = blend_keys(frame, [Neighbour(key_image(light, frame), torch.ones_like(frame[:, :1]), flow, 0.0)])
+    torch.testing.assert_close(blended[..., 2:-3], light[..., 2:-3] * 2**0.125, rtol=1e-3, atol=0)
+
+
 def test_a_key_that_contradicts_the_frame_or_ends_counts_where_no_other_does(frame):
     near, dark = key(frame, 4.0, 1.0), key(frame, 0.3, 0.0)
     right = key(frame, 8.0, 0.0, shift=SIDE)  # all of it lies past the edge

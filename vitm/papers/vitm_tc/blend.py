@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from vitm.ops.warp import warp
-from vitm.papers.vitm_tc.exposure import composite, exposure_gain, linearise, over_exposure
-from vitm.papers.vitm_tc.fill import contradicts
+from vitm.papers.vitm_tc.exposure import BLACK, composite, exposure_gain, linearise, over_exposure
+from vitm.papers.vitm_tc.fill import FULL, contradicts
 from vitm.papers.vitm_tc.motion import inside
 
 SPREAD = 1.5  # distances from key to key: standard deviation of the weights in time
@@ -44,7 +44,9 @@ def blend_keys(ldr: Tensor, keys: Iterable[Neighbour], tau: float = 0.95) -> Ten
     """Blend the light of keys where a frame has clipped, in the frame's exposure.
 
     The weight of a key falls smoothly with its distance in time (a normal curve), so that nothing jumps from frame to
-    frame. It is small where the key contradicts the frame, and smaller where the key's own light was a guess.
+    frame. It is small where the key contradicts the frame, and smaller where the key's own light was a guess. Keys are
+    interpolated bicubically in the logarithm of light, which keeps lamps sharp. A channel that the frame has not
+    clipped keeps its light, whatever the others have.
 
     Args:
         ldr: frame (B, 3, H, W), camera code in [0, 1].
@@ -57,11 +59,11 @@ def blend_keys(ldr: Tensor, keys: Iterable[Neighbour], tau: float = 0.95) -> Ten
     frame, alpha = linearise(ldr), over_exposure(ldr, tau)
     total, summed = torch.zeros_like(frame), torch.zeros_like(frame)
     for image, confidence, flow, distance in keys:
-        warped = warp(torch.cat([image, confidence], 1), flow)
-        light, clipped, certain = warped[:, :3], warped[:, 3:4], warped[:, 4:]
+        light = warp(image[:, :3].clamp_min(BLACK).log(), flow, mode="bicubic").exp()
+        clipped, certain = warp(torch.cat([image[:, 3:], confidence], 1), flow).split(1, 1)
         light = light * exposure_gain(frame, light, (alpha == 0) & (clipped == 0))
         usable = inside(flow) & ~contradicts(ldr, light)
         trust = torch.where(usable, 1.0, LEAST) * (GUESSED + (1 - GUESSED) * certain)
         weight = exp(-((distance / SPREAD) ** 2) / 2) * trust
         total, summed = total + weight, summed + weight * light
-    return composite(ldr, summed / total, alpha)
+    return composite(ldr, torch.where(ldr >= FULL, summed / total, frame), alpha)
