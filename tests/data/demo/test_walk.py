@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from vitm.data.demo.room import Ball, Box, Panel, Room
 from vitm.data.demo.scenes import DemoScene
 from vitm.data.demo.stages import STAGES
 from vitm.data.demo.walk import RoomWalk
+from vitm.data.fake.sequences import write_fake_panoramas
 from vitm.data.sequences.long_clip import LongClip
 from vitm.ops.warp import warp
 
@@ -145,3 +148,11 @@ def test_walks_are_clips_of_vitm_tc_and_always_the_same(monkeypatch: pytest.Monk
     assert all(torch.equal(batches[0][k], batches[1][k]) for k in ("ldr", "linear", "ev"))
     data.setup("test")
     assert [clip.name for clip in data.find("test")] == ["walk_plain_0"]
+
+
+def test_walks_stand_beside_the_clips_of_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(walks, "demo_scenes", lambda split, seed: [replace(SCENE, name=f"{split}_{seed}")])
+    write_fake_panoramas(tmp_path, 2)
+    data = DemoWalks([str(tmp_path), "demo_walks"], furnishings=2, size=32, crop_size=24, val_clips=1)
+    names = {split: sorted(clip.name.partition("_")[0] for clip in data.find(split)) for split in ("train", "val")}
+    assert names == {"train": ["panorama", "walk", "walk"], "val": ["panorama", "walk"]}

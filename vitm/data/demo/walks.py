@@ -18,10 +18,10 @@ class DemoWalks(LongSequences):
     """Clips of VITM-TC with parallax and moving things: `RoomWalk`s, rendered when they are asked for, none on disk.
 
     The splits are the demo's: no photograph of a test room is in a training room. A batch does not know the motion, as
-    with REDS; `RoomWalk.flow` does.
+    with REDS; `RoomWalk.flow` does. Beside walks, it may hold the clips of folders: `root=["PANORAMAS", "demo_walks"]`.
 
     Args:
-        root: Nothing is read from it.
+        root: `demo_walks`, from which nothing is read; folders in the list besides are as in `LongSequences`.
         furnishings: Number of times that each of the eight training rooms is furnished.
         drift: Speed of the balls that move, in metres a frame.
         **common: The other options of `LongSequences`.
@@ -40,7 +40,9 @@ class DemoWalks(LongSequences):
         return Path("demo_walks")
 
     def clips(self, root: Path, split: Split) -> list[Source]:
-        """Return the walks of a split; the first `val_clips` to validate on."""
+        """Return the walks of a split, the first `val_clips` to validate on; of a folder, the clips that it holds."""
+        if root != self.demo_root():
+            return super().clips(root, split)
         seeds = range(self.furnishings if split == "train" else 1)
         scenes = [replace(scene, name=f"{scene.name}_{seed}") for seed in seeds for scene in demo_scenes(split, seed)]
         walks: list[Source] = [
