@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vitm.nets.flow import flow_estimator
 from vitm.nets.work import Work, count_work
 from vitm.ops.attention import softmax_attention
 from vitm.ops.pixel_conv import pixel_conv
+from vitm.ops.warp import warp
 
 
 def test_products_and_activations() -> None:
@@ -44,6 +46,19 @@ def test_the_least_time_is_each_layers_own() -> None:
     work = Work(products=300, elementwise=10, layers=[(200, 10), (100, 90)], ends=20)
     assert work.least_seconds(100.0, 10.0) == pytest.approx(2 + 9)
     assert Work(ends=50).least_seconds(100.0, 10.0) == pytest.approx(5)
+
+
+def test_flow_of_the_host_counts_nothing() -> None:
+    class Moved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flow, self.conv = flow_estimator("dis"), nn.Conv2d(3, 8, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.conv(warp(x, self.flow(x, x.flip(2))))
+            return out
+
+    assert count_work(Moved(), (1, 3, 32, 32)).products == 32 * 32 * 8 * 27
 
 
 def test_values_are_refused() -> None:

@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from vitm.nets.flow import DISFlow, ZeroFlow
+
 _MOVES = """
     view _unsafe_view view_as _reshape_alias expand permute transpose t slice select split split_with_sizes unbind
     squeeze unsqueeze as_strided detach alias lift_fresh empty empty_like zeros zeros_like new_zeros ones full arange
@@ -56,6 +58,8 @@ class Work:
 def count_work(network: nn.Module, shape: tuple[int, ...]) -> Work:
     """Count a call of a network without gradients, on whole maps, as a compiler sees it.
 
+    Optical flow that OpenCV estimates on the host counts nothing: nothing moves.
+
     Args:
         network: network on any device; its parameters are not read.
         shape: shape of the input.
@@ -69,7 +73,8 @@ def count_work(network: nn.Module, shape: tuple[int, ...]) -> Work:
         (21600, True)
     """
     counter = _Counter()
-    with FakeTensorMode(allow_non_fake_inputs=True), whole_maps(), torch.no_grad():
+    still = patch.object(DISFlow, "_estimate", ZeroFlow._estimate)  # OpenCV needs values
+    with FakeTensorMode(allow_non_fake_inputs=True), whole_maps(), still, torch.no_grad():
         x = torch.empty(shape)
         with counter:
             output = network(x)
