@@ -60,7 +60,8 @@ def blend_keys(ldr: Tensor, keys: Iterable[Neighbour], tau: float = 0.95) -> Ten
     total, summed = torch.zeros_like(frame), torch.zeros_like(frame)
     for image, confidence, flow, distance in keys:
         light = warp(image[:, :3].clamp_min(BLACK).log(), flow, mode="bicubic").exp()
-        clipped, certain = warp(torch.cat([image[:, 3:], confidence], 1), flow).split(1, 1)
+        warped = warp(torch.cat([image[:, 3:], confidence], 1), flow)
+        clipped, certain = warped[:, :1], warped[:, 1:]
         light = light * exposure_gain(frame, light, (alpha == 0) & (clipped == 0))
         usable = inside(flow) & ~contradicts(ldr, light)
         trust = torch.where(usable, 1.0, LEAST) * (GUESSED + (1 - GUESSED) * certain)
