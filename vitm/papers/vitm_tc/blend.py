@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vitm.ops.warp import warp
 from vitm.papers.vitm_tc.exposure import BLACK, composite, exposure_gain, linearise, over_exposure
-from vitm.papers.vitm_tc.fill import FULL, contradicts
+from vitm.papers.vitm_tc.fill import FULL, contradicts, possible_light
 from vitm.papers.vitm_tc.motion import inside
 
 SPREAD = 1.5  # distances from key to key: standard deviation of the weights in time
@@ -56,14 +56,14 @@ def blend_keys(ldr: Tensor, keys: Iterable[Neighbour], tau: float = 0.95) -> Ten
     Returns:
         The composite of equation 1 (B, 3, H, W), linear, in the exposure of `ldr`, fp32.
     """
-    frame, alpha = linearise(ldr), over_exposure(ldr, tau)
+    frame, alpha, possible = linearise(ldr), over_exposure(ldr, tau), possible_light(ldr)
     total, summed = torch.zeros_like(frame), torch.zeros_like(frame)
     for image, confidence, flow, distance in keys:
         light = warp(image[:, :3].clamp_min(BLACK).log(), flow, mode="bicubic").exp()
         warped = warp(torch.cat([image[:, 3:], confidence], 1), flow)
         clipped, certain = warped[:, :1], warped[:, 1:]
         light = light * exposure_gain(frame, light, (alpha == 0) & (clipped == 0))
-        usable = inside(flow) & ~contradicts(ldr, light)
+        usable = inside(flow) & ~contradicts(possible, light)
         trust = torch.where(usable, 1.0, LEAST) * (GUESSED + (1 - GUESSED) * certain)
         weight = exp(-((distance / SPREAD) ** 2) / 2) * trust
         total, summed = total + weight, summed + weight * light

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import exp
 from typing import NamedTuple
 
 import torch
@@ -51,14 +52,14 @@ def fill_from_clues(key: Tensor, references: Iterable[tuple[Tensor, Motion]], ta
             one whose gain is 0 is not there.
         tau: see `over_exposure`.
     """
-    light, clipped = linearise(key), key >= FULL
+    light, clipped, possible = linearise(key), key >= FULL, possible_light(key)
     bound, total, summed, shown = light.clone(), *(torch.zeros_like(light) for _ in range(3))
     order = torch.ones_like(light[:, :1, :1, :1])
     for frame, (flow, gain) in references:
         warped = warp(torch.cat([linearise(frame), (frame >= FULL).float()], 1), flow)
         clue, full = warped[:, :3] * gain, warped[:, 3:] > TOUCHED
         within = inside(flow)
-        usable = within & ~contradicts(key, clue) & (gain > LONGER)
+        usable = within & ~contradicts(possible, clue) & (gain > LONGER)
         bound = torch.where(usable & clipped, bound.maximum(light.lerp(clue, _feathered(within))), bound)
         share = _feathered(usable & ~full)
         total, summed = total + order * share, summed + order * share * clue.clamp_min(BLACK).log()
@@ -68,18 +69,24 @@ def fill_from_clues(key: Tensor, references: Iterable[tuple[Tensor, Motion]], ta
     return Fill(hdr_linear, torch.where(clipped, shown, 1.0))
 
 
-def contradicts(frame: Tensor, other: Tensor) -> Tensor:
-    """Return where light cannot be that of a frame: dark where it is clipped, or another where it is not.
+def possible_light(frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least and the most light that a frame leaves possible: not dark where it clips, else about its own.
 
     Args:
         frame: (B, 3, H, W), camera code in [0, 1].
-        other: (B, 3, H, W), linear, aligned with the frame and in its exposure.
 
     Returns:
-        (B, 1, H, W), bool.
+        Two (B, 3, H, W), linear, in the frame's exposure.
     """
-    unlike = ((other + DARK) / (linearise(frame) + DARK)).log().abs() > AGREEMENT
-    return torch.where(frame >= FULL, other < DARKER, unlike).any(1, keepdim=True)
+    light, clipped = linearise(frame) + DARK, frame >= FULL
+    least, most = light * exp(-AGREEMENT) - DARK, light * exp(AGREEMENT) - DARK
+    return least.masked_fill(clipped, DARKER), most.masked_fill(clipped, torch.inf)
+
+
+def contradicts(possible: tuple[Tensor, Tensor], other: Tensor) -> Tensor:
+    """Return where light (B, 3, H, W) cannot be that of a frame with a `possible_light`: (B, 1, H, W), bool."""
+    least, most = possible
+    return ((other < least) | (other > most)).any(1, keepdim=True)
 
 
 def _feathered(mask: Tensor) -> Tensor:
