@@ -49,7 +49,7 @@ def measure_on_device(hdr_pq: Tensor) -> Tensor:
     """
     brightest = hdr_pq.amax(dim=0)
     mean = pq_eotf(brightest.clamp(0, 1)).mean(dtype=torch.float64)
-    return torch.stack((hdr_pq.amin(), brightest.amax(), mean)).float()
+    return torch.stack((hdr_pq.amin().float(), brightest.amax().float(), mean.float()))
 
 
 @cache
