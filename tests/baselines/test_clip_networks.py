@@ -72,6 +72,15 @@ def test_where_frames_interact():
     }
 
 
+def test_the_last_size_of_deephdr_in_bands_is_the_whole(rng):
+    """132 rows of half the height, in three bands."""
+    network, sdr = small("deephdr"), torch.rand(1, 3, 264, 16, generator=rng)
+    whole = network(sdr)
+    assert whole.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(network(sdr), whole.detach(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("blocks", [(1, 1, 1), (2, 3, 1)], ids=str)
 def test_hdrunet_layers(blocks, rng):
     network = small("hdrunet", blocks=blocks)

@@ -14,7 +14,7 @@ from vitm.baselines.adaint import AdaInt
 from vitm.baselines.csrnet import CSRNet, GlobalMapping
 from vitm.baselines.deep_sr_itm import DeepSRITM
 from vitm.baselines.hdrnet import HDRNet
-from vitm.baselines.hdrtvdm import LSN, ChannelAttention
+from vitm.baselines.hdrtvdm import LSN, ChannelAttention, TransformerBlock
 from vitm.baselines.hdrtvnet import HDRTVNet
 from vitm.baselines.hdrtvnet_plus import AGCM, HDRTVNetPlus, LocalEnhancement
 from vitm.baselines.jsi_net import JSInet
@@ -109,6 +109,16 @@ def test_channel_attention(rng: torch.Generator) -> None:
         expected = F.conv2d(torch.cat(heads, 1).view_as(x), layer.project.weight)
         torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-6)
         assert bool(layer(torch.zeros_like(x)).isfinite().all())
+
+
+def test_attention_in_bands_is_the_whole(rng: torch.Generator) -> None:
+    """Of 75 rows, in three bands: sums of all pixels, and convolutions that reach beyond a band."""
+    block = randomised(TransformerBlock(8, heads=2), rng)
+    x = torch.randn(2, 8, 75, 9, generator=rng)
+    whole = block(x)
+    assert whole.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), whole.detach(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SMALL)

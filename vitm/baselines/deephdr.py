@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitm.baselines.clip_network import ClipNetwork, Encoded
 from vitm.nets.perceptual import MEAN, STD
+from vitm.ops.tiling import map_rows, needs_whole_maps
 from vitm.papers.vitm_tc.display import to_hdr_pq
 
 THRESHOLD = 0.95  # released code: above it a channel counts as partly clipped
@@ -106,13 +107,24 @@ class DeepHDR(ClipNetwork):
 
     def decode(self, encoded: Encoded) -> Tensor:
         """Decode frames, see `ClipNetwork`."""
-        x, (mask, skips) = encoded
-        for level in range(len(skips) - 1, -1, -1):
-            x, mask = (F.interpolate(y, scale_factor=2, mode="nearest") for y in (x, mask))
-            x, mask = torch.cat([x, skips[level]], 1), torch.cat([mask, torch.ones_like(skips[level])], 1)
-            x, mask = self.decoder[level](x, mask)
-            x = self.act(x) if level else x
-        return self._shown(x, skips[0] * self.std + self.mean) if self.light else x
+        x, (mask, (sdr, *skips)) = encoded
+        for level in range(len(skips), 0, -1):
+            x, mask = self._enlarged(level, x, mask, skips.pop())
+            x = self.act(x)
+        inputs = (x, mask, sdr)
+        x = self._last(*inputs) if needs_whole_maps(self, x) else map_rows(self._last, inputs, halo=1, band=64)
+        return self._shown(x, sdr * self.std + self.mean) if self.light else x
+
+    def _enlarged(self, level: int, x: Tensor, mask: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and mask at twice the size, with what the encoder had there."""
+        x, mask = (F.interpolate(y, scale_factor=2, mode="nearest") for y in (x, mask))
+        inputs = torch.cat([x, skip], 1), torch.cat([mask, torch.ones_like(skip)], 1)
+        features, mask = self.decoder[level](*inputs)
+        return features, mask
+
+    def _last(self, x: Tensor, mask: Tensor, sdr: Tensor) -> Tensor:
+        """Return rows of the full size, from those at half of it and the frame's."""
+        return self._enlarged(0, x, mask, sdr)[0]
 
     def _shown(self, log_light: Tensor, sdr: Tensor) -> Tensor:
         """Return the light log(1 + H) where frames are clipped, and their squares elsewhere, as hdr_pq."""

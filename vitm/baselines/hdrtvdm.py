@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vitm.baselines.csrnet import GlobalMapping
 from vitm.color.gamut import luminance
 from vitm.ops.padding import pad_to_multiple
+from vitm.ops.tiling import map_rows, needs_whole_maps, row_bands
 
 SLOPE = 0.1
 SMALLEST = 8  # the global conditions look at averages of 8 x 8 pixels
@@ -26,6 +27,11 @@ class ChannelNorm(nn.LayerNorm):
         return rearrange(normalised, "b h w c -> b c h w")
 
 
+def _band(x: Tensor) -> int:
+    """Return the number of rows of a map that are computed at once: few for the caches of a CPU, many for a GPU."""
+    return 32 if x.device.type == "cpu" else 512
+
+
 def _with_depthwise(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 1, bias=False),
@@ -38,7 +44,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.width, self.heads = width, heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = _with_depthwise(width, 3 * width)
         self.project = nn.Conv2d(width, width, 1, bias=False)
@@ -46,11 +52,40 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
         q, k, v = rearrange(self.qkv(x), "b (three head c) h w -> three b head c (h w)", three=3, head=self.heads)
-        # the product of normalised rows, without maps that hold them
-        norms = q.norm(dim=-1, keepdim=True) * k.norm(dim=-1, keepdim=True).mT
-        weights = (q @ k.mT / norms.clamp_min(1e-24) * self.temperature).softmax(-1)
-        attended = rearrange(weights @ v, "b head c (h w) -> b (head c) h w", w=x.shape[-1])
-        out: Tensor = self.project(attended)
+        weights = self._weights(q @ k.mT, q.norm(dim=-1, keepdim=True), k.norm(dim=-1, keepdim=True))
+        return self._attended(weights, v, x.shape[-1])
+
+    def weights_in_bands(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """Return the weights (B, heads, C / heads, C / heads) of a normalised map, band by band of its rows."""
+        sums = [x.new_zeros(())] * 3
+        for start, stop in row_bands(x.shape[-2], _band(x)):
+            top = max(0, start - 1)
+            maps = self._maps(norm(x[..., top : stop + 1, :]), slice(2 * self.width))[..., start - top : stop - top, :]
+            q, k = rearrange(maps, "b (two head c) h w -> two b head c (h w)", two=2, head=self.heads)
+            own = (q @ k.mT, q.square().sum(-1, keepdim=True), k.square().sum(-1, keepdim=True))
+            sums = [before + part for before, part in zip(sums, own, strict=True)]
+        products, q, k = sums
+        return self._weights(products, q.sqrt(), k.sqrt())
+
+    def rows(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Return rows of the result, from normalised rows and the weights of the whole frame."""
+        v = rearrange(self._maps(x, slice(2 * self.width, None)), "b (head c) h w -> b head c (h w)", head=self.heads)
+        return self._attended(weights, v, x.shape[-1])
+
+    def _maps(self, x: Tensor, channels: slice) -> Tensor:
+        """Return some of the channels of queries, keys and values."""
+        for layer in self.qkv:
+            assert isinstance(layer, nn.Conv2d)
+            weight = layer.weight[channels]
+            x = F.conv2d(x, weight, padding=layer.padding, groups=1 if layer.groups == 1 else len(weight))
+        return x
+
+    def _weights(self, products: Tensor, norm_q: Tensor, norm_k: Tensor) -> Tensor:
+        """Return the product of normalised rows, without maps that hold them, as weights."""
+        return (products / (norm_q * norm_k.mT).clamp_min(1e-24) * self.temperature).softmax(-1)
+
+    def _attended(self, weights: Tensor, v: Tensor, width: int) -> Tensor:
+        out: Tensor = self.project(rearrange(weights @ v, "b head c (h w) -> b (head c) h w", w=width))
         return out
 
 
@@ -79,7 +114,15 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
-        x = x + self.attention(self.norm1(x))
+        if needs_whole_maps(self, x):
+            return self._gated(x + self.attention(self.norm1(x)))
+        weights = self.attention.weights_in_bands(x, self.norm1)
+        # of a row, the values depend on the rows beside it, and so does the gate
+        return map_rows(
+            lambda x: self._gated(x + self.attention.rows(self.norm1(x), weights)), (x,), halo=2, band=_band(x)
+        )
+
+    def _gated(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.forward_gate(self.norm2(x))
         return out
 
@@ -143,7 +186,7 @@ class LSN(nn.Module):
 
     Convention: any height and width of at least 8; they are padded to multiples of 4 by reflection and cropped back.
     Attention is over the whole frame, so crops of a frame do not give crops of the result. At 1920 x 1080 it needs
-    some 4 GiB on a CPU.
+    1 GiB on a CPU, in bands of rows.
 
     Args:
         width: number of channels of the global mapping, a multiple of 8.
