@@ -25,7 +25,7 @@ from vitm.data.production import PRODUCTIONS, produce
 from vitm.evaluation.open_benchmark import PEAK_NITS
 from vitm.metrics.functional import warping_error
 from vitm.metrics.functional.flicker import mean_luma
-from vitm.nets.interface import stream
+from vitm.nets.interface import SurveyingNetwork, stream
 from vitm.zoo import load_network
 
 SIZE, FRAMES = (90, 160), 24
@@ -71,6 +71,8 @@ def main() -> None:
             for production, how in PRODUCTIONS.items():
                 sdr = produce(nits, how, PEAK_NITS)
                 for name, network in networks.items():
+                    if isinstance(network, SurveyingNetwork):
+                        network.survey(sdr[1::2].split(1))  # the twelve frames that `vitm convert` looks at
                     pred = torch.cat([*stream(network, sdr.split(1))]).clamp(0, 1)
                     ratio = unsteadiness(at_level_of(pred, truth), truth, flows) / own
                     ratios.setdefault((name, production), []).append(ratio)

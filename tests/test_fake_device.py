@@ -39,7 +39,7 @@ from vitm.metrics.registry import METRICS, build_metric
 from vitm.nets import flow, perceptual
 from vitm.nets.analytic import Analytic
 from vitm.nets.flow import RAFTFlow, ZeroFlow
-from vitm.nets.interface import SpillingNetwork, StreamingNetwork, stream
+from vitm.nets.interface import SpillingNetwork, StreamingNetwork, SurveyingNetwork, stream
 from vitm.nets.perceptual import PerceptualLoss
 from vitm.papers.hdcfm.losses import patch_loss
 from vitm.papers.kpn_mfi.losses import BrightnessConsistencyLoss, OfficialConsistencyLoss
@@ -151,6 +151,8 @@ def test_clips_stay_on_the_device(name: str) -> None:
     if name in TABLES:
         network(random(1, 3, *SIZE))
     with torch.inference_mode(), Crossing():
+        if isinstance(network, SurveyingNetwork):
+            network.survey(random(3, 1, 3, *SIZE))
         predictions = list(stream(network, random(3, 1, 3, *SIZE)))
     assert [(p.shape, p.device.type) for p in predictions] == [((1, 3, *SIZE), "cuda")] * 3
 

@@ -107,6 +107,33 @@ def test_a_network_may_be_an_object(clip: Path) -> None:
         convert(clip, clip.with_name("other"), network, checkpoint="w.ckpt")
 
 
+class _Surveying(nn.Module):
+    """Converts frames as plain SDR, and keeps what it was shown of the clip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Size] = []
+        self.numbers: list[int] = []  # of frames seen, at each call
+
+    def survey(self, frames: Iterable[Tensor]) -> None:
+        self.seen = [sdr.shape for sdr in frames]
+        self.numbers.append(-len(self.seen))
+
+    def forward(self, sdr: Tensor) -> Tensor:
+        self.numbers.append(len(self.seen))
+        return Gain()(sdr)
+
+
+def test_a_network_sees_frames_of_all_the_clip_first_and_forgets_them(clip: Path) -> None:
+    network = _Surveying()
+    convert(clip, clip.with_name("out.mp4"), network, progress=False)
+    n = len(list(clip.iterdir()))
+    assert network.numbers == [-n, *[n] * 2 * n, 0]  # the level is measured on n frames, too
+    network.numbers.clear()
+    convert(next(clip.iterdir()), clip.with_name("out.png"), network, progress=False)
+    assert network.numbers == [0, 0]
+
+
 def test_unfinished_work_of_an_object_with_other_weights_is_refused(clip: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

@@ -37,13 +37,14 @@ def in_this_process(task: object, places: list[str], advance: object) -> None:
     shared._write_segments(task, places[0], c_longlong())
 
 
-def test_segments_in_any_order_are_the_same_video(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", ["hable", "default"])
+def test_segments_in_any_order_are_the_same_video(model: str, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last segments first, so that the scene of each begins in the middle."""
     monkeypatch.setattr(shared, "_run", in_this_process)
     choice = "vitm.video.write.segments.choose_segment"
     monkeypatch.setattr(choice, lambda states, following: max(i for i, s in enumerate(states) if s == "free"))
-    one = convert(clip, clip.with_name("one.mp4"), "hable", **OPTIONS)
-    other = convert_shared(clip, clip.with_name("other.mp4"), "hable", devices=1, device="cpu", **OPTIONS)
+    one = convert(clip, clip.with_name("one.mp4"), model, **OPTIONS)
+    other = convert_shared(clip, clip.with_name("other.mp4"), model, devices=1, device="cpu", **OPTIONS)
     assert other is not None
     assert one.output.read_bytes() == other.output.read_bytes()
     assert one.graphics == other.graphics == ((7, 10),)

@@ -24,7 +24,7 @@ from vitm.console import ProgressCallback, console
 from vitm.console import progress as progress_display
 from vitm.conversion.graphics import MEMORY, GraphicsDetector
 from vitm.conversion.letters import HELD, LettersDetector
-from vitm.conversion.level import DiffuseWhite, Level, choose_level, with_gain
+from vitm.conversion.level import DiffuseWhite, Level, choose_level, surveyed, with_gain
 from vitm.conversion.model import check_model, choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.preview import preview_paths, write_previews
@@ -237,26 +237,25 @@ def convert(
     identity = identity_of(name, digest, flow, source, reading, grading, encoding) | weights
     unfinished = UnfinishedConversion(work, identity, overwrite)
 
-    # level
-    level = unfinished.level or choose_level(network, reader, control, grading.diffuse_white, grading.graphics)
-
-    # convert and write
+    # look at the clip, convert and write
     started = time.monotonic()
-    with _writers(output, folder, work, kind, reader, encoding, mastering) as writers, reader:
-        unfinished.begin(level)
-        _keep_scenes_in(work, network)
-        done = min(writer.finished_frames for writer in writers)
-        with shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
-            try:
-                results = converted(network, level, reader, done, writers)
-                for number, (frames, pts, share) in enumerate(results, start=done):
-                    unfinished.note(reader.damaged, number if share > 0.5 else None)
-                    for writer, frame in zip(writers, frames, strict=True):
-                        if number >= writer.finished_frames:
-                            writer.write(frame, pts)
-                    advance(number + 1)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
+    with reader, surveyed(network, reader) as samples:
+        level = unfinished.level or choose_level(network, samples, control, grading.diffuse_white, grading.graphics)
+        with _writers(output, folder, work, kind, reader, encoding, mastering) as writers:
+            unfinished.begin(level)
+            _keep_scenes_in(work, network)
+            done = min(writer.finished_frames for writer in writers)
+            with shown(progress, f"{source.name}: {len(reader)} frames, {level}", name, done, len(reader)) as advance:
+                try:
+                    results = converted(network, level, reader, done, writers)
+                    for number, (frames, pts, share) in enumerate(results, start=done):
+                        unfinished.note(reader.damaged, number if share > 0.5 else None)
+                        for writer, frame in zip(writers, frames, strict=True):
+                            if number >= writer.finished_frames:
+                                writer.write(frame, pts)
+                        advance(number + 1)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt(f"; finished frames are kept in {work}: the same command goes on") from None
     unfinished.end()
 
     # report

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -24,8 +25,9 @@ from vitm.color import (
 )
 from vitm.color.midtones import midtone_stops
 from vitm.conversion.graphics import ramp
-from vitm.conversion.stream import convert_clip
+from vitm.conversion.stream import convert_clip, network_device
 from vitm.nets.analytic import Analytic, Gain
+from vitm.nets.interface import SurveyingNetwork
 from vitm.ops.copies import copied_to
 from vitm.ops.tiling import map_rows
 from vitm.video import FrameReader
@@ -37,7 +39,7 @@ Graphics = Literal["auto", "keep"]
 _KNEE = 0.95  # of the peak's PQ code: highlights roll off from here
 _MID_GREY = 0.18  # of SDR white, in light: where the level of an operator is taken
 _ANCHOR = 0.06  # SDR code above which black is the model's own
-_SAMPLES = 12  # frames that the automatic level is measured on
+_SAMPLES = 12  # frames of a clip that are looked at before its conversion
 
 
 @dataclass(frozen=True)
@@ -164,18 +166,19 @@ def check_words(diffuse_white: DiffuseWhite, graphics: Graphics) -> None:
 
 def choose_level(
     network: nn.Module,
-    reader: FrameReader | StretchReader | None,
+    frames: Iterable[Tensor] | None,
     control: LevelControl,
     diffuse_white: DiffuseWhite = "auto",
     graphics: Graphics = "auto",
 ) -> Level:
     """Choose the level of a conversion.
 
-    The level of a network is measured on twelve frames of the clip, that of an analytic operator on mid-grey.
+    The level of a network is measured on some frames of the clip, that of an analytic operator on mid-grey.
 
     Args:
         network: network of `convert_clip`.
-        reader: the clip; None where there is none, for an analytic operator or a network's own picture.
+        frames: what `sample_frames` gives; None where there is no clip, for an analytic operator or a network's own
+            picture.
         control: other controls.
         diffuse_white: luminance of diffuse white in cd/m2; "auto" for 203 with an analytic operator, and with a network
             for where it puts white, but within 203 to 406; "keep" for the model's own picture: its level, its black,
@@ -196,8 +199,8 @@ def choose_level(
     control = replace(control, anchor_black=not analytic)  # operators make black of black
     if analytic:
         white: float | None = operator_white(network)
-    elif reader is not None:
-        white = midtone_white(_samples(network, reader))
+    elif frames is not None:
+        white = midtone_white((hdr_pq, sdr) for sdr in frames for hdr_pq in convert_clip(network, [sdr]))
     else:
         raise ValueError(
             f"diffuse_white={diffuse_white!r}: a network's level is measured on frames: give a clip, or "
@@ -230,21 +233,42 @@ def with_gain(network: nn.Module, control: LevelControl) -> tuple[nn.Module, Lev
 
 def sample_frames(reader: FrameReader | StretchReader, scene: range | None = None) -> Iterator[Tensor]:
     """Give sdr (3, H, W) of twelve frames spread over a clip, or a scene of it, small: a level needs no details."""
-    numbers = range(len(reader)) if scene is None else scene
+    return map(_small, _spread_frames(reader, range(len(reader)) if scene is None else scene))
+
+
+@contextmanager
+def surveyed(network: nn.Module, reader: FrameReader | StretchReader) -> Iterator[Iterable[Tensor]]:
+    """Let a `SurveyingNetwork` know a clip for as long as the context lasts, and give what `sample_frames` gives.
+
+    The network sees the frames at full size.
+    """
+    if not isinstance(network, SurveyingNetwork) or len(reader) == 1:
+        yield sample_frames(reader)
+        return
+    device, samples = network_device(network), list[Tensor]()
+
+    def frames() -> Iterator[Tensor]:
+        for sdr in _spread_frames(reader, range(len(reader))):
+            samples.append(_small(sdr))
+            yield sdr[None].to(device)
+
+    try:
+        with torch.inference_mode():
+            network.survey(frames())
+        yield samples
+    finally:
+        network.survey(())
+
+
+def _spread_frames(reader: FrameReader | StretchReader, numbers: range) -> Iterator[Tensor]:
     indices = {numbers[(2 * i + 1) * len(numbers) // (2 * _SAMPLES)] for i in range(_SAMPLES)}
     for frame in reader.read(sorted(indices)):
-        sdr = torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
-        factor = min(1.0, 540 / min(sdr.shape[1:]))
-        if factor < 1:
-            sdr = nn.functional.interpolate(sdr[None], scale_factor=factor, mode="area")[0]
-        yield sdr
+        yield torch.from_numpy(frame.rgb).permute(2, 0, 1).clamp(0, 1)
 
 
-def _samples(network: nn.Module, reader: FrameReader | StretchReader) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give (hdr_pq, sdr) of the sampled frames, each converted by itself."""
-    for sdr in sample_frames(reader):
-        for hdr_pq in convert_clip(network, [sdr]):
-            yield hdr_pq, sdr
+def _small(sdr: Tensor) -> Tensor:
+    factor = min(1.0, 540 / min(sdr.shape[1:]))
+    return sdr if factor == 1 else nn.functional.interpolate(sdr[None], scale_factor=factor, mode="area")[0]
 
 
 def _roll_off(hdr_pq: Tensor, peak_nits: float) -> Tensor:

@@ -34,7 +34,7 @@ from vitm.conversion.convert import (
     work_folder,
     writer_of,
 )
-from vitm.conversion.level import choose_level
+from vitm.conversion.level import choose_level, surveyed
 from vitm.conversion.model import check_model, choose_model
 from vitm.conversion.options import Encoding, Grading, Reading
 from vitm.conversion.resume import UnfinishedConversion
@@ -206,7 +206,8 @@ def _begin(task: _Task, device: str, overwrite: bool) -> tuple[str, Any, int, Sh
             raise ValueError(f"{name} looks at whole scenes, so devices cannot share segments: leave devices out")
         unfinished = task.unfinished(name, overwrite)
         chosen = task.grading.control, task.grading.diffuse_white, task.grading.graphics
-        level = unfinished.level or choose_level(network, reader, *chosen)
+        with surveyed(network, reader) as samples:
+            level = unfinished.level or choose_level(network, samples, *chosen)
         writer = task.writer(reader)
         if unfinished.level is None:
             unfinished.begin(level)
@@ -278,7 +279,7 @@ def _write_segments(task: _Task, device: str, frames: c_longlong) -> None:
     parent = multiprocessing.parent_process()
     name, network = choose_model(task.model, task.checkpoint, task.flow, device)
     length = task.encoding.segment_frames
-    with task.reading.open(task.source) as reader, task.writer(reader) as writer:
+    with task.reading.open(task.source) as reader, task.writer(reader) as writer, surveyed(network, reader):
         unfinished = task.unfinished(name)
         assert unfinished.level is not None
         level, coming, following = unfinished.level, None, -1

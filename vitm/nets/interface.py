@@ -51,6 +51,14 @@ class ColorMapNetwork(Protocol):
 
 
 @runtime_checkable
+class SurveyingNetwork(Protocol):
+    """A network that converts the scenes of a clip better when it has seen frames of all of it."""
+
+    def survey(self, frames: Iterable[Tensor]) -> None:
+        """Look at sdr (1, 3, H, W) of frames from all over the clip that `stream` is called for next; none: forget."""
+
+
+@runtime_checkable
 class LinearNetwork(Protocol):
     """A network whose output is relative linear light."""
 

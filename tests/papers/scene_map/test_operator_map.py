@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
+import pytest
 import torch
 
 from tests.papers.scene_map.test_task import to_code, to_light
 from tests.steps import take_steps
+from vitm.color import pq_eotf, pq_inverse_eotf
+from vitm.data.filming.camera import Pose, frame
+from vitm.data.filming.panorama import Panorama
+from vitm.data.open_scenes import remaster
+from vitm.data.production import PRODUCTIONS, produce
+from vitm.evaluation.best_level import at_best_level
+from vitm.metrics.functional import psnr
 from vitm.ops.color_table import apply_color_table
 from vitm.papers.scene_map import OperatorMap, OperatorMapTask
 from vitm.papers.scene_map import task as module
@@ -26,6 +35,52 @@ def test_a_picture_is_the_mean_of_what_the_operators_make_of_it(rng):
         last.bias[4], last.bias[20] = 1.0, 1.0 + float(torch.tensor(3.0).log())
         pictures = [apply_color_table(sdr, tables[i : i + 1]) for i in (4, 20)]
         torch.testing.assert_close(network(sdr), 0.25 * pictures[0] + 0.75 * pictures[1], atol=1e-5, rtol=0)
+
+
+def test_frames_of_all_the_clip_have_a_say_by_likeness_and_contrast(monkeypatch):
+    """Shares and weights written out with NumPy, for three operators of five, and a clip of two ways of production."""
+    network = OperatorMap(hidden=8, table_size=9).eval()
+    logits = np.full((5, len(OPERATORS)), -30.0, np.float32)
+    logits[0, :3], logits[1, :3], logits[2, :3] = (0, 1, 2), (1, 0, 2), (3, 3, 0)  # alike, but with other constants
+    logits[3, 7:9], logits[4, :3] = (4, 1), (1, 2, 2)  # made in another way; and the scene itself
+    levels = np.float32([0.2, 0.4, 0.1, 0.4])
+    stripes = torch.tensor([-1.0, 1.0]).expand(1, 3, 8, 2).repeat_interleave(4, 3)
+    frames = [0.5 + float(level) * stripes for level in levels]
+    described = iter(torch.from_numpy(logits))
+    monkeypatch.setattr(network, "describe", lambda sdr: next(described)[None])
+
+    network.survey(frames)
+    scene = torch.from_numpy(logits[4:])
+    mean = network.in_clip(scene)[0]
+
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    weights = (levels + 1e-3) / (0.4 + 1e-3) * (shares[:4] ** 0.5 @ shares[4] ** 0.5) ** (1 / 0.6)
+    assert weights[3] < 1e-6 < 0.1 < weights[2]
+    expected = (logits[4] + weights @ logits[:4]) / (1 + weights.sum())
+    np.testing.assert_allclose(mean, expected, rtol=1e-4)
+
+    network.survey([])
+    assert network.in_clip(scene) is scene
+
+
+@pytest.mark.slow
+def test_scenes_of_a_film_made_in_one_way_are_recognised_better_together(shared):
+    """Eight places that the default never saw, each a scene: nearer to their light once it has seen all of them."""
+    network = load_network("default")
+    nits = []
+    for file in sorted((shared / "data/panoramas").glob("*.exr")):
+        view = frame(Panorama.open(file, 30.0, 10_000.0), Pose(40.0, 0.0, 0.0, 70.0), (90, 160))
+        nits.append(remaster(pq_eotf(torch.from_numpy(view).permute(2, 0, 1).float()), 1.0, 1000.0, 0.75)[None])
+    errors = {"each alone": [], "as a film": []}
+    with torch.inference_mode():
+        for name in ("clip", "hable", "bt2446c"):
+            scenes = [produce(light, PRODUCTIONS[name]) for light in nits]
+            for title, seen in (("each alone", []), ("as a film", scenes)):
+                network.survey(seen)
+                for sdr, light in zip(scenes, nits, strict=True):
+                    (hdr_pq,), target = network.stream([sdr]), pq_inverse_eotf(light)
+                    errors[title].append(float(psnr(at_best_level(hdr_pq, target)[0], target)))
+    assert np.mean(errors["as a film"]) > np.mean(errors["each alone"]) + 0.3
 
 
 def test_noise_is_training_s_alone(rng):

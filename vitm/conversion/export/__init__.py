@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vitm.checkpoints import checkpoint_digest
 from vitm.conversion.export.graph import TOLERANCE, Converter, check_packages, graph_differences, write_graph
 from vitm.conversion.export.table import ColorMap, TableErrors, make_table, table_errors, write_cube
-from vitm.conversion.level import Level, LevelControl, choose_level, sample_frames, with_gain
+from vitm.conversion.level import Level, LevelControl, choose_level, sample_frames, surveyed, with_gain
 from vitm.conversion.model import choose_model
 from vitm.conversion.options import Grading, Reading
 from vitm.files import check_writable, replace_when_whole
@@ -202,14 +202,21 @@ def _export(
     else:
         _check_table(name, network, clip is not None)
     frames: list[Tensor] = []
+    color_map: ColorMap | None = None
     with ExitStack() as stack:
         reader: FrameReader | StretchReader | None = None
+        samples: Iterable[Tensor] | None = None
         if clip is not None:
             stack.enter_context(reader := reading.open(Path(clip)))
-        level = level or _level(network, grading, reader)
+            samples = stack.enter_context(surveyed(network, reader))
+        level = level or _level(network, grading, samples)
+        network, control = with_gain(network, level.control)
         if reader is not None and kind == ".cube":
             frames = [sdr[None] for sdr in sample_frames(reader, scene)]
-    network, control = with_gain(network, level.control)
+        if kind == ".cube":
+            assert isinstance(network, ColorMapNetwork)
+            with torch.inference_mode():
+                color_map = network.color_map_for(frames)
     file = shipped_weights(name) if name in SHIPPED else checkpoint
     facts = {
         "model": name,
@@ -225,9 +232,9 @@ def _export(
             differences = graph_differences(part, converter)
             _check_differences(name, half, differences)
             return ExportReport(output, name, level, facts, differences)
-        assert isinstance(network, ColorMapNetwork)
+        assert color_map is not None
         with torch.inference_mode():
-            errors = _write_table(part, network, control, size, frames, facts)
+            errors = _write_table(part, network, color_map, control, size, frames, facts)
         return ExportReport(output, name, level, facts, errors=errors)
 
 
@@ -253,10 +260,10 @@ def _check_table(name: str, network: nn.Module, clip: bool) -> None:
         )
 
 
-def _level(network: nn.Module, grading: Grading, reader: FrameReader | StretchReader | None) -> Level:
+def _level(network: nn.Module, grading: Grading, samples: Iterable[Tensor] | None) -> Level:
     """Choose the level as a conversion does; without a clip, a network's own picture where nothing else is asked."""
-    own = reader is None and not isinstance(network, Analytic) and grading.diffuse_white == "auto"
-    return choose_level(network, reader, grading.control, "keep" if own else grading.diffuse_white, "keep")
+    own = samples is None and not isinstance(network, Analytic) and grading.diffuse_white == "auto"
+    return choose_level(network, samples, grading.control, "keep" if own else grading.diffuse_white, "keep")
 
 
 def _check_differences(name: str, half: bool, differences: Mapping[tuple[int, int], float]) -> None:
@@ -271,20 +278,19 @@ def _check_differences(name: str, half: bool, differences: Mapping[tuple[int, in
 
 def _write_table(
     path: Path,
-    network: ColorMapNetwork,
+    network: nn.Module,
+    color_map: ColorMap,
     control: LevelControl,
     size: int,
     frames: Sequence[Tensor],
     facts: Mapping[str, str],
 ) -> TableErrors:
     """Write the table of a network's map with its level, and measure it."""
-    fixed = network.color_map_for(frames)
 
     def leveled(convert: ColorMap) -> ColorMap:
         return lambda sdr: control(convert(sdr).float().clamp(0, 1), sdr)
 
-    assert isinstance(network, nn.Module)
-    color_map, own = leveled(fixed), leveled(network)
+    color_map, own = leveled(color_map), leveled(network)
     table = make_table(color_map, size)
     errors = table_errors(table, color_map, [(sdr, own(sdr)) for sdr in frames])
     write_cube(

@@ -117,13 +117,17 @@ class SceneColors(nn.Module, ABC):
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, length) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
 
+    def in_clip(self, code: Tensor) -> Tensor:
+        """Return the vector of a scene of a clip, from its own: (B, length) -> (B, length); here its own alone."""
+        return code
+
     def forward(self, sdr: Tensor) -> Tensor:
         """Convert pictures, each by itself: sdr -> hdr_pq, (B, 3, H, W)."""
         return apply_color_table(sdr, self.table(self.describe(sdr)))
 
     def color_map_for(self, frames: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the map of the frames' mean vector, see `vitm.nets.interface.ColorMapNetwork`."""
-        table = self.table(_mean_vector([(self.describe(sdr), _contrast(sdr)) for sdr in frames]))
+        table = self.table(self.in_clip(_mean_vector([(self.describe(sdr), contrast(sdr)) for sdr in frames])))
         return lambda sdr: apply_color_table(sdr, table)
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -137,14 +141,14 @@ class SceneColors(nn.Module, ABC):
         """
         recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.context + 1)
         for sdr in frames:
-            described = self.describe(sdr), _contrast(sdr)
+            described = self.describe(sdr), contrast(sdr)
             if self.steady_start and not recent:
                 recent.extend([described] * self.context)
             recent.append(described)
-            yield apply_color_table(sdr, self.table(_mean_vector(recent)))
+            yield apply_color_table(sdr, self.table(self.in_clip(_mean_vector(recent))))
 
 
-def _contrast(sdr: Tensor) -> Tensor:
+def contrast(sdr: Tensor) -> Tensor:
     """Return the standard deviation of luma of every fourth pixel of every fourth row: (B, 3, H, W) -> (B, 1)."""
     luma = luminance(sdr[..., ::4, ::4].float(), "bt709")
     return luma.flatten(1).std(1, correction=0, keepdim=True) + _LEAST_CONTRAST

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitm.papers.scene_map.bars import picture_bounds, without_bars
 from vitm.papers.scene_map.edges import EDGE_STATISTICS, edge_statistics
-from vitm.papers.scene_map.network import STATISTICS, SceneColors, statistics, thumbnail
+from vitm.papers.scene_map.network import STATISTICS, SceneColors, contrast, statistics, thumbnail
 from vitm.papers.scene_map.operators import OPERATORS, operator_tables
 
 _EXTREME = 4.0  # deviations beyond which a number says no more
+_LIKENESS = 0.6  # the lower it is, the less another scene of the clip counts whose shares are other ones
 
 
 class _Standardise(nn.BatchNorm1d):
@@ -32,6 +35,9 @@ class OperatorMap(SceneColors):
     Statistics of the picture and of its edges are standardised and read by a small network, which gives each operator a
     share. The colour map is the mean of their tables by these shares. All tables leave the same grey, so mid-tones lie
     where those of the SDR lie when its white is shown at 203 cd/m2.
+
+    A film is usually made in one way: what one scene leaves open, others tell. So frames from all over a clip, which
+    `survey` has seen, have a say in the shares of each of its scenes.
 
     Args:
         hidden: channels of the layers that read the statistics.
@@ -67,6 +73,7 @@ class OperatorMap(SceneColors):
             *(nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(dropout)),
             nn.Linear(hidden, len(OPERATORS)),
         )
+        self._seen: tuple[Tensor, Tensor] | None = None  # (N, operators) and (1, N): vectors of the clip, and weights
 
     def numbers(self, sdr: Tensor) -> Tensor:
         """Return the statistics of pictures and of their edges, without bars: (B, 3, H, W) -> (B, numbers)."""
@@ -88,6 +95,32 @@ class OperatorMap(SceneColors):
             numbers = numbers + self.noise * torch.randn_like(numbers)
         logits: Tensor = self.recognise(0.5 * numbers.clamp(-_EXTREME, _EXTREME))
         return logits
+
+    def survey(self, frames: Iterable[Tensor]) -> None:
+        """Look at frames from all over a clip, before its scenes are converted by `stream`; none to forget it.
+
+        Args:
+            frames: sdr (1, 3, H, W) each.
+        """
+        seen = [(self.describe(sdr), contrast(sdr)) for sdr in frames]
+        if not seen:
+            self._seen = None
+            return
+        vectors, contrasts = (torch.cat(x) for x in zip(*seen, strict=True))
+        self._seen = vectors, (contrasts / contrasts.amax()).mT
+
+    def in_clip(self, code: Tensor) -> Tensor:
+        """Return the mean of a scene's vector and those of the clip: (B, operators) -> (B, operators).
+
+        Each counts by its contrast and by its likeness, the Bhattacharyya coefficient of both shares: parts of a clip
+        that were made in other ways hardly count.
+        """
+        if self._seen is None:
+            return code
+        vectors, weights = self._seen
+        overlap = (code.log_softmax(1).unsqueeze(1) + vectors.log_softmax(1)) / 2
+        weights = weights * (overlap.logsumexp(2) / _LIKENESS).exp()
+        return (code + weights @ vectors) / (1 + weights.sum(1, keepdim=True))
 
     def table(self, code: Tensor) -> Tensor:
         """Return the colour map as a table: (B, operators) -> (B, 3, N, N, N), PQ code at [..., b, g, r]."""
