@@ -72,9 +72,10 @@ def test_where_frames_interact():
     }
 
 
-def test_the_last_size_of_deephdr_in_bands_is_the_whole(rng):
+@pytest.mark.parametrize("name", ["deephdr", "kpn_itm"])
+def test_the_last_size_in_bands_is_the_whole(name, rng):
     """132 rows of half the height, in three bands."""
-    network, sdr = small("deephdr"), torch.rand(1, 3, 264, 16, generator=rng)
+    network, sdr = small(name), torch.rand(1, 3, 264, 16, generator=rng)
     whole = network(sdr)
     assert whole.requires_grad
     with torch.no_grad():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vitm.baselines.clip_network import ClipNetwork, Encoded
 from vitm.ops.pixel_conv import pixel_conv
+from vitm.ops.tiling import map_rows, needs_whole_maps
 
 
 def _pair(n: int, m: int) -> nn.Sequential:
@@ -60,7 +61,8 @@ class KPNiTM(ClipNetwork):
 
     def encode(self, sdr: Tensor) -> Encoded:
         """Encode frames, see `ClipNetwork`."""
-        x, skips = self.first(sdr), []
+        x = self.first(sdr) if needs_whole_maps(self, sdr) else map_rows(self.first, (sdr,), halo=2)
+        skips = []
         for down, encoder in zip(self.down, (*self.encoder[:-1], nn.Identity()), strict=True):
             skips.append(x)
             x = encoder(F.relu(down(x)))
@@ -70,6 +72,16 @@ class KPNiTM(ClipNetwork):
         """Decode frames, see `ClipNetwork`."""
         deep, (sdr, skips) = encoded
         x = self.encoder[-1](deep)
-        for level in range(len(skips) - 1, -1, -1):
-            x = self.decoder[level](torch.cat([F.relu(self.up[level](x)), skips[level]], dim=1))
-        return pixel_conv(sdr.float(), self.kernels(self.tail(x)).float())
+        for level in range(len(skips) - 1, 0, -1):
+            x = self._enlarged(level, x, skips[level])
+        inputs = (x, skips[0], sdr)
+        return self._last(*inputs) if needs_whole_maps(self, x) else map_rows(self._last, inputs, halo=3, band=64)
+
+    def _enlarged(self, level: int, x: Tensor, skip: Tensor) -> Tensor:
+        """Return features at twice the size, with what the encoder had there."""
+        out: Tensor = self.decoder[level](torch.cat([F.relu(self.up[level](x)), skip], dim=1))
+        return out
+
+    def _last(self, x: Tensor, skip: Tensor, sdr: Tensor) -> Tensor:
+        """Return rows of the full size, from those at half of it, of which each depends on three on either side."""
+        return pixel_conv(sdr.float(), self.kernels(self.tail(self._enlarged(0, x, skip))).float())
