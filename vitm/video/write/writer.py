@@ -80,7 +80,7 @@ class Writer(ABC):
             image = self._as_image(hdr_pq)
             stored, levels = self._stored(image), light_levels(image)
         ticks = self._check_time(pts)
-        self.max_cll, self.max_fall = max(self.max_cll, levels[0]), max(self.max_fall, levels[1])
+        self._measure(levels)
         try:
             self._put(stored, ticks)
         except (av.FFmpegError, OSError) as error:
@@ -166,6 +166,10 @@ class Writer(ABC):
 
     def _check_time(self, pts: Fraction | float | None) -> int:
         return self.n_frames
+
+    def _measure(self, levels: tuple[float, float]) -> None:
+        """Keep the largest light of a frame, and the largest mean."""
+        self.max_cll, self.max_fall = max(self.max_cll, levels[0]), max(self.max_fall, levels[1])
 
     def _as_image(self, hdr_pq: npt.ArrayLike | torch.Tensor) -> Float:
         if isinstance(hdr_pq, torch.Tensor):
