@@ -127,34 +127,42 @@ class AlignedFlow(DISFlow):
     DIS starts from no motion and loses what moves by a large part of the frame, or turns; features are found again.
     """
 
-    least = 12  # matches that have to agree on a homography
-
     def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
         return torch.cat([self._one(*pair) for pair in zip(source[:, None], target[:, None], strict=True)])
 
     def _one(self, source: Tensor, target: Tensor) -> Tensor:
-        matrix = self._homography(source, target)
+        matrix = feature_homography(source, target)
         if matrix is None:
             return super()._estimate(source, target)
         camera = plane_flow(matrix.to(source), source.shape[2:])[None]
         detail = super()._estimate(source, warp(target, camera))
         return detail + warp(camera, detail)
 
-    def _homography(self, source: Tensor, target: Tensor) -> Tensor | None:
-        """Return the matrix (3, 3) from positions in one frame to those in the other, or None."""
-        height, width = source.shape[2:]
-        (places, features), (others, other_features) = (
-            _features(_grey(t)[0].tobytes(), height, width) for t in (source, target)
-        )
-        if min(len(places), len(others)) < self.least:
-            return None
-        nearest = cv2.BFMatcher().knnMatch(features, other_features, k=2)
-        unique = [best for best, second in nearest if best.distance < 0.8 * second.distance]  # Lowe, section 7.1
-        if len(unique) < self.least:
-            return None
-        start, end = places[[m.queryIdx for m in unique]], others[[m.trainIdx for m in unique]]
-        matrix, agree = cv2.findHomography(start, end, cv2.RANSAC, 3.0, maxIters=1000)
-        return None if matrix is None or agree.sum() < self.least else torch.from_numpy(matrix)
+
+def feature_homography(source: Tensor, target: Tensor, least: int = 12) -> Tensor | None:
+    """Return the homography on which SIFT features of two frames agree (Lowe, 2004), on the host.
+
+    Args:
+        source: frame (1, 3, H, W), RGB, gamma code in [0, 1].
+        target: frame of the same size.
+        least: number of matches that have to agree.
+
+    Returns:
+        The matrix (3, 3), fp64, from pixel positions in the source to those in the target; None where too few agree.
+    """
+    height, width = source.shape[2:]
+    (places, features), (others, other_features) = (
+        _features(_grey(t)[0].tobytes(), height, width) for t in (source, target)
+    )
+    if min(len(places), len(others)) < least:
+        return None
+    nearest = cv2.BFMatcher().knnMatch(features, other_features, k=2)
+    unique = [best for best, second in nearest if best.distance < 0.8 * second.distance]  # Lowe, section 7.1
+    if len(unique) < least:
+        return None
+    start, end = places[[m.queryIdx for m in unique]], others[[m.trainIdx for m in unique]]
+    matrix, agree = cv2.findHomography(start, end, cv2.RANSAC, 3.0, maxIters=1000)
+    return None if matrix is None or agree.sum() < least else torch.from_numpy(matrix)
 
 
 def _grey(frames: Tensor) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from vitm.papers.vitm_tc import VITMTC
 from vitm.papers.vitm_tc.blend import Neighbour, blend_keys
 from vitm.papers.vitm_tc.exposure import linearise
 from vitm.papers.vitm_tc.fcpm import key_image
+from vitm.papers.vitm_tc.motion import brightness
 
 SIDE = 32
 STARTED = {"widths": WIDTHS, "align": "fill", "use_global": False, "start": "clues", "flow": ZeroFlow()}
@@ -122,7 +123,7 @@ def test_flow_leads_from_the_frame_to_the_key_at_a_common_exposure(clip):
     frame, other = clip[:, 1], clip[:, 2]
     image = torch.rand(1, 4, SIDE, SIDE)
     store = {("ldr", 1): frame, ("ldr", 2): other, ("key", 2): image, ("confidence", 2): image[:, :1]}
-    neighbour = network._neighbour(store, 1, 2)
+    neighbour = network._neighbour(store, 1, 2, lambda t: brightness(store["ldr", t]))
     ((source, target),) = seen
     assert torch.equal(source, frame)
     assert (target - frame).abs().amax(1)[frame.amax(1) < 1].max() < 0.05

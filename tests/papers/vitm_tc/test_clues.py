@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from vitm.data.filming.motion import homography_flow
 from vitm.nets.flow import ZeroFlow, flow_estimator
@@ -83,6 +84,26 @@ def test_motion_between_exposures_is_the_cameras_also_where_it_clips(light, turn
     assert np.log2(gain.item()) == pytest.approx(3, abs=0.1)
 
 
+def test_a_camera_that_has_turned_too_far_for_flow_is_found_by_features():
+    """It has rolled by 50 degrees and the reference is eight times darker: DIS alone is lost."""
+    side = 2 * SIDE
+    view = cv2.resize(data.astronaut()[:256, 100:356], (side, side), interpolation=cv2.INTER_AREA)
+    scene = 2 * (view / 255.0) ** 2.2
+    matrix = np.vstack([cv2.getRotationMatrix2D((SIDE, SIDE), 50, 1.0), [0, 0, 1]])
+    rolled = cv2.warpPerspective(scene, matrix, (side, side), borderMode=cv2.BORDER_REFLECT)
+    light, rolled_light = (torch.from_numpy(x).permute(2, 0, 1)[None].float() for x in (scene, rolled))
+    key, reference, dis = camera(light), camera(rolled_light, -3), flow_estimator("dis")
+    true, seen = homography_flow(torch.eye(3)[None], torch.from_numpy(matrix)[None].float(), (side, side))
+    flow, gain = estimate_motion(dis, key, reference)
+    clipped = seen & (key >= 0.98).any(1, keepdim=True)
+    assert clipped.float().mean() > 0.05
+    alone = dis(*at_common_exposure(key, reference, gain))
+    errors = [(x - true).norm(dim=1, keepdim=True)[clipped].mean() for x in (flow, alone)]
+    assert errors[0] < 1
+    assert errors[1] > 10
+    assert np.log2(gain.item()) == pytest.approx(3, abs=0.3)
+
+
 @pytest.mark.parametrize(("rows", "back"), [(slice(70, 90), 0.0), (slice(40, 56), -3.0)])
 def test_flow_that_does_not_lead_back_or_is_of_clipped_light_is_not_trusted(light, rows, back):
     """A camera that stands still; the flow of one block is three pixels: outside the window, or inside it."""
@@ -150,6 +171,15 @@ def test_where_the_reference_clips_too_its_limit_is_a_lower_bound(light):
     shown = (light > 1.1) & (light < 1.9)
     assert filled.confidence[shown].all()
     assert (filled.hdr_linear - light)[shown].abs().max() < 0.02
+
+
+def test_a_key_that_has_clipped_nothing_asks_nobody(light):
+    """And is what it would be in any case: its linearised code."""
+    key, other = camera(light, -3), camera(light, -5)
+    network = Clues(1, 1, flow=lambda *_: pytest.fail("flow is not needed"))
+    clip = {("ldr", t): frame for t, frame in enumerate((other, key, other))}
+    assert not [*ClueFinder(network, clip, 4)(1, [0, 2])]
+    assert torch.equal(network(torch.stack([other, key, other], 1))[:, 1], linearise(key))
 
 
 def test_references_that_contradict_the_key_or_are_exposed_longer_do_not_count(light):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from vitm.nets.flow import FlowName
-from vitm.papers.vitm_tc.fill import LONGER, fill_from_clues
+from vitm.papers.vitm_tc.fill import FULL, LONGER, fill_from_clues
 from vitm.papers.vitm_tc.motion import Motion, brightness, estimate_motion, exposure_ratio
 from vitm.papers.vitm_tc.whole_clip import ClipStore, Flow, WholeClip, check_least
 
@@ -49,22 +49,24 @@ class ClueFinder:
     def __call__(self, t: int, references: Sequence[int]) -> Iterator[Clue]:
         """Yield the references of a key that are exposed shorter, then those that the search adds.
 
+        None where the key has clipped nothing.
+
         Args:
             t: time of the key.
             references: times of its references, from near to far.
         """
         key = self.clip["ldr", t]
-        gains = {r: self._least_gain(t, r) for r in self._candidates(references)}
+        if not (key >= FULL).any():
+            return
+        ratios = {r: exposure_ratio(self._brightness(t), self._brightness(r)) for r in self._candidates(references)}
+        gains = {r: float(ratio.amin()) for r, ratio in ratios.items()}
         shorter = {r: gain for r, gain in gains.items() if gain > LONGER}  # others clip whatever the key clips
         searched = self._searched(t, {r: gain for r, gain in shorter.items() if r not in references})
         for r in [*(r for r in references if r in shorter), *searched]:
             frame = self.clip["ldr", r]
-            motion = estimate_motion(self.network.estimate, key, frame)
+            motion = estimate_motion(self.network.estimate, key, frame, ratios[r])
             self.network.tell(t, r, key, motion.flow)
             yield Clue(frame, motion)
-
-    def _least_gain(self, t: int, r: int) -> float:
-        return float(exposure_ratio(self._brightness(t), self._brightness(r)).amin())
 
     def _candidates(self, references: Sequence[int]) -> list[int]:
         """Return the frames that may be asked: a key's references, and those between them where there is a search."""

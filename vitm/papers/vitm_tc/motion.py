@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitm.nets.flow import feature_homography
 from vitm.ops.warp import plane_flow, warp
 from vitm.papers.vitm_tc.exposure import code_gain, linearise, over_exposure
 
@@ -25,6 +26,7 @@ TRUSTED = (3e-4, 0.85)  # linear light whose codes tell the exposure: above the 
 SAME_EXPOSURE = 1.05  # a change of the gain by less does not ask for another flow
 ROUND_TRIP = 1.0  # pixels that a flow there and back may miss its start by
 OUTLIER = 4.0  # pixels beyond which a flow is no detail of the camera's motion, but an error or another object
+LOST = 0.35  # share of what a key has not clipped that has to be trusted, else frames are aligned by features first
 LEAST_SHARE = 0.7  # of the trusted flow that one homography has to explain before it stands for the camera's motion
 
 
@@ -78,13 +80,17 @@ def exposure_ratio(brightness: Tensor, other: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def estimate_motion(estimate: Callable[[Tensor, Tensor], Tensor], key: Tensor, reference: Tensor) -> Motion:
+def estimate_motion(
+    estimate: Callable[[Tensor, Tensor], Tensor], key: Tensor, reference: Tensor, gain: Tensor | None = None
+) -> Motion:
     """Estimate the motion from a key to a reference of another exposure.
 
     1. Both frames are brought to the longer exposure of the two, where they clip alike; the flow is estimated there and
        back, and once more if it changes what is known of the exposures.
     2. Flow is trusted where neither frame is clipped and the way there and back ends where it began.
-    3. A homography is fitted to trusted flow: the motion of a camera that turns. What trusted flow differs from it is
+    3. Where little is trusted, because the camera has turned far, both steps are done once more behind a homography of
+       features that match, if that makes more trusted.
+    4. A homography is fitted to trusted flow: the motion of a camera that turns. What trusted flow differs from it is
        continued smoothly into all that is not trusted, so moving things count where they are near. Where no homography
        explains most of the flow, because the camera also walks, the flow stays as it was estimated.
 
@@ -92,20 +98,54 @@ def estimate_motion(estimate: Callable[[Tensor, Tensor], Tensor], key: Tensor, r
         estimate: estimator of `vitm.nets.flow`.
         key: (B, 3, H, W), camera code in [0, 1].
         reference: (B, 3, H, W), camera code in [0, 1].
+        gain: `exposure_ratio` of both, (B, 1, 1, 1), where it is known already.
     """
-    gain = exposure_ratio(brightness(key), brightness(reference))
+    if gain is None:
+        gain = exposure_ratio(brightness(key), brightness(reference))
+    (flow, gain), trusted = _trusted_motion(estimate, key, reference, gain)
+    exposed = over_exposure(key) == 0
+    for b in range(len(key)):
+        if trusted[b].sum() < LOST * exposed[b].sum():
+            one = key[b : b + 1], reference[b : b + 1], gain[b : b + 1]
+            matrix = feature_homography(*at_common_exposure(*one))
+            if matrix is None:
+                continue
+            camera = plane_flow(matrix.to(flow), key.shape[2:])[None]
+            (other, other_gain), found = _trusted_motion(estimate, *one, camera)
+            if found.sum() > trusted[b].sum():
+                flow[b], gain[b], trusted[b] = other[0], other_gain[0], found[0]
+    continued = [continued_flow(f, ok) for f, ok in zip(flow, trusted, strict=True)]
+    return Motion(torch.stack(continued), gain)
+
+
+def _trusted_motion(
+    estimate: Callable[[Tensor, Tensor], Tensor],
+    key: Tensor,
+    reference: Tensor,
+    gain: Tensor,
+    camera: Tensor | None = None,
+) -> tuple[Motion, Tensor]:
+    """Return the motion that is estimated, and where it is trusted (B, 1, H, W).
+
+    Args:
+        estimate: see `estimate_motion`, and so are the frames.
+        key: the key.
+        reference: the reference.
+        gain: what is known of the exposures, (B, 1, 1, 1).
+        camera: flow (B, 2, H, W) that aligns the reference with the key before.
+    """
+    aligned = reference if camera is None else warp(reference, camera)
     for _ in range(2):
-        frames = at_common_exposure(key, reference, gain)
-        flow = estimate(*frames)
+        frames = at_common_exposure(key, aligned, gain)
+        detail = estimate(*frames)
+        flow = detail if camera is None else detail + warp(camera, detail)
         gain, before = code_gain(key, reference, flow) ** 2.2, gain
         if (gain / before).log().abs().max() < np.log(SAME_EXPOSURE):
             break
     way_back = estimate(*reversed(frames))
     exposed = (over_exposure(key) == 0) & (warp(over_exposure(reference), flow) == 0)
-    returns = (flow + warp(way_back, flow)).square().sum(1, keepdim=True) < ROUND_TRIP**2
-    trusted = exposed & returns & inside(flow)
-    continued = [continued_flow(f, ok) for f, ok in zip(flow, trusted, strict=True)]
-    return Motion(torch.stack(continued), gain)
+    returns = (detail + warp(way_back, detail)).square().sum(1, keepdim=True) < ROUND_TRIP**2
+    return Motion(flow, gain), exposed & returns & inside(flow)
 
 
 def at_common_exposure(frame: Tensor, other: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:

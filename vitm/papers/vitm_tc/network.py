@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -146,9 +146,10 @@ class VITMTC(WholeClip):
                 yield clip.pop(("key", t))[:, :3]
             return
         if self.fcpm is None:
+            known = lru_cache(maxsize=self.neighbours + 1)(lambda t: brightness(clip["ldr", t]))
             for t in times:
                 near = nearest_keys(t, sorted(keys), self.neighbours)
-                yield blend_keys(clip["ldr", t], (self._neighbour(clip, t, key) for key in near), self.icam.tau)
+                yield blend_keys(clip["ldr", t], (self._neighbour(clip, t, key, known) for key in near), self.icam.tau)
             return
         self._look_back(clip, self.fcpm, {t: nearest_keys(t, sorted(keys), self.fcpm.neighbours) for t in times})
         yield from self._look_ahead(clip, self.fcpm, times)
@@ -181,11 +182,11 @@ class VITMTC(WholeClip):
                 guessed = clip["key", t][:, 3:]
                 clip["confidence", t] = 1 - guessed if fill is None else fill.confidence.amin(1, keepdim=True)
 
-    def _neighbour(self, clip: ClipStore, t: int, key: int) -> Neighbour:
+    def _neighbour(self, clip: ClipStore, t: int, key: int, brightness: Callable[[int], Tensor]) -> Neighbour:
         frame, other = clip["ldr", t], clip["ldr", key]
         flow = frame.new_zeros(len(frame), 2, *frame.shape[2:])
         if t != key:
-            gain = exposure_ratio(brightness(frame), brightness(other))
+            gain = exposure_ratio(brightness(t), brightness(key))
             flow = self.estimate(*at_common_exposure(frame, other, gain))
         return Neighbour(clip["key", key], clip["confidence", key], flow, abs(t - key) / self.key_stride)
 
