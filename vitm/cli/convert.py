@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--flow",
         metavar="NAME",
         help="what estimates optical flow, of models that do (temporal, clues, vitm_tc, basicvsr_pp): dis (usual), "
-        "aligned (finds motion over long distances too, in twice the time), raft, raft_small, gma, liteflownet3, zero",
+        "aligned (by features, all frames before; in twice the time), raft, raft_small, gma, liteflownet3, zero",
     )
     parser.add_argument("--flow-weights", type=Path, help="weights of --flow, where it needs some")
     parser.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the first GPU, or the CPU)")
