@@ -135,6 +135,14 @@ def _add_open(kinds: Any) -> None:
     command.add_argument("--size", metavar="WxH", type=_size, default=(160, 90), help="size of a view (160x90)")
     command.add_argument("--seed", type=_number(0, int), default=0, help="seed of where the camera looks (0)")
     command.add_argument(
+        "--photographs",
+        metavar="FOLDER",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="SDR photographs too (.jpg, .png), made HDR by random inverse operators, for training alone",
+    )
+    command.add_argument(
         "--download",
         choices=("1k", "2k", "4k", "8k"),
         help="download the benchmark's panoramas from Poly Haven to the first of PANORAMAS, a folder, in this size",
@@ -292,10 +300,13 @@ def _open(options: argparse.Namespace, console: Console) -> int:
         download_panoramas(places_to_download(), folder, options.download, tell=partial(console.print, markup=False))
     width, height = options.size
     given = [f"--views={options.views}", f"--size={width}x{height}", f"--seed={options.seed}"]
+    if options.photographs:
+        given += ["--photographs", *map(str, options.photographs)]
     records = prepare_open(
         options.panoramas,
         options.out,
         Views(options.views, width, height, seed=options.seed),
+        photographs=options.photographs,
         test_share=options.test_share,
         workers=options.workers,
         command=_command("open", [*options.panoramas, options.out], [*given, f"--test-share={options.test_share:g}"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import cv2
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -138,6 +139,35 @@ def test_places_are_mixed_and_plain_productions_are_as_they_are(module, monkeypa
     assert not torch.equal(unmixed["hdr_pq"], first["hdr_pq"])
     with pytest.raises(ValueError, match="fixed_share from 0 to 1"):
         OpenScenes("nowhere", fixed_share=1.5)
+
+
+def test_photographs_become_hdr_of_their_colours_for_training_alone(sources, tmp_path):
+    photographs, out = tmp_path / "photographs", tmp_path / "open"
+    photographs.mkdir()
+    code = np.full((80, 120, 3), 40, np.uint8)
+    code[:, 60:] = (230, 120, 40)
+    for name in ("mine.jpg", "theirs.png", "tiny.png"):
+        iio.imwrite(photographs / name, code[:20] if name == "tiny.png" else code)
+    entries = [{"file": name, "licence": "CC-BY 4.0", "source": "Jane Doe"} for name in ("mine.jpg", "tiny.png")]
+    (photographs / "manifest.json").write_text(json.dumps(entries))
+    views = Views(count=12, width=64, height=36)
+    records = prepare_open([sources / "lebombo.hdr"], out, views, photographs=[photographs])
+    assert "licence" in records["theirs"]["rejected_because"]
+    assert "smaller than a view" in records["tiny"]["rejected_because"]
+    assert records["mine"]["split"] == "train"
+    assert "| mine | Jane Doe | CC-BY 4.0 |" in (out / "ATTRIBUTION.md").read_text()
+    files = sorted((out / "train" / "hdr").glob("mine_*.png"))
+    assert len(files) == 6  # half as many as of a place
+    pictures = torch.stack([torch.from_numpy(read_image(f).astype(np.float32) / 65535) for f in files])
+    nits = pq_eotf(pictures.permute(0, 3, 1, 2))
+    grey = luminance(nits).log().mean((1, 2, 3)).exp()
+    torch.testing.assert_close(grey, torch.full((6,), views.grey_nits), rtol=0.02, atol=0)
+    dark, orange = (luminance(nits[..., column, None]).flatten(1).median(1).values for column in (0, -1))
+    ratio = orange / dark
+    assert ratio.min() > 4  # the orange half is brighter in light than in code
+    assert len(ratio.round(decimals=1).unique()) > 2  # by several operators and peaks
+    with pytest.raises(FileNotFoundError, match="no photograph in"):
+        prepare_open([sources], tmp_path / "other", views, photographs=[out])
 
 
 def test_other_material_repeats_and_is_graded_light(module):

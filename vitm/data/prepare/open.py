@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,20 +17,23 @@ from rich.console import Console
 
 from vitm.color import luminance
 from vitm.console import console as default_console
+from vitm.data.arrays import Floats
 from vitm.data.filming.camera import Pose, frame
 from vitm.data.filming.panorama import Panorama, read_radiance
 from vitm.data.prepare.data_folder import DataFolder
+from vitm.data.prepare.photographs import photograph_view
 from vitm.data.prepare.record import Record, Tell
 from vitm.data.prepare.runner import PreparationTask, run_tasks
 from vitm.data.prepare.sources import share_out
 from vitm.data.prepare.writing import publish
 from vitm.files import digest, folder_beside, replace_when_whole
-from vitm.video import write_image
+from vitm.video import FrameReader, write_image
 
 ATTRIBUTION = "ATTRIBUTION.md"
 SAME_PLACE = {"night": "moonless_golf", "sunrise": "spruit_sunrise", "sunset": "venice_sunset"}
 """Panoramas that are coarser copies of another one."""
 _FREE = ("CC0", "CC-BY", "public domain", "MIT", "Apache")
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
 _SDR_PEAK = 4.0  # a panorama whose peak is less than this many times its median is SDR in truth
 
 
@@ -63,11 +66,11 @@ class Views:
 
 @dataclass(frozen=True)
 class Place:
-    """A panorama, and what may be done with it.
+    """A panorama or a photograph, and what may be done with it.
 
     Attributes:
         name: name of the place.
-        file: equirectangular .exr or .hdr file, linear BT.709.
+        file: equirectangular .exr or .hdr file, linear BT.709; or an SDR photograph.
         split: `train` or `test`.
         licence: its licence, as "CC0"; empty if nobody states one.
         source: whom to credit.
@@ -120,11 +123,30 @@ def find_places(sources: Sequence[Path], test_share: float = 0.2) -> list[Place]
     return places
 
 
+def find_photographs(sources: Sequence[Path]) -> list[Place]:
+    """Find the SDR photographs of folders and files, all for training, with their licences as `find_places` does.
+
+    Raises:
+        FileNotFoundError: a source does not exist or has no photograph.
+    """
+    photographs = []
+    for source in sources:
+        paths = sorted(source.glob("*")) if source.is_dir() else [source]
+        paths = [path for path in paths if path.is_file() and path.suffix.lower() in _PHOTOGRAPHS]
+        if not paths:
+            raise FileNotFoundError(f"no photograph in {source}: expected {', '.join(_PHOTOGRAPHS)} files")
+        for path in paths:
+            about = _known_places().get(path.stem) or _about(path)
+            photographs.append(Place(path.stem, path, "train", about.get("licence", ""), about.get("source", "")))
+    return photographs
+
+
 def prepare_open(
     sources: Sequence[Path],
     out: Path,
     views: Views | None = None,
     *,
+    photographs: Sequence[Path] = (),
     test_share: float = 0.2,
     workers: int = 1,
     command: str = "",
@@ -136,6 +158,8 @@ def prepare_open(
         sources: folders of panoramas, and panoramas.
         out: the data set's folder.
         views: how places are looked at; default: `Views()`.
+        photographs: folders of SDR photographs, and photographs: each gives half as many views as a place, for training
+            alone, which are made HDR, see `vitm.data.prepare.photographs`.
         test_share: see `find_places`.
         workers: number of places at a time.
         command: command line for the manifest.
@@ -150,7 +174,7 @@ def prepare_open(
         WriteError: there is no room, or no permission.
     """
     views = views or Views()
-    places = find_places(sources, test_share)
+    places = find_places(sources, test_share) + find_photographs(photographs)
     heads: dict[str, Record] = {
         place.name: {
             "split": place.split,
@@ -174,7 +198,7 @@ def prepare_open(
 
 def attribution(records: Mapping[str, Record]) -> str:
     """Return the credits of a data set, as Markdown: a line for each place that it shows."""
-    lines = ["# Attribution", "", "The views in this folder were made from these HDR panoramas.", ""]
+    lines = ["# Attribution", "", "The views in this folder were made from these panoramas and photographs.", ""]
     lines += ["| place | source | licence |", "|---|---|---|"]
     used = sorted((name, r) for name, r in records.items() if "files" in r)
     return "\n".join([*lines, *(f"| {name} | {r['source']} | {r['licence']} |" for name, r in used)]) + "\n"
@@ -190,7 +214,8 @@ def write_demo_views(root: Path) -> None:
     views = Views(count=12)
     for split, folder in (("train", "train"), ("test", "val")):
         for file in sorted((scratch / folder).glob("*.exr")):
-            _write_views(Place(file.stem, file, split, "CC0", "vitm"), root / split, root, views)
+            place = Place(file.stem, file, split, "CC0", "vitm")
+            _write_views(place, root / split, root, _of_panorama, views.count, views)
 
 
 def _task(place: Place, root: Path, views: Views) -> PreparationTask:
@@ -200,13 +225,15 @@ def _task(place: Place, root: Path, views: Views) -> PreparationTask:
             raise ValueError(
                 f"{stated}: this data set is free to pass on; state a free licence in a manifest.json beside the file"
             )
-        tell("looking around", 0, views.count)
-        checksums = _write_views(place, root, scratch, views)
+        photograph = place.file.suffix.lower() in _PHOTOGRAPHS
+        count = views.count // 2 if photograph else views.count
+        tell("looking around", 0, count)
+        checksums = _write_views(place, root, scratch, _of_photograph if photograph else _of_panorama, count, views)
         return {
             "bytes": place.file.stat().st_size,
             "sha256": digest(place.file),
-            "read_as": {"primaries": "bt709", "transfer": "linear"},
-            "samples": [*range(views.count)],
+            "read_as": {"primaries": "bt709", "transfer": "gamma" if photograph else "linear"},
+            "samples": [*range(count)],
             "rejected": [],
             "files": checksums,
         }
@@ -214,7 +241,23 @@ def _task(place: Place, root: Path, views: Views) -> PreparationTask:
     return work
 
 
-def _write_views(place: Place, root: Path, scratch: Path, views: Views) -> dict[str, str]:
+_Looks = Callable[[Place, Views], Callable[[int], Floats]]  # what opens a place, and gives its views by their number
+
+
+def _write_views(place: Place, root: Path, scratch: Path, looks: _Looks, count: int, views: Views) -> dict[str, str]:
+    view = looks(place, views)
+    part, checksums = folder_beside(scratch / "sample"), {}
+    (part / "sdr").mkdir()
+    (part / "hdr").mkdir()
+    for i in range(count):
+        name = f"hdr/{place.name}_{i:03d}.png"
+        write_image(part / name, view(i), bits=16)
+        checksums[name] = digest(part / name)
+    publish(part, root)
+    return checksums
+
+
+def _of_panorama(place: Place, views: Views) -> Callable[[int], Floats]:
     try:
         light = luminance(torch.from_numpy(read_radiance(place.file)).permute(2, 0, 1), "bt709")
     except RuntimeError as error:  # of the OpenEXR library
@@ -222,16 +265,20 @@ def _write_views(place: Place, root: Path, scratch: Path, views: Views) -> dict[
     if float(light.max()) < _SDR_PEAK * float(light.median()):
         raise ValueError(f"{place.file} is SDR in truth: its peak is less than {_SDR_PEAK:g} times its median")
     world = Panorama.open(place.file, views.grey_nits, views.peak_nits)
-    part, checksums = folder_beside(scratch / "sample"), {}
-    (part / "sdr").mkdir()
-    (part / "hdr").mkdir()
-    for i in range(views.count):
-        name = f"hdr/{place.name}_{i:03d}.png"
-        pose = views.pose(place.name, i)
-        write_image(part / name, frame(world, pose, (views.height, views.width)), bits=16)
-        checksums[name] = digest(part / name)
-    publish(part, root)
-    return checksums
+    return lambda i: frame(world, views.pose(place.name, i), (views.height, views.width))
+
+
+def _of_photograph(place: Place, views: Views) -> Callable[[int], Floats]:
+    with FrameReader(place.file, expect="sdr") as reader:
+        code = next(iter(reader)).rgb
+    if min(code.shape[:2]) < views.height:
+        raise ValueError(f"{place.file} has {code.shape[1]}x{code.shape[0]} pixels: smaller than a view")
+
+    def view(i: int) -> Floats:
+        rng = np.random.default_rng((views.seed, i, int(digest(place.name)[:8], 16)))
+        return photograph_view(code, (views.height, views.width), views.grey_nits, rng)
+
+    return view
 
 
 def _about(path: Path) -> dict[str, str]:
