@@ -168,5 +168,5 @@ def test_the_weights_that_ship_give_what_they_gave():
     waves = [(0.5 + 0.5 * torch.sin(k * columns + 3 * rows)) * (0.3 + 0.7 * (rows > 0.4)) for k in (7, 9, 12)]
     with torch.no_grad():
         hdr_pq = load_network("default")(torch.stack(waves)[None])[0]
-    expected = torch.tensor([[0.31516, 0.30636, 0.26826], [0.46889, 0.54110, 0.52146]])
+    expected = torch.tensor([[0.30862, 0.29899, 0.25744], [0.47196, 0.54561, 0.52667]])
     torch.testing.assert_close(hdr_pq[:, (20, 60), (30, 90)].mT, expected, atol=2e-5, rtol=0)
