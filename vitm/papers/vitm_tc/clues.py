@@ -55,10 +55,10 @@ class ClueFinder:
             t: time of the key.
             references: times of its references, from near to far.
         """
-        key = self.clip["ldr", t]
-        if not (key >= FULL).any():
+        key, candidates = self.clip["ldr", t], self._candidates(references)
+        if not candidates or not (key >= FULL).any():
             return
-        ratios = {r: exposure_ratio(self._brightness(t), self._brightness(r)) for r in self._candidates(references)}
+        ratios = {r: exposure_ratio(self._brightness(t), self._brightness(r)) for r in candidates}
         gains = {r: float(ratio.amin()) for r, ratio in ratios.items()}
         shorter = {r: gain for r, gain in gains.items() if gain > LONGER}  # others clip whatever the key clips
         searched = self._searched(t, {r: gain for r, gain in shorter.items() if r not in references})

@@ -103,19 +103,32 @@ def estimate_motion(
     if gain is None:
         gain = exposure_ratio(brightness(key), brightness(reference))
     (flow, gain), trusted = _trusted_motion(estimate, key, reference, gain)
-    exposed = over_exposure(key) == 0
+    gains, continued = [], []
     for b in range(len(key)):
-        if trusted[b].sum() < LOST * exposed[b].sum():
-            one = key[b : b + 1], reference[b : b + 1], gain[b : b + 1]
-            matrix = feature_homography(*at_common_exposure(*one))
-            if matrix is None:
-                continue
+        one = (x[b : b + 1] for x in (key, reference, gain, flow, trusted))
+        one_gain, one_flow, one_trusted = _found_again(estimate, *one)
+        gains.append(one_gain)
+        continued.append(continued_flow(one_flow[0], one_trusted[0]))
+    return Motion(torch.stack(continued), torch.cat(gains))
+
+
+def _found_again(
+    estimate: Callable[[Tensor, Tensor], Tensor],
+    key: Tensor,
+    reference: Tensor,
+    gain: Tensor,
+    flow: Tensor,
+    trusted: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return gain, flow, and where it is trusted, of one pair of frames: aligned first, if more is trusted then."""
+    if trusted.sum() < LOST * (over_exposure(key) == 0).sum():
+        matrix = feature_homography(*at_common_exposure(key, reference, gain))
+        if matrix is not None:
             camera = plane_flow(matrix.to(flow), key.shape[2:])[None]
-            (other, other_gain), found = _trusted_motion(estimate, *one, camera)
-            if found.sum() > trusted[b].sum():
-                flow[b], gain[b], trusted[b] = other[0], other_gain[0], found[0]
-    continued = [continued_flow(f, ok) for f, ok in zip(flow, trusted, strict=True)]
-    return Motion(torch.stack(continued), gain)
+            aligned, more_trusted = _trusted_motion(estimate, key, reference, gain, camera)
+            if more_trusted.sum() > trusted.sum():
+                return aligned.gain, aligned.flow, more_trusted
+    return gain, flow, trusted
 
 
 def _trusted_motion(
