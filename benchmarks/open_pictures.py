@@ -1,14 +1,17 @@
-"""Pictures of the open benchmark: a sheet for each production, eight test views in columns.
+"""Pictures of the open benchmark: a sheet for each production, eight test views in columns, and one of the worst.
 
     python -m benchmarks.open_pictures VIEWS docs/results/open --weights FOLDER     VIEWS: of `vitm prepare open`
 
 Rows: SDR, truth, the default, HDCFM (the authors' weights), inverse BT.2446 A. All but SDR are at their best gain and
-shown by the same curve, Reinhard's with its white at 1,000 cd/m2.
+shown by the same curve, Reinhard's with its white at 1,000 cd/m2. `worst` has the views of which the default's PSNR is
+lowest, one of each place: their numbers are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -21,6 +24,7 @@ from vitm.color.curves import CURVES
 from vitm.data.production import PRODUCTIONS, produce
 from vitm.evaluation.best_level import at_best_level
 from vitm.evaluation.open_benchmark import PEAK_NITS, benchmark_views
+from vitm.metrics.functional import psnr
 from vitm.zoo import load_network
 
 _WHITE_NITS = 250.0  # light that the curve shows at half of white
@@ -33,18 +37,29 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     options = parser.parse_args()
-    nits = benchmark_views(options.views, 22)[::3]
-    truth = pq_inverse_eotf(nits)
+    nits = benchmark_views(options.views, 22)
     name, file = RELEASED["hdcfm"]
     networks = [load_network("default"), load_network(name, options.weights / file), load_network("bt2446a")]
     options.output.mkdir(parents=True, exist_ok=True)
+    columns = []  # SDR, truth and results of each view and production, (5, 3, H, W), and the default's PSNR
     for production_name, production in PRODUCTIONS.items():
-        sdr = torch.stack([produce(light, production, PEAK_NITS) for light in nits])
-        results = [at_best_level(network(sdr).clamp(0, 1), truth)[0] for network in networks]
-        rows = [sdr, *(shown(hdr_pq) for hdr_pq in (truth, *results))]
-        sheet = torch.cat([torch.cat([*row], -1) for row in rows], -2)
-        picture = (sheet * 255).round().byte().permute(1, 2, 0).numpy()
-        imageio.imwrite(options.output / f"{production_name}.webp", picture, quality=35)
+        for view, light in enumerate(nits):
+            sdr, truth = produce(light, production, PEAK_NITS)[None], pq_inverse_eotf(light)[None]
+            results = [at_best_level(network(sdr).clamp(0, 1), truth)[0] for network in networks]
+            column = torch.cat([sdr, *(shown(hdr_pq) for hdr_pq in (truth, *results))])
+            columns.append((float(psnr(results[0], truth)), production_name, view, column))
+        write_sheet(options.output / f"{production_name}.webp", [x[-1] for x in columns[-len(nits) :: 3]])
+    worst: dict[int, tuple[float, str, int, Tensor]] = {}
+    for column_of in sorted(columns, key=itemgetter(0)):
+        worst.setdefault(column_of[2] // 2, column_of)  # two views of each place
+    write_sheet(options.output / "worst.webp", [x[-1] for x in [*worst.values()][:8]])
+    for value, production_name, view, _ in [*worst.values()][:8]:
+        print(f"view {view}, {production_name}: {value:.1f} dB")
+
+
+def write_sheet(file: Path, columns: Sequence[Tensor]) -> None:
+    sheet = torch.cat([torch.cat([*column], -2) for column in columns], -1)
+    imageio.imwrite(file, (sheet * 255).round().byte().permute(1, 2, 0).numpy(), quality=35)
 
 
 def shown(hdr_pq: Tensor) -> Tensor:
