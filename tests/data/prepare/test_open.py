@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from vitm.color import bt1886_eotf, luminance, pq_eotf
 from vitm.color.midtones import level_normalised, midtone_stops
 from vitm.data import open_scenes
 from vitm.data.open_scenes import OpenScenes, remaster
-from vitm.data.prepare.open import Views, find_places, prepare_open
+from vitm.data.prepare.open import Views, find_photographs, find_places, prepare_open
 from vitm.data.production import PRODUCTIONS, produce
 from vitm.video import read_image
 
@@ -168,6 +171,18 @@ def test_photographs_become_hdr_of_their_colours_for_training_alone(sources, tmp
     assert len(ratio.round(decimals=1).unique()) > 2  # by several operators and peaks
     with pytest.raises(FileNotFoundError, match="no photograph in"):
         prepare_open([sources], tmp_path / "other", views, photographs=[out])
+    iio.imwrite(photographs / "lebombo.png", code)
+    with pytest.raises(ValueError, match="several sources are named lebombo"):
+        prepare_open([sources / "lebombo.hdr"], tmp_path / "other", views, photographs=[photographs])
+
+
+def test_photographs_are_known_by_their_content(tmp_path):
+    """NASA's picture, whatever it is called; and no other one that has its name."""
+    iio.imwrite(tmp_path / "astronaut.png", np.zeros((64, 64, 3), np.uint8))
+    shutil.copy(Path(data.__file__).with_name("astronaut.png"), tmp_path / "portrait.png")
+    other, known = find_photographs([tmp_path])
+    assert (other.name, other.licence) == ("astronaut", "")
+    assert (known.name, known.licence, known.source) == ("portrait", "public domain", "NASA, scikit-image")
 
 
 def test_other_material_repeats_and_is_graded_light(module):

@@ -124,7 +124,10 @@ def find_places(sources: Sequence[Path], test_share: float = 0.2) -> list[Place]
 
 
 def find_photographs(sources: Sequence[Path]) -> list[Place]:
-    """Find the SDR photographs of folders and files, all for training, with their licences as `find_places` does.
+    """Find the SDR photographs of folders and files, all for training, with their licences.
+
+    The package knows those that the default's training has seen, by their content; of others a manifest tells, as for
+    `find_places`.
 
     Raises:
         FileNotFoundError: a source does not exist or has no photograph.
@@ -136,7 +139,7 @@ def find_photographs(sources: Sequence[Path]) -> list[Place]:
         if not paths:
             raise FileNotFoundError(f"no photograph in {source}: expected {', '.join(_PHOTOGRAPHS)} files")
         for path in paths:
-            about = _known_places().get(path.stem) or _about(path)
+            about = _known_photographs().get(digest(path)) or _about(path)
             photographs.append(Place(path.stem, path, "train", about.get("licence", ""), about.get("source", "")))
     return photographs
 
@@ -169,12 +172,14 @@ def prepare_open(
         The records of the places by their names; a rejected one has `rejected_because`.
 
     Raises:
-        FileNotFoundError: there is no panorama.
-        ValueError: `out` holds something else.
+        FileNotFoundError: there is no panorama, or no photograph where some are asked for.
+        ValueError: `out` holds something else, or two sources have one name.
         WriteError: there is no room, or no permission.
     """
     views = views or Views()
     places = find_places(sources, test_share) + find_photographs(photographs)
+    if twice := sorted({p.name for p in places if [q.name for q in places].count(p.name) > 1}):
+        raise ValueError(f"several sources are named {', '.join(twice)}, and so would be their views: rename one")
     heads: dict[str, Record] = {
         place.name: {
             "split": place.split,
@@ -308,3 +313,10 @@ def places_to_download() -> list[str]:
 def _known_places() -> dict[str, dict[str, str]]:
     with (files("vitm.data.prepare") / "places.csv").open(encoding="utf-8") as file:
         return {row["place"]: row for row in csv.DictReader(file)}
+
+
+@cache
+def _known_photographs() -> dict[str, dict[str, str]]:
+    """Return licence and source of photographs, by the SHA-256 of their files: names as `flower` tell nothing."""
+    with (files("vitm.data.prepare") / "photographs.csv").open(encoding="utf-8") as file:
+        return {row["sha256"]: row for row in csv.DictReader(file)}

@@ -113,7 +113,7 @@ class OperatorMap(SceneColors):
         """Return the mean of a scene's vector and those of the clip: (B, operators) -> (B, operators).
 
         Each counts by its contrast and by its likeness, the Bhattacharyya coefficient of both shares: parts of a clip
-        that were made in other ways hardly count.
+        that were made in other ways count less.
         """
         if self._seen is None:
             return code
