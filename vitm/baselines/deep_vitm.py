@@ -19,8 +19,8 @@ from vitm.papers.vitm_tc.exposure import composite, linearise, over_exposure
 from vitm.papers.vitm_tc.losses import mu_law
 
 
-class TemporalConv(nn.Conv2d):
-    """A 3x3x3 convolution, which leaves out a frame at either end: a 2D one of the channels of three frames.
+class Pair(nn.Sequential):
+    """Two 3x3x3 convolutions with LeakyReLU, each a 2D one of the channels of three frames.
 
     Args:
         inputs: number of channels of a frame.
@@ -28,21 +28,22 @@ class TemporalConv(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(3 * inputs, outputs, 3, padding=1)
+        layers: list[nn.Module] = []
+        for n in (inputs, outputs):
+            layers += [nn.Conv2d(3 * n, outputs, 3, padding=1), nn.LeakyReLU(0.1, inplace=True)]
+        super().__init__(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, inputs, H, W) to (B, T - 2, outputs, H, W)."""
-        frames = torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], 2)
-        out = super().forward(frames.flatten(0, 1))
-        return out.view(*frames.shape[:2], *out.shape[1:])
-
-
-def _pair(inputs: int, outputs: int) -> nn.Sequential:
-    """Return two 3x3x3 convolutions with LeakyReLU, which leave out two frames at either end."""
-    layers: list[nn.Module] = []
-    for n in (inputs, outputs):
-        layers += [TemporalConv(n, outputs), nn.LeakyReLU(0.1, inplace=True)]
-    return nn.Sequential(*layers)
+    def forward(self, frames: list[Tensor], middle: bool = False) -> list[Tensor]:
+        """Map T frames of (B, inputs, H, W) to T of (B, outputs, H, W), or to the middle one; the ends are repeated."""
+        t, last = len(frames) // 2, len(frames) - 1
+        times = range(t - 2, t + 3) if middle else range(-2, last + 3)
+        frames = [frames[min(max(time, 0), last)] for time in times]
+        for layer in self:
+            inputs: Iterable[Tensor] = frames
+            if isinstance(layer, nn.Conv2d):  # leaves out a frame at either end
+                inputs = (torch.cat(window, 1) for window in zip(frames, frames[1:], frames[2:], strict=False))
+            frames = [layer(x) for x in inputs]
+        return frames
 
 
 class DeepVITM(nn.Module):
@@ -70,8 +71,8 @@ class DeepVITM(nn.Module):
             raise ValueError(f"widths is {tuple(widths)}, radius {radius}; expected two sizes or more, and 0 or more")
         self.radius, self.context, self.tau = radius, radius, tau
         self.multiple = 2 ** (len(widths) - 1)
-        self.encoder = nn.ModuleList(_pair(n, m) for n, m in pairwise((6, *widths)))
-        self.decoder = nn.ModuleList(_pair(n + m, n) for n, m in reversed([*pairwise(widths)]))
+        self.encoder = nn.ModuleList(Pair(n, m) for n, m in pairwise((6, *widths)))
+        self.decoder = nn.ModuleList(Pair(n + m, n) for n, m in reversed([*pairwise(widths)]))
         self.last = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, ldr: Tensor) -> Tensor:
@@ -109,16 +110,17 @@ class DeepVITM(nn.Module):
 
     def _residual(self, frames: Tensor) -> Tensor:
         """Return what is added to the middle frame, (B, 3, H, W), from frames (B, T 3, H, W)."""
-        code = rearrange(frames, "b (t c) h w -> b t c h w", c=3)
-        x, skips = torch.cat([code, linearise(code)], 2), []
+        x = [torch.cat([code, linearise(code)], 1) for code in frames.split(3, dim=1)]
+        skips: list[list[Tensor]] = []
         for i, encoder in enumerate(self.encoder):
-            x = _in_time(encoder, _resized(x, 0.5) if i else x)
+            x = encoder([F.avg_pool2d(frame, 2) for frame in x] if i else x)
             skips.append(x)
         x = skips.pop()
-        for decoder in self.decoder[:-1]:
-            x = _in_time(decoder, torch.cat([_resized(x, 2), skips.pop()], 2))
-        x = _in_time(self.decoder[-1], torch.cat([_resized(x, 2), skips.pop()], 2), middle=True)
-        out: Tensor = self.last(x[:, 0])
+        for i, decoder in enumerate(self.decoder):
+            enlarged = (F.interpolate(frame, scale_factor=2, mode="nearest") for frame in x)
+            x = [torch.cat(pair, 1) for pair in zip(enlarged, skips.pop(), strict=True)]
+            x = decoder(x, middle=i == len(self.decoder) - 1)
+        out: Tensor = self.last(x[0])
         return out
 
     @torch.no_grad()
@@ -138,21 +140,6 @@ class DeepVITM(nn.Module):
     def to_hdr_pq(x_linear: Tensor) -> Tensor:
         """Convert the result to HDR10 code, see `vitm.papers.vitm_tc.display`."""
         return to_hdr_pq(x_linear)
-
-
-def _in_time(layers: nn.Module, x: Tensor, middle: bool = False) -> Tensor:
-    """Apply two convolutions to (B, T, C, H, W) with the first and last frame repeated, or for the middle one alone."""
-    x = torch.cat([x[:, :1], x[:, :1], x, x[:, -1:], x[:, -1:]], 1)
-    t = x.shape[1] // 2
-    out: Tensor = layers(x[:, t - 2 : t + 3] if middle else x)
-    return out
-
-
-def _resized(x: Tensor, scale: float) -> Tensor:
-    """Return frames (B, T, C, H, W) of half the size, by averages, or of twice the size, by repetition."""
-    frames = x.flatten(0, 1)
-    frames = F.avg_pool2d(frames, 2) if scale < 1 else F.interpolate(frames, scale_factor=scale, mode="nearest")
-    return frames.view(*x.shape[:2], *frames.shape[1:])
 
 
 def luminance_and_color_loss(linear: Tensor, target_linear: Tensor, color_weight: float = 1.0) -> Tensor:
