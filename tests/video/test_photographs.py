@@ -212,13 +212,31 @@ def test_avif_in_pq_is_hdr10(tmp_path: Path, ffmpeg: Callable[..., bytes]) -> No
         FrameReader(tmp_path / "a.avif", expect="sdr")
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif", "a.dpx", "a.avif", "a.webm"])
+def test_jpeg_xl_in_srgb(rgb: np.ndarray, tmp_path: Path) -> None:
+    """Written by imagecodecs, without loss; and what is not read, in words."""
+    encode = pytest.importorskip("imagecodecs").jpegxl_encode
+    path = tmp_path / "a.jxl"
+    path.write_bytes(encode(rgb, lossless=True))
+    np.testing.assert_allclose(read_image(path), rgb / 255, atol=1e-6)
+    reader = FrameReader(path, expect="sdr")
+    assert (reader.info.bit_depth, reader.info.transfer, reader.info.primaries) == (8, "srgb", "bt709")
+    path.write_bytes(encode(rgb, lossless=True)[:-20])
+    with pytest.raises(VideoDecodeError, match=r"a\.jxl: not a readable jxl file, or damaged"):
+        read_image(path)
+    path.write_bytes(encode(rgb.astype(np.float32), lossless=True))
+    with pytest.raises(VideoDecodeError, match=r"a\.jxl: pixel format 'gbrpf32le' is not supported"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif", "a.dpx", "a.avif", "a.jxl", "a.webm"])
 def test_alpha_is_named(name: str, rgb: np.ndarray, tmp_path: Path, ffmpeg: Callable[..., bytes]) -> None:
     """Of VP9 and AVIF, alpha is a picture of its own beside the first one."""
     rgba = np.concatenate((rgb, 255 * (np.arange(48) > 20).astype(np.uint8).repeat(32).reshape(48, 32).T[..., None]), 2)
     if name == "a.avif":
         avif = pytest.importorskip("imagecodecs").avif_encode
         (tmp_path / name).write_bytes(avif(rgba, 90, speed=9))
+    elif name == "a.jxl":
+        (tmp_path / name).write_bytes(pytest.importorskip("imagecodecs").jpegxl_encode(rgba, lossless=True))
     elif name in ("a.dpx", "a.webm"):
         raw = ("-f", "rawvideo", "-pix_fmt", "rgba", "-s", "48x32", "-i", "-", "-frames:v", "1")
         ffmpeg(*raw, *(("-pix_fmt", "yuva420p") if name == "a.webm" else ()), str(tmp_path / name), data=rgba.tobytes())

@@ -110,7 +110,7 @@ class DeepVITM(nn.Module):
 
     def _residual(self, frames: Tensor) -> Tensor:
         """Return what is added to the middle frame, (B, 3, H, W), from frames (B, T 3, H, W)."""
-        x = [torch.cat([code, linearise(code)], 1) for code in frames.split(3, dim=1)]
+        x = [torch.cat([code, linearise(code)], 1) for code in torch.split(frames, 3, dim=1)]
         skips: list[list[Tensor]] = []
         for i, encoder in enumerate(self.encoder):
             x = encoder([F.avg_pool2d(frame, 2) for frame in x] if i else x)

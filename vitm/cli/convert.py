@@ -52,8 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OUT",
         nargs="?",
         type=Path,
-        help="*.mp4, *.mkv, *.mov, *.y4m, the name of a folder of frames, or one picture: *.png, *.avif, *.jpg, *.tif, "
-        "*.exr; - for standard output: Matroska, or raw frames with --codec y4m",
+        help="*.mp4, *.mkv, *.mov, *.y4m, the name of a folder of frames, or one picture: *.png, *.avif, *.jxl, *.jpg, "
+        "*.tif, *.exr; - for standard output: Matroska, or raw frames with --codec y4m",
     )
     parser.add_argument(
         "--model", help="what converts, see below (default: the network that --checkpoint names, or else 'default')"
@@ -113,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--codec",
         help="hevc (HDR10), hlg, prores, av1, y4m (raw); png, tiff, exr for frames in a folder or one picture; avif, "
-        "ultrahdr (a JPEG with a gain map) for one picture; or the import path of your own codec (default: hevc for "
-        "videos, png for folders, for a picture what its suffix says)",
+        "jxl, ultrahdr (a JPEG with a gain map) for one picture; or the import path of your own codec (default: hevc "
+        "for videos, png for folders, for a picture what its suffix says)",
     )
     files.add_argument(
         "--encoder",

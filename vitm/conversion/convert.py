@@ -186,7 +186,7 @@ def convert(
     Args:
         source: SDR video, photograph, animation, or folder of frames.
         output: path of the video (.mp4, .mkv, .mov, .y4m), of a folder of frames, or of one picture (.png, .tif, .exr,
-            .avif, or .jpg, which becomes a JPEG with a gain map).
+            .avif, .jxl, or .jpg, which becomes a JPEG with a gain map).
         model: name of a network of `vitm.zoo` or of an analytic operator of `vitm.color.METHODS`; or a network of your
             own, sdr (1, 3, H, W) -> hdr_pq of the same shape, which is set to eval mode; None: the network that
             `checkpoint` names, or without one the network that comes with its weights, `"default"`.

@@ -56,13 +56,13 @@ def read_image(path: str | PathLike[str]) -> Image:
         path: a file of one of `SUFFIXES`; a photograph as `vitm.video.photographs.read_photograph` reads it.
 
     Returns:
-        (H, W, 3), RGB. PNG, TIFF and photographs: uint8, uint16 or fp32, in the file's own type; DPX and AVIF: fp32
-        codes, nominally from 0 to 1; EXR and Radiance: fp32 linear light.
+        (H, W, 3), RGB. PNG, TIFF and photographs: uint8, uint16 or fp32, in the file's own type; DPX, AVIF and JPEG
+        XL: fp32 codes, nominally from 0 to 1; EXR and Radiance: fp32 linear light.
 
     Raises:
         FileNotFoundError: there is no such file.
         VideoDecodeError: it is damaged, is of another type, or holds NaN or infinity.
-        ImportError: HEIC needs the extra "pictures".
+        ImportError: HEIC and JPEG XL need the extra "pictures".
     """
     path = Path(path)
     suffix = _suffix_of(path)
@@ -242,7 +242,7 @@ def image_header(path: Path) -> Header:
     Raises:
         FileNotFoundError: there is no such file.
         VideoDecodeError: it is damaged, or neither RGB nor grey.
-        ImportError: HEIC needs the extra "pictures".
+        ImportError: HEIC and JPEG XL need the extra "pictures".
     """
     suffix = _suffix_of(path)
     with damage_named(path):

@@ -1,7 +1,7 @@
 """Photographs and animations, which say what their codes mean.
 
-JPEG, WebP, GIF and BMP go through imageio, AVIF through PyAV, HEIC through pillow-heif. Without a profile or tags of
-their own, their codes are sRGB.
+JPEG, WebP, GIF and BMP go through imageio, AVIF through PyAV, JPEG XL through FFmpeg, HEIC through pillow-heif. Without
+a profile or tags of their own, their codes are sRGB.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import numpy.typing as npt
 from vitm.video.errors import VideoDecodeError, VideoTagError
 from vitm.video.gain_map import has_gain_map
 from vitm.video.icc import profile_name, profile_primaries, to_srgb
+from vitm.video.jpeg_xl import jxl_as_video
 from vitm.video.planes import frame_planes, pixel_layout, planes_to_rgb
 from vitm.video.read.container import open_video
 from vitm.video.tags import MATRICES, PRIMARIES, TRANSFERS, tag_name
 
 Pixels = npt.NDArray[Any]
 
-PHOTOGRAPHS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".jxl", ".heic", ".heif")
+TAGGED = (".avif", ".jxl")  # photographs whose tags say what their codes mean, their range too
 ANIMATIONS = (".gif", ".webp", ".png", ".apng")
 ALPHA_IS_LEFT_OUT = "its alpha channel is left out"
 
@@ -73,17 +75,18 @@ def read_photograph(path: Path) -> Pixels:
         path: a file of one of `PHOTOGRAPHS`.
 
     Returns:
-        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4): uint8 or uint16 codes, or fp32 codes, nominally from 0 to 1 (AVIF).
+        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4): uint8 or uint16 codes, or fp32 codes, nominally from 0 to 1 (of
+        `TAGGED`).
 
     Raises:
         VideoDecodeError: it is damaged, or holds what is not read.
-        VideoTagError: it is AVIF of a matrix that is not supported.
-        ImportError: HEIC needs the extra "pictures".
+        VideoTagError: its tags are of colours that are not supported.
+        ImportError: HEIC and JPEG XL need the extra "pictures".
     """
     suffix = path.suffix.lower()
     with damage_named(path):
-        if suffix == ".avif":
-            return _read_avif(path)[0]
+        if suffix in TAGGED:
+            return _read_tagged(path)[0]
         if suffix in (".heic", ".heif"):
             return np.asarray(_open_heif(path))
         with iio.imopen(path, "r", plugin=_PILLOW) as file:
@@ -91,16 +94,17 @@ def read_photograph(path: Path) -> Pixels:
 
 
 def photograph_header(path: Path) -> Header:
-    """Return what a photograph says of itself; of these, only AVIF is decoded for that.
+    """Return what a photograph says of itself; of these, only AVIF and JPEG XL are decoded for that.
 
     Raises:
         VideoDecodeError: it is damaged, or holds what is not read.
-        ImportError: HEIC needs the extra "pictures".
+        VideoTagError: its tags are of colours that are not supported.
+        ImportError: HEIC and JPEG XL need the extra "pictures".
     """
     suffix = path.suffix.lower()
     with damage_named(path):
-        if suffix == ".avif":
-            return _read_avif(path)[1]
+        if suffix in TAGGED:
+            return _read_tagged(path)[1]
         if suffix in (".heic", ".heif"):
             return _heif_header(_open_heif(path))
         with iio.imopen(path, "r", plugin=_PILLOW) as file:
@@ -144,25 +148,39 @@ def _decode(file: Any, index: int) -> Pixels:
     return np.concatenate((to_srgb(np.ascontiguousarray(pixels[..., :3]), profile), pixels[..., 3:]), axis=-1)
 
 
-def _read_avif(path: Path) -> tuple[Pixels, Header]:
-    """Read the codes of an AVIF file by its own matrix and range; without tags it is sRGB (MIAF, 7.3.6.4)."""
-    with open_video(path) as (container, stream):
+def _read_tagged(path: Path) -> tuple[Pixels, Header]:
+    """Read codes by the file's own matrix and range; AVIF without tags is sRGB (MIAF, 7.3.6.4)."""
+    if path.suffix.lower() == ".jxl":
+        with jxl_as_video(path) as video:
+            return _first_frame(video, path)
+    return _first_frame(path, path)
+
+
+def _first_frame(video: Path, path: Path) -> tuple[Pixels, Header]:
+    """Read the first frame of a video that holds the photograph `path`."""
+    with open_video(video) as (container, stream):
         if stream.disposition & stream.disposition.dependent:
             raise VideoDecodeError(f"{path}: a picture made of tiles, which is not read: convert it to PNG first")
         frame = next(container.decode(stream), None)
         if frame is None:
             raise VideoDecodeError(f"{path}: holds no picture that can be decoded")
-        layout = pixel_layout(frame.format.name)
+        try:
+            layout = pixel_layout(frame.format.name)
+        except VideoDecodeError as error:
+            raise VideoDecodeError(f"{path}: {error}") from error
         matrix = tag_name(MATRICES, int(frame.colorspace)) or "bt601"
         try:
             rgb = planes_to_rgb(frame_planes(frame), layout, matrix, int(frame.color_range) != 1, "left")
         except KeyError:
             raise VideoTagError(f"{path}: its matrix {matrix!r} is not supported: convert it to PNG first") from None
         others = [s for s in container.streams.video if s is not stream and not s.disposition & s.disposition.dependent]
-        notes = ("a second picture in it (alpha, or a gain map) is left out",) if others else ()
-        primaries = tag_name(PRIMARIES, int(frame.color_primaries)) or "bt709"
-        transfer = tag_name(TRANSFERS, int(frame.color_trc)) or "srgb"
-        return rgb, Header(frame.width, frame.height, f"uint{layout.bits}", primaries, transfer, notes)
+        notes = ["a second picture in it (alpha, or a gain map) is left out"] if others else []
+        notes += [ALPHA_IS_LEFT_OUT] if layout.alpha else []
+        primaries, transfer = tag_name(PRIMARIES, int(frame.color_primaries)), tag_name(TRANSFERS, int(frame.color_trc))
+        if transfer is None and video is not path:  # JPEG XL says its colours, by tags or by a profile
+            raise VideoTagError(f"{path}: its colours are a profile's, which is not read: convert it to PNG first")
+        size = frame.width, frame.height
+        return rgb, Header(*size, f"uint{layout.bits}", primaries or "bt709", transfer or "srgb", tuple(notes))
 
 
 def _open_heif(path: Path) -> Any:

@@ -1,9 +1,10 @@
-"""HDR pictures, read back by independent decoders: FFmpeg, libavif, libultrahdr, and Pillow's list of pictures."""
+"""HDR pictures, read back by independent decoders: FFmpeg, libavif, libjxl, libultrahdr, and Pillow's list of them."""
 
 from __future__ import annotations
 
 import importlib.util
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def test_avif_is_what_libavif_decodes(nits: np.ndarray, tmp_path: Path) -> None:
     assert np.abs(next(iter(reader)).rgb[8::16, 8::16] - pq(nits)[8::16, 8::16]).max() < 4 / 1023
 
 
+def test_jpeg_xl_is_what_libjxl_decodes(nits: np.ndarray, tmp_path: Path, ffmpeg_log: Callable[..., str]) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    path = write(tmp_path / "a.jxl", nits, "jxl")
+    codes = imagecodecs.jpegxl_decode(path.read_bytes())
+    assert codes.dtype == np.uint16
+    inner = np.s_[8::16, 8::16]
+    assert np.abs(codes[inner] / 65535 - pq(nits)[inner]).max() < 4 / 1023
+    assert "rgb48le(pc, gbr/bt2020/smpte2084), 64x48" in ffmpeg_log("-i", str(path), "-f", "null", "-")
+    reader = FrameReader(path, expect="hdr10")
+    assert (reader.info.bit_depth, reader.info.primaries, reader.info.transfer) == (16, "bt2020", "pq")
+    np.testing.assert_allclose(next(iter(reader)).rgb, codes / 65535, atol=3 / 65535)
+
+
 def test_ultra_hdr_is_what_libultrahdr_decodes(nits: np.ndarray, sdr: np.ndarray, tmp_path: Path) -> None:
     """Linear light of BT.709, 1 being SDR white (203 cd/m2); and the SDR picture, for all other programs."""
     imagecodecs = pytest.importorskip("imagecodecs")
@@ -111,6 +125,12 @@ def test_exr_and_tiff(nits: np.ndarray, tmp_path: Path, ffmpeg: Callable[..., by
         np.testing.assert_allclose(exr.channels()["RGB"].pixels, nits / 100, rtol=2e-3)
     raw = ffmpeg("-i", str(write(tmp_path / "a.tif", nits, "tiff")), "-f", "rawvideo", "-pix_fmt", "rgb48le", "-")
     np.testing.assert_allclose(np.frombuffer(raw, np.uint16).reshape(nits.shape), 65535 * pq(nits), atol=0.6)
+
+
+def test_jpeg_xl_names_the_extra_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ImportError, match=r'pip install "vitm\[pictures\]"'):
+        open_writer(tmp_path / "a.jxl", 64, 48, 24, "jxl")
 
 
 def test_what_cannot_be_one_picture(nits: np.ndarray, sdr: np.ndarray, tmp_path: Path) -> None:

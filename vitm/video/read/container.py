@@ -104,7 +104,7 @@ def open_video(path: Path, hardware: Hardware | None = None) -> Iterator[tuple[A
             raise VideoDecodeError(f"{path}: no video stream, though a video was expected")
         if streams[0].codec_context is None:
             if container.format.name.startswith("jpegxl") or path.suffix.lower() == ".jxl":
-                raise VideoDecodeError(f"{path}: JPEG XL is not read: make a PNG of it first (djxl IN.jxl OUT.png)")
+                raise VideoDecodeError(f"{path}: is JPEG XL: name it *.jxl")
             raise VideoDecodeError(f"{path}: this build of PyAV has no decoder for the video stream")
         yield container, streams[0]
 

@@ -15,7 +15,7 @@ from vitm.color.ycbcr import code_scale
 from vitm.video.errors import VideoDecodeError, VideoTagError
 from vitm.video.gain_map import has_gain_map, hdr10_of, read_gain_map
 from vitm.video.images import SEQUENCES, SUFFIXES, Float, Image, checked_rgb, image_header, read_image
-from vitm.video.photographs import ANIMATIONS, Animation, Header, damage_named
+from vitm.video.photographs import ANIMATIONS, TAGGED, Animation, Header, damage_named
 from vitm.video.tags import Assume, Role, StreamInfo, check_choice, check_role, fill_missing, replace_tags
 
 _LINEAR = (".exr", ".hdr")
@@ -151,7 +151,7 @@ def probe_pictures(
     if override is not None and (info.transfer == "linear" or expect == "linear"):
         raise ValueError(f"override={override!r}: {path} holds linear light, which has no other tags: leave it out")
     info = fill_missing(replace_tags(info, override), None if expect == "linear" else assume)
-    if not info.full_range and (first.sample.startswith("float") or suffix == ".avif"):
+    if not info.full_range and (first.sample.startswith("float") or suffix in TAGGED):
         raise ValueError(f"override={override!r}: {path} tells its range itself: give the colours alone")
     coded = info.transfer not in (None, "linear")
     primaries = info.primaries or ("bt709" if expect == "sdr" else "bt2020" if expect != "linear" else None)

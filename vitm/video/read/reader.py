@@ -109,7 +109,7 @@ class FrameReader:
     above 1. Chroma is interpolated bilinearly at the stream's siting ("left" where it has none).
     Rotated phone video comes upright. Read are the videos that PyAV decodes to 8-, 10- or 12-bit Y'CbCr 4:2:0, 4:2:2 or
     4:4:4, or to RGB; folders of PNG (8, 16 bit), TIFF (8, 16 bit, float), EXR, Radiance or DPX frames; and photographs
-    (JPEG, WebP, GIF, BMP, AVIF, and HEIC with the extra "pictures"), one by one, in folders, or as animations.
+    (JPEG, WebP, GIF, BMP, AVIF; JPEG XL and HEIC with the extra "pictures"), one by one, in folders, or as animations.
 
     HDR photographs of P3 primaries are converted to BT.2020 in light. As "hdr10", a JPEG with a gain map gives its HDR
     picture, with SDR white at 203 cd/m2.

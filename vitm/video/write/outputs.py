@@ -161,6 +161,7 @@ def open_writer(
     tiff     16-bit PQ codes                                               a folder, .tif      first
     exr      linear light, BT.2020, 1.0 = 100 cd/m2                        a folder, .exr      first
     avif     10-bit PQ, 4:4:4: one picture                                 .avif               none
+    jxl      JPEG XL, 16-bit PQ: one picture                               .jxl                none
     ultrahdr JPEG with a gain map: one picture                             .jpg                sdr
     ======== ============================================================  ==================  ======================
 

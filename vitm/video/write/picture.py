@@ -1,4 +1,4 @@
-"""Writing one HDR picture: PNG, TIFF, EXR, AVIF, or a JPEG with a gain map (Ultra HDR)."""
+"""Writing one HDR picture: PNG, TIFF, EXR, AVIF, JPEG XL, or a JPEG with a gain map (Ultra HDR)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from vitm.color.transfer import pq_eotf
 from vitm.files import WriteError, check_writable, replace_when_whole
 from vitm.video.images import write_exr, write_image, write_png_pq
+from vitm.video.jpeg_xl import jxl_encoder
 from vitm.video.photographs import avif_encoder
 from vitm.video.planes import Float
 from vitm.video.write.frame_folder import EXR_UNIT_NITS
@@ -22,8 +23,10 @@ PICTURES = {  # suffixes of each kind
     "tiff": (".tif", ".tiff"),
     "exr": (".exr",),
     "avif": (".avif",),
+    "jxl": (".jxl",),
     "ultrahdr": (".jpg", ".jpeg"),
 }
+_ENCODERS = {"avif": avif_encoder, "jxl": jxl_encoder}
 
 
 class PictureWriter(Writer):
@@ -33,6 +36,7 @@ class PictureWriter(Writer):
     - TIFF: 16-bit PQ codes of BT.2020; the file does not say so.
     - EXR: linear light of BT.2020 in half precision, 1.0 being 100 cd/m2.
     - AVIF: 10-bit PQ, 4:4:4, tagged BT.2020. Needs the extra "pictures".
+    - JPEG XL: 16-bit PQ codes of BT.2020, tagged so, at libjxl's distance 0.5. Needs the extra "pictures".
     - JPEG with a gain map (Ultra HDR Image Format 1.1): the SDR picture, and what makes HDR of it. Colours are those of
       BT.709: others are clipped.
 
@@ -47,7 +51,7 @@ class PictureWriter(Writer):
     Raises:
         ValueError: the suffix is not of this kind, `sdr` is missing, or the size is not positive.
         WriteError: the folder is missing or not writable.
-        ImportError: the library for AVIF is not installed.
+        ImportError: the library for AVIF or JPEG XL is not installed.
     """
 
     def __init__(
@@ -68,8 +72,8 @@ class PictureWriter(Writer):
             raise ValueError(f"{path}: sdr is the SDR picture of a JPEG with a gain map, and of nothing else")
         check_writable(self.path)
         self.kind, self._sdr = kind, sdr
-        if kind == "avif":
-            self._encode_avif = avif_encoder()
+        if kind in _ENCODERS:
+            self._encode = _ENCODERS[kind]()
         self._picture: Float | None = None
         self._work_dir = None if work_dir is None else Path(work_dir)
         self._claim = None if work_dir is None else claim_folder(Path(work_dir), {"picture": kind})
@@ -90,7 +94,7 @@ class PictureWriter(Writer):
             light = pq_eotf(torch.from_numpy(image)).numpy() / EXR_UNIT_NITS
             write_exr(self.path, light, half=True, white_nits=EXR_UNIT_NITS)
         else:
-            data = self._encode_avif(image) if self._sdr is None else ultra_hdr_jpeg(self._sdr, image)
+            data = self._encode(image) if self._sdr is None else ultra_hdr_jpeg(self._sdr, image)
             with replace_when_whole(self.path) as part:
                 part.write_bytes(data)
         if self._work_dir is not None:
