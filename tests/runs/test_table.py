@@ -198,6 +198,16 @@ def test_seeds_give_a_mean_and_its_spread_and_the_newest_run_of_each_counts(tmp_
     assert row["seeds"] == "3"
 
 
+@pytest.mark.parametrize(
+    ("values", "text"), [((29.3, 29.34, 29.38), "29.34 ± 0.04"), ((1.2e-4, 1.4e-4), "1.30e-04 ± 1.41e-05")]
+)
+def test_a_spread_has_the_digits_of_its_mean(tmp_path, values, text):
+    for seed, psnr in enumerate(values):
+        finish(tmp_path, "dslnet/table2/lkqe", f"s{seed}", psnr=psnr, seed=seed)
+    assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0
+    assert read(tmp_path)["M6"]["PSNR dB ours"] == text
+
+
 def test_a_row_that_changes_nothing_takes_runs_of_its_base(tmp_path):
     finish(tmp_path, "dslnet", "a", psnr=33.0)
     assert main(["dslnet/table2", "--runs", str(tmp_path)]) == 0

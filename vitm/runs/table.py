@@ -206,8 +206,11 @@ def _columns_of_value(
         digits = max(printed_digits(printed), 4 if abs(mean) < 2 else 2)
         if minus is not None:
             return f"{mean - float(minus):+.{digits}f}"
-        spread = f" ± {in_digits(statistics.stdev(values), digits)}" if len(values) > 1 else ""
-        return in_digits(mean, digits) + spread
+        number = in_digits(mean, digits)
+        if len(values) == 1:
+            return number
+        spread = statistics.stdev(values)  # in the digits of the mean, 29.34 ± 0.05, or 1.21e-04 ± 3.00e-07
+        return f"{number} ± {spread:.2e}" if "e" in number else f"{number} ± {spread:.{digits}f}"
 
     measured = [[values[name]] if name in values else [] for values in yardsticks.values()]
     yield Column(f"{heading} ours", [*map(text, ours), *map(text, measured)])
