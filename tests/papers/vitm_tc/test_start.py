@@ -65,6 +65,18 @@ def test_the_residual_is_in_stops_and_small_where_a_reference_shows_the_light(ex
     assert torch.equal(out[exposed], linearise(key)[exposed])
 
 
+def test_a_residual_beyond_its_limit_comes_back(exposures, make):
+    """A training that has jumped out of the range, by 8 stops at most, is still told to return."""
+    network = make(ICAM, **FILLED)
+    torch.nn.init.constant_(network.last.bias, 20.0)
+    key = exposures[:, 1]
+    fill = fill_from_clues(key, ())
+    out = network.aggregate(key, network.encode(key), (), fill).hdr_linear
+    assert (out / fill.hdr_linear).max().item() == pytest.approx(256, rel=1e-3)
+    out.log().mean().backward()
+    assert (network.last.bias.grad > 0).all()
+
+
 @torch.no_grad()
 def test_references_as_tensors_and_those_that_are_absent(exposures, make):
     """`reconstruct` fills from the references that are present, with their gains, in their order."""
