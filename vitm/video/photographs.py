@@ -177,7 +177,8 @@ def _first_frame(video: Path, path: Path) -> tuple[Pixels, Header]:
         notes = ["a second picture in it (alpha, or a gain map) is left out"] if others else []
         notes += [ALPHA_IS_LEFT_OUT] if layout.alpha else []
         primaries, transfer = tag_name(PRIMARIES, int(frame.color_primaries)), tag_name(TRANSFERS, int(frame.color_trc))
-        if transfer is None and video is not path:  # JPEG XL says its colours, by tags or by a profile
+        known = transfer and (primaries or layout.chroma == "grey")
+        if not known and video is not path:  # JPEG XL says its colours, by tags or by a profile
             raise VideoTagError(f"{path}: its colours are a profile's, which is not read: convert it to PNG first")
         size = frame.width, frame.height
         return rgb, Header(*size, f"uint{layout.bits}", primaries or "bt709", transfer or "srgb", tuple(notes))

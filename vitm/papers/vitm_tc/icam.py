@@ -321,8 +321,9 @@ class ICAM(nn.Module):
         corrected = torch.stack(flows, 1) if flows else key.new_zeros(len(key), 0, 2, *key.shape[2:])
         residual, alpha = self.last(x).float(), over_exposure(key, self.tau)
         if fill is not None:
-            # the gradient is that of no limit: without it, what has once left the range would never come back
-            limited = residual + (residual.clamp(-MOST_STOPS, MOST_STOPS) - residual).detach()
+            limited = residual.clamp(-MOST_STOPS, MOST_STOPS)
+            if residual.requires_grad:  # the gradient of no limit: else what has left the range would never come back
+                limited = residual + (limited - residual).detach()
             stops = limited * (1 - (1 - KNOWN) * fill.confidence)
             hdr_linear, predicted = (fill.hdr_linear * (share * stops).exp2() for share in (alpha, 1.0))
             return Reconstruction(hdr_linear, predicted, corrected)
