@@ -179,7 +179,7 @@ def _first_frame(video: Path, path: Path) -> tuple[Pixels, Header]:
         primaries, transfer = tag_name(PRIMARIES, int(frame.color_primaries)), tag_name(TRANSFERS, int(frame.color_trc))
         known = transfer and (primaries or layout.chroma == "grey")
         if not known and video is not path:  # JPEG XL says its colours, by tags or by a profile
-            raise VideoTagError(f"{path}: its colours are a profile's, which is not read: convert it to PNG first")
+            raise VideoTagError(f"{path}: its colours are a profile's, which is not read: make a JPEG of it first")
         size = frame.width, frame.height
         return rgb, Header(*size, f"uint{layout.bits}", primaries or "bt709", transfer or "srgb", tuple(notes))
 
