@@ -226,6 +226,8 @@ def test_jpeg_xl_in_srgb(rgb: np.ndarray, tmp_path: Path) -> None:
     path.write_bytes(encode(rgb.astype(np.float32), lossless=True))
     with pytest.raises(VideoDecodeError, match=r"a\.jxl: pixel format 'gbrpf32le' is not supported"):
         read_image(path)
+    with pytest.raises(VideoDecodeError, match=r"a\.mp4: this is JPEG XL: name it"):
+        FrameReader(path.rename(tmp_path / "a.mp4"), expect="sdr")
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif", "a.dpx", "a.avif", "a.jxl", "a.webm"])

@@ -103,8 +103,8 @@ def open_video(path: Path, hardware: Hardware | None = None) -> Iterator[tuple[A
         if not streams:
             raise VideoDecodeError(f"{path}: no video stream, though a video was expected")
         if streams[0].codec_context is None:
-            if container.format.name.startswith("jpegxl") or path.suffix.lower() == ".jxl":
-                raise VideoDecodeError(f"{path}: is JPEG XL: name it *.jxl")
+            if container.format.name.startswith("jpegxl"):
+                raise VideoDecodeError(f"{path}: this is JPEG XL: name it *.jxl")
             raise VideoDecodeError(f"{path}: this build of PyAV has no decoder for the video stream")
         yield container, streams[0]
 
